@@ -1,0 +1,1 @@
+"""The HTTP door: translates requests to verbs and outcomes to answers."""

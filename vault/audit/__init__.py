@@ -1,0 +1,1 @@
+"""Audit events: canonical bytes and leaf hashes. Pure."""

@@ -1,0 +1,1 @@
+"""Identities as one thing: from a credential to a caller."""

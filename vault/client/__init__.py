@@ -1,0 +1,1 @@
+"""The client library that agents and the command line use."""

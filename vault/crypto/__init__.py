@@ -1,0 +1,1 @@
+"""Primitives: bytes in, bytes out. FF1, AEAD, key derivation, MAC, signatures, password hashing."""

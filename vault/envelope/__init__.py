@@ -1,0 +1,1 @@
+"""Sealed messages: the byte format `ve1`. Pure."""

@@ -1,0 +1,288 @@
+"""The error tree: every refusal has a stable code, a status, an exit class and a next step.
+
+A code is interface: it is the RFC 9457 `type` of a problem document, the code in an audit event, the
+word that the command line prints, and a row of the reference. Codes are never renamed.
+
+No error holds a plaintext, a token, a candidate, a key or SQL, and none echoes what the caller sent.
+Facts are numbers, flags and names that are ours (codes, field names the schema knows, positions).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+Fact = int | bool | str
+"""What an error may state: numbers, flags and our own names; never caller input."""
+
+
+class Exit(IntEnum):
+    """Exit classes of the command line."""
+
+    OK = 0
+    USAGE = 2
+    BAD_INPUT = 3
+    NOT_AUTHENTICATED = 4
+    DENIED = 5
+    UNKNOWN = 6
+    CONFLICT = 7
+    PARTIAL = 8
+    UNAVAILABLE = 9
+    INTEGRITY = 10
+    CONFIG = 11
+    INTERNAL = 70
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """One row of the table of codes."""
+
+    status: int  # HTTP status; 0 = never leaves the host
+    exit: Exit
+    sentence: str
+    retry: str = "never"  # never | after_seconds | with_new_grant | after_approval | elsewhere
+    hint: str = ""
+
+
+def _rows(status: int, exit_: Exit, /, retry: str = "never", **sentences: str) -> dict[str, Code]:
+    rows = {}
+    for code, text in sentences.items():
+        sentence, _, hint = text.partition(" | ")
+        rows[code] = Code(status, exit_, sentence, retry, hint)
+    return rows
+
+
+CODES: Final[dict[str, Code]] = {
+    # what a caller sent
+    **_rows(
+        400,
+        Exit.BAD_INPUT,
+        body_malformed="The body is not what this route takes. | `pointer` names the place, if there is one.",
+        member_unknown="The body has a member that this route does not know.",
+        member_duplicate="The body names a member twice.",
+        member_missing="The body lacks a member that this route needs.",
+        parameter_invalid="A query parameter is unknown, repeated or out of range.",
+    ),
+    **_rows(
+        413,
+        Exit.BAD_INPUT,
+        body_too_large="The body is larger than this route takes. | See [limits] in coatcheck.toml.",
+        batch_too_large="The batch has more items than this service takes at once. | Split the batch.",
+    ),
+    **_rows(
+        422,
+        Exit.BAD_INPUT,
+        field_unknown="There is no such field in this tenant's schema. | GET fields lists them.",
+        operation_unsupported="That operation or setting is not available here.",
+        value_empty="The value is empty.",
+        value_length="The value has a length that the field's template does not take.",
+        value_alphabet="The value has a character that the field's template does not take.",
+        value_checksum="The value's check digit is wrong.",
+        value_format="The value does not have the shape of the field's template.",
+        value_calendar="The value is not a date of the calendar.",
+        value_script="The value mixes scripts or uses one that the field does not take.",
+        domain_too_small=(
+            "Too few values have this shape for format-preserving encryption to hide one among them."
+        ),
+        token_space_exhausted="The field's surrogates are used up.",
+        subject_required="The field needs a data subject.",
+        record_required="The field needs a record.",
+        key_version_required="The token must be presented with the key_version that tokenize returned.",
+        key_version_unknown="The field has no key of that version.",
+        purpose_required="A purpose must be named.",
+        subject_invalid="A subject is 1 to 256 bytes of UTF-8 in NFC, without control characters.",
+        items_mismatch="Lists that belong together differ in length.",
+        name_invalid="A name does not have the form that names have here.",
+        purpose_unknown="There is no such purpose in this tenant's schema.",
+        agent_unknown="There is no such agent in this tenant.",
+        validity_invalid="The period of validity is empty, in the past or out of bounds.",
+        limit_invalid="A limit is out of bounds.",
+        permission_unknown="There is no such permission or role.",
+        subjects_unenforceable=(
+            "Nothing ties this field's tokens to a person, so a grant cannot be limited to subjects."
+        ),
+        widening_refused="A grant can be narrowed, never widened.",
+        schema_refused="The schema cannot be applied. | `refusals` says why, one line each.",
+        retention_unkeepable="The field's protection cannot keep its retention class.",
+        template_invalid="The template does not exist or its parameters are wrong.",
+    ),
+    # who the caller is
+    **_rows(
+        401,
+        Exit.NOT_AUTHENTICATED,
+        credential_missing="A credential is needed.",
+        credential_invalid="The credential is not valid.",
+    ),
+    **_rows(
+        401,
+        Exit.NOT_AUTHENTICATED,
+        retry="with_new_grant",
+        grant_invalid="The grant is not valid: unknown, expired or revoked.",
+    ),
+    # what the caller may do
+    **_rows(
+        403,
+        Exit.DENIED,
+        permission_denied="The caller lacks the permission for this.",
+        scope_denied="The grant does not cover this.",
+        purpose_mismatch="The purpose is not the grant's.",
+        outside_window="The grant is not valid at this time.",
+        network_denied="The credential may not be used from this address.",
+        delegation_denied="The grantor may not give this: it lies outside its own ceiling.",
+        plain_delivery_denied="Plain delivery is not allowed for this purpose.",
+        self_approval="Nobody grants to itself.",
+    ),
+    **_rows(
+        403,
+        Exit.DENIED,
+        retry="with_new_grant",
+        budget_exhausted="The budget does not cover this request.",
+    ),
+    # what there is
+    **_rows(
+        404,
+        Exit.UNKNOWN,
+        token_unknown="There is no such token here.",
+        not_found="There is no such thing here.",
+    ),
+    **_rows(410, Exit.UNKNOWN, erased="The value has been erased."),
+    **_rows(405, Exit.BAD_INPUT, method_not_allowed="The method is not allowed here."),
+    **_rows(406, Exit.BAD_INPUT, not_acceptable="Answers are application/json."),
+    **_rows(
+        415,
+        Exit.BAD_INPUT,
+        media_type_unsupported="Bodies are application/json. | Send `Content-Type: application/json`.",
+    ),
+    **_rows(
+        409,
+        Exit.CONFLICT,
+        name_taken="That name is in use.",
+        version_conflict="The thing changed meanwhile. | Read it again, then repeat.",
+        plan_changed="The plan is not the one that was shown. | Plan again, then apply with its digest.",
+    ),
+    **_rows(
+        421,
+        Exit.UNAVAILABLE,
+        retry="elsewhere",
+        misdirected_region="This service does not host that region.",
+    ),
+    # what fails around us
+    **_rows(
+        503,
+        Exit.UNAVAILABLE,
+        retry="after_seconds",
+        too_busy="Too much is going on. | Try again in a moment.",
+        key_unavailable="The key store cannot be reached.",
+        database_unavailable="The database cannot be reached or cannot write.",
+        audit_unavailable="The audit log cannot be written, so nothing was done.",
+        draining="The service is shutting down.",
+    ),
+    **_rows(422, Exit.INTEGRITY, ciphertext_invalid="The ciphertext cannot be opened here."),
+    **_rows(
+        500,
+        Exit.INTEGRITY,
+        integrity_failed="Stored data is not what was written. | Run `coatcheck audit verify`.",
+    ),
+    **_rows(500, Exit.INTERNAL, internal="Something went wrong here; it is logged under the request's id."),
+    # the host
+    **_rows(
+        0,
+        Exit.CONFIG,
+        config_invalid="The configuration is not valid.",
+        migration_required="The database has another version than this program.",
+        host_permissions="A file or folder on this host cannot be used as it is.",
+        not_initialised="There is no cell here yet. | Run `coatcheck init` first.",
+        already_initialised="There is a cell here already. | Nothing was changed.",
+    ),
+    **_rows(0, Exit.CONFLICT, cell_locked="Another process holds the cell."),
+    **_rows(0, Exit.UNAVAILABLE, address_in_use="The address is in use."),
+    **_rows(0, Exit.UNAVAILABLE, service_unreachable="The service cannot be reached."),
+    **_rows(0, Exit.USAGE, usage="The command was not understood."),
+    **_rows(0, Exit.INTEGRITY, audit_broken="The audit log is not intact."),
+}
+
+
+class CoatcheckError(Exception):
+    """Root of the tree: a code of `CODES` and the facts that go with it.
+
+    Args:
+        code: a key of `CODES`.
+        facts: numbers, flags and names that are ours; never what a caller sent.
+    """
+
+    def __init__(self, code: str, /, **facts: Fact | list[dict[str, Fact]] | list[str]) -> None:
+        self.code = code
+        self.facts = facts
+        super().__init__(code)
+
+    @property
+    def row(self) -> Code:
+        """The code's row: status, exit class, sentence, retry, hint."""
+        return CODES[self.code]
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.row.sentence}"
+
+
+class BadInput(CoatcheckError):
+    """What was sent cannot be taken (exit class 3)."""
+
+
+class ValueRefused(BadInput):
+    """One value or token cannot be taken: the code of an item, with its position at most."""
+
+
+class Unauthenticated(CoatcheckError):
+    """Nobody we know (exit class 4)."""
+
+
+class Denied(CoatcheckError):
+    """Known, and not allowed (exit class 5)."""
+
+
+class Unknown(CoatcheckError):
+    """Not here, or not for this caller: the two look alike (exit class 6)."""
+
+
+class Conflict(CoatcheckError):
+    """True a moment ago, or held by another (exit class 7)."""
+
+
+class Unavailable(CoatcheckError):
+    """Not now; nothing was done (exit class 9)."""
+
+
+class IntegrityError(CoatcheckError):
+    """Bytes are not what was written (exit class 10)."""
+
+
+class Misconfigured(CoatcheckError):
+    """The host's files or settings are not usable (exit class 11)."""
+
+
+class Internal(CoatcheckError):
+    """A defect of ours (exit class 70)."""
+
+
+class Stale(Exception):
+    """A command assumed what is no longer so; its verb prepares again. No effect, no event."""
+
+
+FAMILIES: Final[dict[Exit, type[CoatcheckError]]] = {
+    Exit.USAGE: BadInput,
+    Exit.BAD_INPUT: BadInput,
+    Exit.NOT_AUTHENTICATED: Unauthenticated,
+    Exit.DENIED: Denied,
+    Exit.UNKNOWN: Unknown,
+    Exit.CONFLICT: Conflict,
+    Exit.UNAVAILABLE: Unavailable,
+    Exit.INTEGRITY: IntegrityError,
+    Exit.CONFIG: Misconfigured,
+    Exit.INTERNAL: Internal,
+}
+
+
+def error(code: str, /, **facts: Fact | list[dict[str, Fact]] | list[str]) -> CoatcheckError:
+    """The error of the family that `code` belongs to."""
+    return FAMILIES[CODES[code].exit](code, **facts)

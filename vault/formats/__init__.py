@@ -1,0 +1,1 @@
+"""What a value looks like: alphabets, check digits, templates, masks. Pure."""

@@ -1,0 +1,1 @@
+"""Keys as one thing: hierarchy, epochs, and a bounded cache."""

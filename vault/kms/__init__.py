@@ -1,0 +1,1 @@
+"""Key stores: the provider seam, providers, half-stores."""

@@ -1,0 +1,1 @@
+"""Commits: commands, groups, and the one committer of a cell."""

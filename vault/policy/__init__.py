@@ -1,0 +1,1 @@
+"""Who may do what: permissions, principals, ceilings, grants, decisions. Pure."""

@@ -1,0 +1,1 @@
+"""Retention classes and due periods. Pure."""

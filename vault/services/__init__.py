@@ -1,0 +1,1 @@
+"""Verbs, one a module; `gate` is the one enforcement point."""

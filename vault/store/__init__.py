@@ -1,0 +1,1 @@
+"""Tables, statements and sessions of a cell's database."""
