@@ -1,0 +1,64 @@
+"""Committing AEAD: one set of keys a message, derived from the message's key, salt and context.
+
+AES-256-GCM alone commits to nothing: one ciphertext can be made to open under two keys. Here the
+derivation also yields a 32-byte commitment that is stored beside the ciphertext and compared first.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+from vault.crypto.kdf import KEY_BYTES, Label
+from vault.errors import IntegrityError
+from vault.secret import Secret
+
+IV_BYTES: Final = 12  # SP 800-38D, 5.2.1.1
+TAG_BYTES: Final = 16
+COMMITMENT_BYTES: Final = 32
+_LENGTH: Final = KEY_BYTES + IV_BYTES + COMMITMENT_BYTES
+
+
+class MessageKeys:
+    """The keys of one message: AES-256-GCM key and IV (hidden), and the commitment (public)."""
+
+    __slots__ = ("_aead", "_iv", "commitment")
+
+    def __init__(self, key: Secret, info: bytes) -> None:
+        """Derives the keys.
+
+        Args:
+            key: the 32-byte key that the message is sealed under.
+            info: suite, salt and the hash of the context, behind the label `ve1`.
+
+        Raises:
+            ValueError: the key does not have 32 bytes.
+        """
+        if len(key) != KEY_BYTES:
+            raise ValueError("a message key has 32 bytes")
+        okm = Secret(HKDFExpand(SHA256(), _LENGTH, Label.VE1.value + info).derive(key.expose()))
+        self._aead = AESGCM(okm.expose()[:KEY_BYTES])
+        self._iv = Secret(okm.expose()[KEY_BYTES : KEY_BYTES + IV_BYTES])
+        self.commitment = okm.expose()[KEY_BYTES + IV_BYTES :]
+
+    def seal(self, plaintext: bytes, associated: bytes) -> bytes:
+        """Ciphertext and tag. Once per set of keys: the IV is derived, not drawn."""
+        return self._aead.encrypt(self._iv.expose(), plaintext, associated)
+
+    def open(self, ciphertext: bytes, associated: bytes, commitment: bytes) -> bytes:
+        """The plaintext, if the commitment and the tag are right.
+
+        Raises:
+            IntegrityError: `ciphertext_invalid`, whatever the reason.
+        """
+        if not hmac.compare_digest(self.commitment, commitment):
+            raise IntegrityError("ciphertext_invalid")
+        try:
+            return self._aead.decrypt(self._iv.expose(), ciphertext, associated)
+        except InvalidTag:
+            raise IntegrityError("ciphertext_invalid") from None
