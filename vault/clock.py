@@ -6,7 +6,7 @@ import calendar
 import re
 import time
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import MAXYEAR, UTC, date, datetime, timedelta
 from typing import Final, Protocol
 
 Micros = int
@@ -14,7 +14,7 @@ Micros = int
 
 SECOND: Final = 1_000_000
 DAY: Final = 86_400 * SECOND
-_MAX: Final = 253_402_300_799 * SECOND  # 9999-12-31T23:59:59Z
+_END: Final = 253_402_300_800 * SECOND  # 10000-01-01T00:00:00Z, the first instant RFC 3339 cannot write
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # RFC 3339, section 5.6; ASCII digits only, upper-case T and Z as this service writes them
@@ -58,9 +58,19 @@ class FixedClock:
         self.at += micros
 
 
+def _moment(at: Micros) -> datetime:
+    if not 0 <= at < _END:
+        raise ValueError("out of range")
+    return _EPOCH + timedelta(microseconds=at)
+
+
 def format_time(at: Micros) -> str:
-    """RFC 3339 in UTC with microseconds, e.g. `2026-11-23T14:00:00.000000Z`."""
-    return (_EPOCH + timedelta(microseconds=at)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    """RFC 3339 in UTC with microseconds, e.g. `2026-11-23T14:00:00.000000Z`.
+
+    Raises:
+        ValueError: outside the years 1970 to 9999.
+    """
+    return _moment(at).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def parse_time(text: str) -> Micros:
@@ -82,7 +92,7 @@ def parse_time(text: str) -> Micros:
         if hours > 23 or minutes > 59:
             raise ValueError("not an offset")
         at += sign * (hours * 3600 + minutes * 60) * SECOND
-    if not 0 <= at <= _MAX:
+    if not 0 <= at < _END:
         raise ValueError("out of range")
     return at
 
@@ -95,15 +105,23 @@ class Period:
     seconds: int
 
     def after(self, at: Micros) -> Micros:
-        """The instant one period after `at`; a day that the month lacks becomes its last."""
-        moment = _EPOCH + timedelta(microseconds=at)
+        """The instant one period after `at`; a day that the month lacks becomes its last.
+
+        Raises:
+            ValueError: `at` or the answer lies outside the years 1970 to 9999.
+        """
+        moment = _moment(at)
         if self.months:
             index = moment.year * 12 + moment.month - 1 + self.months
             year, month = divmod(index, 12)
+            if year > MAXYEAR:
+                raise ValueError("out of range")
             last = calendar.monthrange(year, month + 1)[1]
             moment = moment.replace(year=year, month=month + 1, day=min(moment.day, last))
-        moment += timedelta(seconds=self.seconds)
-        return (moment - _EPOCH) // timedelta(microseconds=1)
+        then = (moment - _EPOCH) // timedelta(microseconds=1) + self.seconds * SECOND
+        if not 0 <= then < _END:
+            raise ValueError("out of range")
+        return then
 
     @property
     def shortest_seconds(self) -> int:
@@ -129,12 +147,12 @@ def parse_period(text: str) -> Period:
 
 def day_of(at: Micros) -> str:
     """The UTC day of an instant, `YYYY-MM-DD`: the unit of daily budgets."""
-    return (_EPOCH + timedelta(microseconds=at)).strftime("%Y-%m-%d")
+    return _moment(at).strftime("%Y-%m-%d")
 
 
 def utc_date(at: Micros) -> date:
     """The UTC date of an instant."""
-    return (_EPOCH + timedelta(microseconds=at)).date()
+    return _moment(at).date()
 
 
 def start_of(day: date) -> Micros:

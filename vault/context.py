@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 VERSION: Final = 0x01
+MAX_PART: Final = 2**32 - 1  # bytes; what the four-byte length can say
 
 # Tags are append-only: a number is never given a second meaning.
 TAG_USE: Final = 1
@@ -58,6 +59,8 @@ def canonical(parts: Iterable[tuple[int, bytes | None]]) -> bytes:
             raise ValueError("tags ascend from 1 to 255")
         last = tag
         if value is not None:
+            if len(value) > MAX_PART:
+                raise ValueError("a part is too long")
             out.append(tag)
             out += len(value).to_bytes(4, "big")
             out += value

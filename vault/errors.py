@@ -209,9 +209,14 @@ class CoatcheckError(Exception):
     Args:
         code: a key of `CODES`.
         facts: numbers, flags and names that are ours; never what a caller sent.
+
+    Raises:
+        LookupError: not a code; here rather than later, when the error is shown.
     """
 
     def __init__(self, code: str, /, **facts: Fact | list[dict[str, Fact]] | list[str]) -> None:
+        if code not in CODES:
+            raise LookupError("not a code of CODES")
         self.code = code
         self.facts = facts
         super().__init__(code)
@@ -284,5 +289,12 @@ FAMILIES: Final[dict[Exit, type[CoatcheckError]]] = {
 
 
 def error(code: str, /, **facts: Fact | list[dict[str, Fact]] | list[str]) -> CoatcheckError:
-    """The error of the family that `code` belongs to."""
-    return FAMILIES[CODES[code].exit](code, **facts)
+    """The error of the family that `code` belongs to.
+
+    Raises:
+        LookupError: not a code.
+    """
+    row = CODES.get(code)
+    if row is None:
+        raise LookupError("not a code of CODES")
+    return FAMILIES[row.exit](code, **facts)

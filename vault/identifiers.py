@@ -50,7 +50,13 @@ def uuid7() -> bytes:
 
 
 def format_id(prefix: str, raw: bytes) -> str:
-    """The text form of 16 bytes, e.g. `gr_01JD8Q4M...` (26 characters behind the prefix)."""
+    """The text form of 16 bytes, e.g. `gr_01JD8Q4M...` (26 characters behind the prefix).
+
+    Raises:
+        ValueError: not 16 bytes, so that no two inputs share a text.
+    """
+    if len(raw) != 16:
+        raise ValueError("an id has 16 bytes")
     number = int.from_bytes(raw, "big")
     return prefix + "_" + "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
 

@@ -17,25 +17,50 @@ class Secret:
 
     Args:
         value: the bytes; copied into a buffer that `wipe` overwrites.
+
+    Raises:
+        TypeError: not bytes. A number would otherwise become that many zero bytes.
     """
 
-    __slots__ = ("__buffer",)
+    __slots__ = ("__buffer", "__wiped")
 
     def __init__(self, value: bytes | bytearray | memoryview) -> None:
+        if not isinstance(value, bytes | bytearray | memoryview):
+            raise TypeError("a Secret holds bytes")
         self.__buffer = bytearray(value)
+        self.__wiped = False
 
     def expose(self) -> bytes:
-        """The bytes themselves. Use them in an expression; bind them to no name."""
-        return bytes(self.__buffer)
+        """The bytes themselves. Use them in an expression; bind them to no name.
+
+        Raises:
+            ValueError: wiped, perhaps by another thread; an empty or zero key is never handed out.
+        """
+        try:
+            return bytes(self.__buffer)  # no local name, which a traceback with locals would print
+        finally:
+            if self.__wiped:  # looked at after the copy, as `wipe` sets it before it overwrites
+                raise ValueError("the Secret is wiped")
 
     def matches(self, other: Secret) -> bool:
-        """Whether both hold the same bytes, in constant time for equal lengths."""
-        return hmac.compare_digest(self.__buffer, other.__buffer)
+        """Whether both hold the same bytes, in constant time for equal lengths.
+
+        Raises:
+            ValueError: either is wiped.
+        """
+        return hmac.compare_digest(self.expose(), other.expose())
 
     def wipe(self) -> None:
         """Overwrites and empties the buffer. Best effort: earlier copies are out of reach."""
+        self.__wiped = True
         self.__buffer[:] = bytes(len(self.__buffer))
         self.__buffer.clear()
+
+    def __del__(self) -> None:
+        # Runs when the last reference goes, so a key dropped from a cache is wiped once nobody uses it.
+        buffer = getattr(self, "_Secret__buffer", None)
+        if buffer is not None:
+            buffer[:] = bytes(len(buffer))
 
     def __len__(self) -> int:
         return len(self.__buffer)
