@@ -1,0 +1,161 @@
+"""Payment card numbers: 12 to 19 digits with a Luhn check digit, single spaces or hyphens in place.
+
+One digit of the middle, the last before the kept ones, is determined by the Luhn formula. It carries
+nothing, is not transformed, and is what makes a token right (`luhn='keep'`) or wrong (`luhn='break'`: one
+more than right, modulo 10). So a number of L digits has 10^(L - keep_first - keep_last - 1) tokens.
+Source: ISO/IEC 7812-1 (length, check digit).
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from dataclasses import dataclass
+from typing import ClassVar, Final, Literal
+
+from vault.crypto.ff1 import MIN_DOMAIN
+from vault.errors import ValueRefused
+from vault.formats.alphabet import DIGITS, Alphabet
+from vault.formats.checksum import luhn_digit_at, luhn_valid
+from vault.formats.template import (
+    Domain,
+    Shape,
+    parameter_invalid,
+    require_characters,
+    require_length,
+    spell,
+)
+
+SHORTEST: Final = 12  # digits
+LONGEST: Final = 19  # digits, ISO/IEC 7812-1
+TYPICAL: Final = 16  # digits
+
+_WRITTEN: Final = Alphabet("digits, spaces and hyphens", DIGITS.characters + " -")
+_LAYOUT: Final = re.compile(r"[0-9](?:[ -]?[0-9])*")
+_SEPARATORS: Final = {ord(" "): None, ord("-"): None}
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """Transforms the middle of a card number.
+
+    Args:
+        keep_first: digits kept at the start.
+        keep_last: digits kept at the end.
+        luhn: whether the Luhn check of a token is right or, always in the same way, wrong.
+
+    Raises:
+        BadInput: `template_invalid`, so many digits are kept that no length has 1,000,000 tokens.
+    """
+
+    keep_first: int = 0
+    keep_last: int = 4
+    luhn: Literal["keep", "break"] = "keep"
+
+    version: ClassVar[int] = 1
+    reversible_by_ff1: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.domain(LONGEST).size < MIN_DOMAIN:
+            raise parameter_invalid(
+                "card", "keep_last" if self.keep_last >= self.keep_first else "keep_first"
+            )
+
+    @property
+    def spec(self) -> str:
+        """The canonical spelling."""
+        return spell("card", keep_first=self.keep_first or None, keep_last=self.keep_last, luhn=self.luhn)
+
+    @property
+    def _offset(self) -> int:
+        """How far the determined digit of a token is from the right one."""
+        return 1 if self.luhn == "break" else 0
+
+    def parse(self, value: str) -> Shape:
+        """Takes a value apart. See `Template.parse`; a wrong check digit is `value_checksum`."""
+        digits = _digits(value)
+        if not luhn_valid(digits):
+            raise ValueRefused("value_checksum")
+        return self._shape(value, digits)
+
+    def parse_token(self, token: str) -> Shape:
+        """Takes a token apart: its check digit is right or wrong exactly as this template makes it.
+
+        Raises:
+            ValueRefused: as `parse`; `domain_too_small` where nothing is left to transform.
+        """
+        digits = _digits(token)
+        place = len(digits) - self.keep_last - 1
+        if place < self.keep_first:
+            raise ValueRefused("domain_too_small", minimum=MIN_DOMAIN)
+        if digits[place] != _determined(digits, place, self._offset):
+            raise ValueRefused("value_checksum")
+        return self._shape(token, digits)
+
+    def render_token(self, shape: Shape, text: str) -> str:
+        """The token, in the layout of the value."""
+        return self._render(shape, text, self._offset)
+
+    def render_value(self, shape: Shape, text: str) -> str:
+        """The value, in the layout of the token."""
+        return self._render(shape, text, 0)
+
+    def domain(self, length: int | None = None) -> Domain:
+        """10^(length - kept - 1): kept digits and the one the check determines do not count."""
+        count = TYPICAL if length is None else length
+        if not SHORTEST <= count <= LONGEST:
+            raise ValueRefused("value_length", minimum=SHORTEST, maximum=LONGEST)
+        kept = self.keep_first + self.keep_last
+        free = max(0, count - kept - 1)
+        note = f"{count} digits, {kept} kept, 1 determined by the check digit"
+        return Domain(DIGITS.radix, free, DIGITS.radix**free, note)
+
+    def smallest(self) -> Domain:
+        """That of the shortest number."""
+        return self.domain(SHORTEST)
+
+    def sample(self, rng: random.Random) -> str:
+        """A number with a right check digit, of any length, plain or in groups of four."""
+        count = rng.choice((TYPICAL, rng.randint(SHORTEST, LONGEST)))
+        digits = "".join(rng.choices(DIGITS.characters, k=count - 1)) + "0"
+        digits = digits[:-1] + luhn_digit_at(digits, count - 1)
+        separator = rng.choice(("", "", " ", "-"))
+        return separator.join(digits[start : start + 4] for start in range(0, count, 4))
+
+    def _shape(self, value: str, digits: str) -> Shape:
+        tail = len(digits) - self.keep_last
+        kept = []
+        index = 0  # among the digits
+        for position, character in enumerate(value):
+            if character not in DIGITS:
+                kept.append((position, character))
+                continue
+            if index < self.keep_first or index >= tail:
+                kept.append((position, character))
+            index += 1
+        text = digits[self.keep_first : max(self.keep_first, tail - 1)]
+        return Shape(DIGITS, text, tuple(kept), len(value))
+
+    def _render(self, shape: Shape, text: str, offset: int) -> str:
+        digits = shape.fill(text + "0").translate(_SEPARATORS)
+        return shape.fill(text + _determined(digits, len(digits) - self.keep_last - 1, offset))
+
+
+def _digits(value: str) -> str:
+    """The digits of a number, its length and layout checked.
+
+    Raises:
+        ValueRefused: `value_empty`, `value_length`, `value_alphabet`, `value_format`.
+    """
+    require_length(value, SHORTEST, 2 * LONGEST - 1)
+    require_characters(value, _WRITTEN)
+    if _LAYOUT.fullmatch(value) is None:
+        raise ValueRefused("value_format")
+    digits = value.translate(_SEPARATORS)
+    require_length(digits, SHORTEST, LONGEST)
+    return digits
+
+
+def _determined(digits: str, place: int, offset: int) -> str:
+    """The digit at `place`: the one that makes the check right, moved on by `offset`."""
+    return str((int(luhn_digit_at(digits, place)) + offset) % 10)

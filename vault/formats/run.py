@@ -1,0 +1,134 @@
+"""Runs of characters: one alphabet and nothing else, all transformed, within a shortest and a longest."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import ClassVar, Final, Literal
+
+from vault.errors import ValueRefused
+from vault.formats.alphabet import ALNUM_LOWER, ALNUM_UPPER, ALPHANUMERIC, DIGITS, Alphabet
+from vault.formats.template import (
+    Domain,
+    Shape,
+    parameter_invalid,
+    require_characters,
+    require_length,
+    spell,
+)
+
+_CASES: Final = {"mixed": ALPHANUMERIC, "lower": ALNUM_LOWER, "upper": ALNUM_UPPER}
+
+
+class _Run:
+    """What `digits` and `alphanumeric` share; a class of its own names the alphabet and the lengths."""
+
+    __slots__ = ()
+
+    version: ClassVar[int] = 1
+    reversible_by_ff1: ClassVar[bool] = True
+
+    shortest: int
+    longest: int
+
+    @property
+    def alphabet(self) -> Alphabet:
+        """The characters of a value."""
+        raise NotImplementedError
+
+    def parse(self, value: str) -> Shape:
+        """Takes a value apart. See `Template.parse`."""
+        require_length(value, self.shortest, self.longest)
+        require_characters(value, self.alphabet)
+        return Shape(self.alphabet, value, (), len(value))
+
+    def parse_token(self, token: str) -> Shape:
+        """Takes a token apart: tokens look like values."""
+        return self.parse(token)
+
+    def render_token(self, shape: Shape, text: str) -> str:
+        """The token: the transformed characters and nothing else."""
+        return shape.fill(text)
+
+    def render_value(self, shape: Shape, text: str) -> str:
+        """The value: the transformed characters and nothing else."""
+        return shape.fill(text)
+
+    def domain(self, length: int | None = None) -> Domain:
+        """radix^length; the shortest length counts as typical, since it decides what is safe."""
+        count = self.shortest if length is None else length
+        if not self.shortest <= count <= self.longest:
+            raise ValueRefused("value_length", minimum=self.shortest, maximum=self.longest)
+        radix = self.alphabet.radix
+        return Domain(radix, count, radix**count, f"{count} characters, all transformed")
+
+    def smallest(self) -> Domain:
+        """That of the shortest value."""
+        return self.domain(self.shortest)
+
+    def sample(self, rng: random.Random) -> str:
+        """Random characters; mostly short, sometimes of any length."""
+        longest = self.longest if rng.random() < 0.1 else min(self.longest, self.shortest + 16)
+        return "".join(rng.choices(self.alphabet.characters, k=rng.randint(self.shortest, longest)))
+
+
+@dataclass(frozen=True, slots=True)
+class Digits(_Run):
+    """ASCII digits.
+
+    Args:
+        shortest: characters (`min`).
+        longest: characters (`max`).
+
+    Raises:
+        BadInput: `template_invalid`, min is above max.
+    """
+
+    shortest: int = 6
+    longest: int = 256
+
+    def __post_init__(self) -> None:
+        if self.shortest > self.longest:
+            raise parameter_invalid("digits", "min")
+
+    @property
+    def spec(self) -> str:
+        """The canonical spelling."""
+        return spell("digits", min=self.shortest, max=self.longest)
+
+    @property
+    def alphabet(self) -> Alphabet:
+        """The ten digits."""
+        return DIGITS
+
+
+@dataclass(frozen=True, slots=True)
+class Alphanumeric(_Run):
+    """ASCII digits and letters of one case or of both. Case is data: nothing is folded.
+
+    Args:
+        case: which letters; the other case is refused.
+        shortest: characters (`min`).
+        longest: characters (`max`).
+
+    Raises:
+        BadInput: `template_invalid`, min is above max.
+    """
+
+    case: Literal["mixed", "lower", "upper"] = "mixed"
+    shortest: int = 4
+    longest: int = 256
+
+    def __post_init__(self) -> None:
+        if self.shortest > self.longest:
+            raise parameter_invalid("alphanumeric", "min")
+
+    @property
+    def spec(self) -> str:
+        """The canonical spelling."""
+        return spell("alphanumeric", case=self.case, min=self.shortest, max=self.longest)
+
+    @property
+    def alphabet(self) -> Alphabet:
+        """Digits, and the letters of the case."""
+        return _CASES[self.case]

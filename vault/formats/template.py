@@ -1,0 +1,204 @@
+"""What a template is: it takes a value apart and puts a token together, and knows how many there are.
+
+A value consists of characters that are transformed (`Shape.text`) and characters that stay
+(`Shape.kept`). Of those that stay, letters and digits are data and go into the tweak of FF1; separators
+are layout and do not, so a token whose hyphens were added or dropped on its way still opens as the same
+value, in the layout of the token.
+
+No error of this room quotes a value: positions and bounds at most.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from vault.crypto.ff1 import MIN_DOMAIN
+from vault.errors import BadInput, ValueRefused
+from vault.formats.alphabet import Alphabet
+
+MAX_LENGTH: Final = 256  # characters that a template hands to FF1; bounds its quadratic conversions
+MAX_SPEC: Final = 64  # characters of a canonical spelling
+MAX_KEPT_BYTES: Final = 33  # of `Shape.kept_bytes`: a form byte and a SHA-256, or less
+
+_KEPT_LISTED: Final = 0
+_KEPT_DIGEST: Final = 1
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Shape:
+    """A value or a token taken apart. Holds plaintext, so it has no repr to speak of.
+
+    Characters that a check digit determines are in neither `text` nor `kept`.
+    """
+
+    alphabet: Alphabet
+    text: str  # the characters that are transformed, in order
+    kept: tuple[tuple[int, str], ...]  # (position in the whole value, character), ascending
+    length: int  # of the whole value, in characters
+
+    def __repr__(self) -> str:
+        return f"<Shape of {self.length} characters>"
+
+    @property
+    def size(self) -> int:
+        """How many values FF1 can turn this one into: radix^n of the transformed characters."""
+        size: int = self.alphabet.radix ** len(self.text)
+        return size
+
+    def kept_bytes(self) -> bytes:
+        """The kept letters and digits by position: canonical, at most `MAX_KEPT_BYTES`.
+
+        Byte format: `0x00` and for each `position u16 | character UTF-8`, positions counted without
+        separators; if that is longer than 33 bytes, `0x01` and its SHA-256. Nothing kept: no bytes.
+        """
+        out = bytearray()
+        separators = 0
+        for position, character in self.kept:
+            if character.isalnum():
+                out += (position - separators).to_bytes(2, "big") + character.encode()
+            else:
+                separators += 1
+        if not out:
+            return b""
+        if len(out) < MAX_KEPT_BYTES:
+            return bytes((_KEPT_LISTED,)) + out
+        return bytes((_KEPT_DIGEST,)) + hashlib.sha256(out).digest()
+
+    def fill(self, text: str) -> str:
+        """The whole value with `text` in the places that are not kept.
+
+        Raises:
+            ValueError: `text` has another length than those places.
+        """
+        if len(text) + len(self.kept) != self.length:
+            raise ValueError("the text does not fit the shape")
+        if not self.kept:
+            return text
+        parts: list[str] = []
+        taken = end = 0
+        for position, character in self.kept:
+            gap = position - end
+            parts += (text[taken : taken + gap], character)
+            taken, end = taken + gap, position + 1
+        return "".join(parts) + text[taken:]
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """How many values share a shape, after check digits and kept characters."""
+
+    radix: int  # 0: not one that FF1 can use
+    length: int  # transformed characters
+    size: int  # effective number of values; 0 where radix is
+    note: str  # how it comes about, for `explain`
+
+
+class Template(Protocol):
+    """A pattern that says which characters of a value are transformed and which are kept."""
+
+    @property
+    def spec(self) -> str:
+        """The canonical spelling, e.g. `card(keep_last=4, luhn='break')`; at most 64 characters."""
+
+    @property
+    def version(self) -> int:
+        """Of the template's rules. A change that moves a single token is a new version."""
+
+    @property
+    def reversible_by_ff1(self) -> bool:
+        """Whether FF1 can transform its values; False leaves only protections that keep a row."""
+
+    def parse(self, value: str) -> Shape:
+        """Takes a value apart. Smallness is no reason to refuse here; see `require_domain`.
+
+        Raises:
+            ValueRefused: `value_empty`, `value_length`, `value_alphabet`, `value_format`,
+                `value_checksum`.
+        """
+
+    def parse_token(self, token: str) -> Shape:
+        """Takes a token apart, by the token's own rule where that differs from the value's.
+
+        Raises:
+            ValueRefused: as `parse`.
+            BadInput: `operation_unsupported`, where tokens do not have the shape of values.
+        """
+
+    def render_token(self, shape: Shape, text: str) -> str:
+        """The token that has `text` for the transformed characters."""
+
+    def render_value(self, shape: Shape, text: str) -> str:
+        """The value that has `text` for the transformed characters."""
+
+    def domain(self, length: int | None = None) -> Domain:
+        """The effective domain of values of a length, counted without separators.
+
+        Args:
+            length: in characters; None for the one a template calls typical.
+
+        Raises:
+            ValueRefused: `value_length`, the template takes no such length.
+        """
+
+    def smallest(self) -> Domain:
+        """The smallest domain that an accepted value can have."""
+
+    def sample(self, rng: random.Random) -> str:
+        """An accepted value, lengths and layouts mixed; for property tests and `explain`."""
+
+
+def require_domain(shape: Shape) -> None:
+    """Refuses a value with fewer than 1,000,000 others of its shape: FF1 could not hide it among them.
+
+    Raises:
+        ValueRefused: `domain_too_small`.
+    """
+    if shape.size < MIN_DOMAIN:
+        raise ValueRefused("domain_too_small", minimum=MIN_DOMAIN)
+
+
+def require_length(value: str, shortest: int, longest: int) -> None:
+    """The first check of every template, before anything looks at the characters.
+
+    Raises:
+        ValueRefused: `value_empty`, `value_length`.
+    """
+    if not value:
+        raise ValueRefused("value_empty")
+    if not shortest <= len(value) <= longest:
+        raise ValueRefused("value_length", minimum=shortest, maximum=longest)
+
+
+def require_characters(value: str, alphabet: Alphabet) -> None:
+    """Refuses a value with a character outside the alphabet.
+
+    Raises:
+        ValueRefused: `value_alphabet`, with the position of the first.
+    """
+    position = alphabet.foreign(value)
+    if position is not None:
+        raise ValueRefused("value_alphabet", position=position)
+
+
+def spell(name: str, **parameters: int | bool | str | None) -> str:
+    """The canonical spelling: parameters in the order given, without those that are None.
+
+    A parameter that is off by default (0, false) and stays off is left out; all others are spelled, so
+    that a spelling keeps its meaning if a default ever changes.
+    """
+    written = [f"{key}={_word(value)}" for key, value in parameters.items() if value is not None]
+    return f"{name}({', '.join(written)})" if written else name
+
+
+def _word(value: int | bool | str) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"'{value}'" if isinstance(value, str) else str(value)
+
+
+def parameter_invalid(template: str, parameter: str) -> BadInput:
+    """The error for a parameter that does not go with the others."""
+    return BadInput("template_invalid", template=template, parameter=parameter)
