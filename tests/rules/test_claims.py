@@ -1,0 +1,168 @@
+"""Every claim that a document makes is in the table with a command that exists, and the other way round."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MARKER = re.compile(r"\(claim: ([A-Za-z0-9-]+)\)")
+
+
+def script() -> ModuleType:
+    """docs/claims.py, which lies outside every package."""
+    spec = importlib.util.spec_from_file_location("claims_script", ROOT / "docs" / "claims.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+claims = script()
+TABLE = claims.load((ROOT / "docs" / "claims.toml").read_text(encoding="utf-8"))
+
+
+def documents(root: Path = ROOT) -> dict[str, str]:
+    """The text of every document that may make a claim, by path."""
+    paths = [root / "README.md", root / "SECURITY.md", *sorted((root / "docs").rglob("*.md"))]
+    return {str(path.relative_to(root)): path.read_text(encoding="utf-8") for path in paths if path.exists()}
+
+
+def unknown(texts: dict[str, str], ids: set[str]) -> list[str]:
+    """Claims made that are not in the table."""
+    return [
+        f"{path}: {id_}" for path, text in texts.items() for id_ in MARKER.findall(text) if id_ not in ids
+    ]
+
+
+def unmade(texts: dict[str, str], homes: dict[str, str]) -> list[str]:
+    """Claims of the table that the document named does not make."""
+    return [id_ for id_, path in homes.items() if id_ not in MARKER.findall(texts.get(path, ""))]
+
+
+def lacking(command: str, root: Path = ROOT) -> list[str]:
+    """What a command names that is not there: a module, a file, or a test in a file."""
+    words = command.split()
+    gone = []
+    if words[:3] == ["python", "-m", "bench"]:
+        gone += [] if (root / "bench" / "__main__.py").exists() else ["bench"]
+    elif words[:3] != ["python", "-m", "pytest"]:
+        gone.append(" ".join(words[:3]))
+    for word in words:
+        if word.startswith(("tests/", "bench/")):
+            path, *names = re.sub(r"\[.*\]$", "", word).split("::")
+            if not (root / path).exists():
+                gone.append(path)
+            else:
+                text = (root / path).read_text(encoding="utf-8") if names else ""
+                gone += [word for name in names if not re.search(rf"\b(?:def|class) {name}\b", text)]
+    return gone
+
+
+def test_every_claim_made_is_in_the_table() -> None:
+    assert unknown(documents(), set(TABLE)) == []
+
+
+def test_every_claim_in_the_table_is_made() -> None:
+    assert unmade(documents(), {claim.id: claim.document for claim in TABLE.values()}) == []
+
+
+def test_what_shows_a_claim_exists() -> None:
+    assert {id_: lacking(claim.command) for id_, claim in TABLE.items() if lacking(claim.command)} == {}
+
+
+def test_a_claim_out_of_thin_air_is_found() -> None:
+    texts = {"README.md": "Fast (claim: F1) and exact (claim: P2).", "SECURITY.md": ""}
+    assert unknown(texts, {"P2"}) == ["README.md: F1"]
+    assert unmade(texts, {"P2": "SECURITY.md", "F1": "README.md", "P3": "docs/x.md"}) == ["P2", "P3"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "python -m pytest tests/rules/test_nothing.py",
+        "python -m pytest tests/rules/test_claims.py::test_nothing",
+        "python -m pytest -q tests/rules/test_claims.py::TestNothing::test_nothing",
+        "python -m json.tool x",
+    ],
+)
+def test_a_command_that_shows_nothing_is_found(command: str) -> None:
+    assert (
+        lacking(
+            "python -m pytest -q tests/rules/test_claims.py::test_a_command_that_shows_nothing_is_found[x]"
+        )
+        == []
+    )
+    assert lacking(command)
+
+
+ROW = """
+[claims.P12]
+text = "Ten is more than nine."
+where = "README"
+command = "python -m timeit"
+expects = 'loops'
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('text = "Ten is more than nine."\n', ""),
+        ("expects = 'loops'\n", ""),
+        ('where = "README"', 'where = "BLOG"'),
+        ('where = "README"', 'where = "README"\nwhen = "now"'),
+        ('where = "README"', 'where = "README"\nslow = "yes"'),
+        ('"python -m timeit"', '"timeit"'),
+        ('"python -m timeit"', '["python", "-m", "timeit"]'),
+        ("'loops'", "'loops('"),
+        ("'loops'", "'.*'"),
+        ("P12", "all"),
+        ("P12", '"P 12"'),
+    ],
+)
+def test_a_bad_row_is_refused(old: str, new: str) -> None:
+    assert claims.load(ROW)["P12"].where == "README"
+    assert claims.load(ROW + "slow = true")["P12"].slow
+    with pytest.raises(ValueError, match="claim"):
+        claims.load(ROW.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("command", "expects", "answer"),
+    [
+        ("python -m timeit -n 1 -r 1 pass", r"^1 loop, best of 1: .* per loop$", 0),
+        ("python -m timeit -n 1 -r 1 pass", r"^2 loops", 1),
+        ("python -m timeit -n 1 -r 1 1/0", "ZeroDivisionError", 1),
+        ("python -m no_such_module", "No module named", 1),
+    ],
+)
+def test_a_claim_is_put_to_the_test(
+    command: str, expects: str, answer: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = {"X1": claims.Claim("X1", "It is so.", "README", command, expects)}
+    assert claims.run(table, "X1") == answer
+    assert ("X1 holds." in capsys.readouterr().out) == (answer == 0)
+    assert claims.run(table, "all") == answer
+
+
+def test_an_unknown_id_is_told_which_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    table = {id_: claims.Claim(id_, "It is so.", "README", "python -m timeit", "x") for id_ in ("P1", "P2")}
+    assert claims.run(table, "P3") == 2
+    assert "There is no claim P3. Claims: P1, P2." in capsys.readouterr().err
+    assert claims.main(["run"]) == 2
+    assert claims.main([]) == 2
+
+
+def test_slow_claims_are_left_to_those_who_ask(capsys: pytest.CaptureFixture[str]) -> None:
+    table = {"P1": claims.Claim("P1", "It is so.", "README", "python -m no_such_module", "x", slow=True)}
+    assert claims.run(table, "all") == 0
+    assert claims.list_(table) == 0
+    assert "It is so. (slow)" in capsys.readouterr().out
