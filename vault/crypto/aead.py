@@ -46,8 +46,10 @@ class MessageKeys:
         self._iv = Secret(okm.expose()[KEY_BYTES : KEY_BYTES + IV_BYTES])
         self.commitment = okm.expose()[KEY_BYTES + IV_BYTES :]
 
-    def seal(self, plaintext: bytes, associated: bytes) -> bytes:
+    def seal(self, plaintext: bytes | Secret, associated: bytes) -> bytes:
         """Ciphertext and tag. Once per set of keys: the IV is derived, not drawn."""
+        if isinstance(plaintext, Secret):
+            return self._aead.encrypt(self._iv.expose(), plaintext.expose(), associated)
         return self._aead.encrypt(self._iv.expose(), plaintext, associated)
 
     def open(self, ciphertext: bytes, associated: bytes, commitment: bytes) -> bytes:

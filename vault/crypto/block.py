@@ -29,7 +29,7 @@ class BlockCipher:
         """
         if len(key) != 32:
             raise ValueError("an AES-256 key has 32 bytes")
-        cipher = Cipher(algorithms.AES(key.expose()), modes.ECB())
+        cipher = Cipher(algorithms.AES(key.expose()), modes.ECB())  # noqa: S305 - one block only
         self._encrypt = cipher.encryptor().update
         self._decrypt = cipher.decryptor().update
 

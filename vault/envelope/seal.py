@@ -42,7 +42,7 @@ class SealingKey:
     suite: int = SUITE_AES_256_GCM
 
 
-def seal(key: SealingKey, context: EncryptionContext, plaintext: bytes) -> bytes:
+def seal(key: SealingKey, context: EncryptionContext, plaintext: bytes | Secret) -> bytes:
     """A `ve1` message that opens only under this key in this context.
 
     The header repeats what the derivation binds, and stands with the context in the associated data.
@@ -74,6 +74,11 @@ def open_message(key: SealingKey, context: EncryptionContext, raw: bytes | Messa
     encoded = context.encode()
     keys = _message_keys(key.key, message.suite, message.salt, encoded)
     return keys.open(message.ciphertext, message.header + encoded, message.commitment)
+
+
+def open_secret(key: SealingKey, context: EncryptionContext, raw: bytes | Message) -> Secret:
+    """The secret that a message holds. Raises as `open_message` does."""
+    return Secret(open_message(key, context, raw))
 
 
 def _message_keys(key: Secret, suite: int, salt: bytes, encoded: bytes) -> MessageKeys:

@@ -1,0 +1,133 @@
+"""Audit events: canonical bytes, leaf hashes, and the digest that stands in for what can be forgotten.
+
+The leaf holds what may stay for ever. Our own row and key ids and the callers' texts (reason,
+on_behalf_of, conversation) are *items*: only a salted digest of them is in the leaf; the items and the
+salt are kept apart and can go, and the log stays whole. Byte format: docs/spec/audit.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from vault.clock import Micros, format_time
+from vault.errors import IntegrityError
+
+VERSION: Final = 1
+MAX_ITEM_IDS: Final = 1_000
+_LEAF_PREFIX: Final = b"\x00"  # RFC 9162, 2.1.1
+_SALT_BYTES: Final = 32
+
+_encoder = msgspec.json.Encoder(order="sorted")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened.
+
+    Attributes:
+        kind: a word of `KINDS`.
+        facts: numbers, codes and ids of grants, principals and credentials; JSON without floats.
+        items: row and key ids and callers' texts; go with the subject.
+    """
+
+    kind: str
+    tenant: str
+    actor: str
+    facts: Mapping[str, Any]
+    items: Mapping[str, Any] = field(default_factory=dict)
+    decision: str | None = None
+
+
+KINDS: Final[dict[str, str]] = {
+    "apikey.create": "a service key was made",
+    "apikey.revoke": "a service key was revoked",
+    "cell.init": "the cell was created",
+    "denied": "an authenticated request was refused before it could change anything",
+    "detokenize": "a grant was used, or its use refused",
+    "grant.create": "a grant was created, or refused by the grantor's ceiling",
+    "grant.revoke": "a grant was revoked",
+    "key.create": "data keys were made",
+    "principal.create": "a principal was created",
+    "principal.remove": "a principal was removed, and its keys and grants with it",
+    "schema.apply": "a schema was applied",
+    "subject.create": "data subjects were entered",
+    "tokenize": "values were turned into tokens",
+    "unauthenticated": "requests without a valid credential, counted over a minute",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """An event ready to be written: canonical body, leaf hash, and the items with their salt."""
+
+    body: bytes
+    leaf: bytes
+    items: bytes | None
+    salt: bytes | None
+
+
+def canonical(value: Mapping[str, Any]) -> bytes:
+    """Canonical JSON: members sorted, no white space, integers only (a profile of RFC 8785)."""
+    return _encoder.encode(value)
+
+
+def leaf_hash(body: bytes) -> bytes:
+    """The leaf of the log's Merkle tree: SHA-256(0x00 || body)."""
+    return hashlib.sha256(_LEAF_PREFIX + body).digest()
+
+
+def items_digest(salt: bytes, items: bytes) -> str:
+    """SHA-256(salt || items), in hex."""
+    return hashlib.sha256(salt + items).hexdigest()
+
+
+def seal_event(event: Event, at: Micros, region: str) -> Sealed:
+    """The event's bytes. Neither its number nor any running counter is in them."""
+    body: dict[str, Any] = {
+        "v": VERSION,
+        "kind": event.kind,
+        "at": format_time(at),
+        "region": region,
+        "tenant": event.tenant,
+        "actor": event.actor,
+        **event.facts,
+    }
+    if event.decision is not None:
+        body["decision"] = event.decision
+    items = salt = None
+    if event.items:
+        items = canonical(event.items)
+        salt = os.urandom(_SALT_BYTES)
+        body["items_digest"] = items_digest(salt, items)
+    encoded = canonical(body)
+    return Sealed(encoded, leaf_hash(encoded), items, salt)
+
+
+def check_event(body: bytes, leaf: bytes, items: bytes | None, salt: bytes | None) -> None:
+    """Returns if leaf and items digest are those of the body.
+
+    Raises:
+        IntegrityError: `audit_broken`.
+    """
+    if leaf_hash(body) != leaf:
+        raise IntegrityError("audit_broken", reason="leaf")
+    if items is not None and salt is not None:
+        try:
+            digest = msgspec.json.decode(body)["items_digest"]
+        except (msgspec.DecodeError, KeyError, TypeError):
+            digest = ""
+        if digest != items_digest(salt, items):
+            raise IntegrityError("audit_broken", reason="items")
+
+
+def listed(ids: list[str]) -> dict[str, Any]:
+    """Ids for the items of an event: up to 1,000 by name, beyond that their count and digest."""
+    if len(ids) <= MAX_ITEM_IDS:
+        return {"ids": ids}
+    return {"count": len(ids), "digest": hashlib.sha256("\n".join(ids).encode()).hexdigest()}

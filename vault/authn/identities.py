@@ -1,0 +1,168 @@
+"""From a credential to whoever presents it.
+
+What is found here decides what a verb may prepare; what binds is the ledger, which locks the same rows
+and calls the command stale if the principal or the key is no longer what was found.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from vault.clock import Clock
+from vault.crypto.mac import same, secret_digest
+from vault.errors import Unauthenticated
+from vault.identifiers import split_credential
+from vault.policy.principal import Principal
+from vault.store.cache import BoundedCache
+from vault.store.cell import Store
+from vault.store.rows import ApiKeyRow, decode_principal
+
+SCHEME: Final = "bearer "
+_MAX_HEADER: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A credential taken apart; the secret itself is already gone.
+
+    Attributes:
+        kind: `ck` (service key) or `cg` (bearer grant).
+        id: the id it names, `ck_...` or `gr_...`.
+        digest: SHA-256 of the secret part.
+    """
+
+    kind: str
+    id: str
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An authenticated principal and the key it came with.
+
+    Attributes:
+        api_key: the service key's id; empty for the host.
+        expires_at: of the key; 0 = never.
+        networks: a JSON list of CIDRs from which the key may be used; empty list: anywhere.
+    """
+
+    principal: Principal
+    api_key: str
+    expires_at: int
+    networks: str = "[]"
+
+    @property
+    def actor(self) -> str:
+        """Who acted, for the audit log."""
+        return self.principal.name
+
+
+def parse_authorization(header: str | None) -> Credential:
+    """The credential of an Authorization header.
+
+    Raises:
+        Unauthenticated: `credential_missing`, `credential_invalid`.
+    """
+    if not header:
+        raise Unauthenticated("credential_missing")
+    if len(header) > _MAX_HEADER or header[: len(SCHEME)].lower() != SCHEME:
+        raise Unauthenticated("credential_invalid")
+    try:
+        kind, body, secret = split_credential(header[len(SCHEME) :])
+    except ValueError:
+        raise Unauthenticated("credential_invalid") from None
+    return Credential(kind, ("gr_" if kind == "cg" else "ck_") + body, secret_digest(secret))
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Whoever presents a bearer grant's credential: the grant may be in any state."""
+
+    credential: Credential
+    tenant: str
+
+
+class Identities:
+    """Finds callers and grants by credential; remembers them for at most a minute.
+
+    Args:
+        store: the cell's database.
+        clock: for expiry.
+    """
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._keys: BoundedCache[str, tuple[ApiKeyRow, Principal] | None] = BoundedCache()
+        self._grants: BoundedCache[str, tuple[bytes, str] | None] = BoundedCache()
+
+    def caller(self, credential: Credential) -> Caller:
+        """Whoever presents a service key.
+
+        Raises:
+            Unauthenticated: `credential_invalid`: no such key, wrong secret, revoked or expired.
+        """
+        if credential.kind != "ck":
+            raise Unauthenticated("credential_invalid")
+        found = self._keys.get(credential.id, lambda: self._read_key(credential.id))
+        if found is None:
+            self._keys.drop(credential.id)
+            raise Unauthenticated("credential_invalid")
+        key, principal = found
+        expired = 0 < key.expires_at <= self._clock.now()
+        if not same(bytes(key.digest), credential.digest) or expired:
+            raise Unauthenticated("credential_invalid")
+        return Caller(principal, key.id, key.expires_at, key.networks)
+
+    def holder(self, credential: Credential) -> Holder:
+        """Whoever presents a grant's credential, in whatever state the grant is.
+
+        Raises:
+            Unauthenticated: `grant_invalid`: no such grant, or the wrong secret.
+        """
+        if credential.kind != "cg":
+            raise Unauthenticated("grant_invalid")
+        found = self._grants.get(credential.id, lambda: self._read_grant(credential.id))
+        if found is None:
+            self._grants.drop(credential.id)
+            raise Unauthenticated("grant_invalid")
+        digest, tenant = found
+        if not same(digest, credential.digest):
+            raise Unauthenticated("grant_invalid")
+        return Holder(credential, tenant)
+
+    def forget(self) -> None:
+        """Drops everything remembered."""
+        self._keys.clear()
+        self._grants.clear()
+
+    def _read_key(self, api_key: str) -> tuple[ApiKeyRow, Principal] | None:
+        record = self._store.record
+        rows = self._store.read_keys(record.api_keys, [api_key])
+        if not rows:
+            return None
+        key = ApiKeyRow(*rows[0])
+        owner = decode_principal(self._store.read_keys(record.principals, [key.principal])[0])
+        if key.revoked_at or owner.removed:
+            return None
+        return key, owner.principal
+
+    def _read_grant(self, grant: str) -> tuple[bytes, str] | None:
+        rows = self._store.read(self._store.record.grant_holder, {"grant_id": grant})
+        return (bytes(rows[0][0]), rows[0][1]) if rows else None
+
+
+def in_networks(networks: str, address: str) -> bool:
+    """Whether an address lies in one of a key's networks (a JSON list of CIDRs); no networks: any."""
+    allowed = msgspec.json.decode(networks, type=list[str])
+    if not allowed:
+        return True
+    try:
+        source = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(source in ipaddress.ip_network(network) for network in allowed)

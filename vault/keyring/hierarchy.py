@@ -1,0 +1,126 @@
+"""The key hierarchy: epoch key, sealing key, data keys, field keys. Spec: docs/spec/key-hierarchy.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from vault.context import (
+    TAG_CLASS,
+    TAG_DUE,
+    TAG_EPOCH,
+    TAG_FIELD,
+    TAG_PURPOSE,
+    TAG_REGION,
+    TAG_SUBJECT,
+    TAG_TENANT,
+    TAG_VERSION,
+    EncryptionContext,
+    Use,
+    canonical,
+)
+from vault.crypto.kdf import Label, combine, expand
+from vault.crypto.keypack import pack, unpack
+from vault.crypto.randomness import new_key
+from vault.envelope.seal import SealingKey, open_secret, seal
+from vault.identifiers import KeyId, uuid7
+from vault.retention.period import NO_DUE
+from vault.secret import Secret
+from vault.store.custody import FieldKeyRow, KeyRow, Slot
+
+CELL: Final = ""
+"""In place of a tenant or a field: the key is the cell's, or the tenant's, own."""
+
+
+class Purpose(StrEnum):
+    """What a field key is for: one purpose each (SP 800-57 part 1, 5.2)."""
+
+    FF1 = "ff1"
+    ROW_ID = "row-id"
+    SUBJECT_REFERENCE = "subject-reference"
+    INDEX_LAYER = "index-layer"
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """An epoch's key, as a key that seals keys."""
+
+    number: int
+    region: str
+    sealing: SealingKey
+
+    def context(self, use: Use, tenant: str) -> EncryptionContext:
+        """The context of a key sealed in this epoch."""
+        return EncryptionContext(use, tenant=tenant, region=self.region)
+
+
+def half_context(region: str, epoch: int, epoch_id: bytes) -> bytes:
+    """What the KMS binds to an epoch's wrapped half."""
+    return canonical(
+        ((TAG_REGION, region.encode()), (TAG_EPOCH, epoch.to_bytes(4, "big") + epoch_id)),
+    )
+
+
+def make_epoch(region: str, number: int, epoch_id: bytes, kms_half: Secret, store_half: Secret) -> Epoch:
+    """The epoch whose key is derived from its two halves."""
+    key = combine(kms_half, store_half, Label.EPOCH, half_context(region, number, epoch_id))
+    return Epoch(number, region, SealingKey(KeyId(epoch_id), number, expand(key, Label.EPOCH_SEALING)))
+
+
+def slot_owner(slot: Slot) -> bytes:
+    """What a data key is bound to: its tenant, subject, class and due period."""
+    return canonical(
+        (
+            (TAG_TENANT, slot.tenant.encode()),
+            (TAG_SUBJECT, slot.subject),
+            (TAG_CLASS, slot.class_.encode()),
+            (TAG_DUE, None if slot.due == NO_DUE else slot.due.encode()),
+        )
+    )
+
+
+def field_key_owner(tenant: str, field: str, purpose: str, version: int) -> bytes:
+    """What a field key is bound to: its tenant, field, purpose and version."""
+    return canonical(
+        (
+            (TAG_TENANT, tenant.encode()),
+            (TAG_FIELD, field.encode()),
+            (TAG_PURPOSE, purpose.encode()),
+            (TAG_VERSION, version.to_bytes(4, "big")),
+        )
+    )
+
+
+def new_data_key(epoch: Epoch, slot: Slot) -> KeyRow:
+    """A fresh data key for a slot, sealed; not yet in the database."""
+    id_ = uuid7()
+    sealed = seal(epoch.sealing, epoch.context(Use.DATA_KEY, slot.tenant), pack(new_key(), slot_owner(slot)))
+    return KeyRow(id_, *slot, "active", epoch.number, sealed, "active")
+
+
+def open_data_key(epoch: Epoch, row: KeyRow) -> SealingKey:
+    """The data key of a row.
+
+    Raises:
+        IntegrityError: `ciphertext_invalid`: altered, or moved from another row.
+    """
+    packed = open_secret(epoch.sealing, epoch.context(Use.DATA_KEY, row.tenant), row.sealed)
+    return SealingKey(KeyId(row.id), 1, unpack(packed, slot_owner(row.slot)))
+
+
+def new_field_key(epoch: Epoch, tenant: str, field: str, purpose: Purpose, version: int) -> FieldKeyRow:
+    """A fresh field key, sealed; not yet in the database."""
+    owner = field_key_owner(tenant, field, purpose, version)
+    sealed = seal(epoch.sealing, epoch.context(Use.FIELD_KEY, tenant), pack(new_key(), owner))
+    return FieldKeyRow(uuid7(), tenant, field, purpose.value, version, "active", epoch.number, sealed)
+
+
+def open_field_key(epoch: Epoch, row: FieldKeyRow) -> Secret:
+    """The field key of a row.
+
+    Raises:
+        IntegrityError: `ciphertext_invalid`: altered, or moved from another row.
+    """
+    packed = open_secret(epoch.sealing, epoch.context(Use.FIELD_KEY, row.tenant), row.sealed)
+    return unpack(packed, field_key_owner(row.tenant, row.field, row.purpose, row.version))

@@ -1,0 +1,88 @@
+"""Files that hold keys: private, written durably, read back."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+from vault.errors import Misconfigured
+
+_FILE_MODE: Final = 0o600
+_FOLDER_MODE: Final = 0o700
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+
+
+def make_private_folder(folder: Path) -> None:
+    """Creates a folder (and those above it) that only its owner may enter; refuses a wider one.
+
+    Raises:
+        Misconfigured: `host_permissions`.
+    """
+    try:
+        folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+        if stat.S_IMODE(folder.stat().st_mode) & _OTHERS:
+            raise Misconfigured("host_permissions", path=str(folder), needs="0700")
+    except OSError:
+        raise Misconfigured("host_permissions", path=str(folder)) from None
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Writes a new file durably: file, then folder, then reads it back. Never overwrites.
+
+    Raises:
+        Misconfigured: `host_permissions`.
+    """
+    temporary = path.with_name(path.name + ".new")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _FILE_MODE)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(temporary, path)
+        temporary.unlink()
+        sync_folder(path.parent)
+        if path.read_bytes() != content:
+            raise Misconfigured("host_permissions", path=str(path))
+    except OSError:
+        raise Misconfigured("host_permissions", path=str(path)) from None
+
+
+def read_private(path: Path) -> bytes:
+    """A key file's content.
+
+    Raises:
+        Misconfigured: `host_permissions`: missing, unreadable, or open to others.
+    """
+    try:
+        if stat.S_IMODE(path.stat().st_mode) & _OTHERS:
+            raise Misconfigured("host_permissions", path=str(path), needs="0600")
+        return path.read_bytes()
+    except OSError:
+        raise Misconfigured("host_permissions", path=str(path)) from None
+
+
+def destroy(path: Path) -> None:
+    """Overwrites, syncs and unlinks. What a copying file system or a backup still holds is out of reach."""
+    try:
+        with path.open("r+b") as file:
+            file.write(os.urandom(path.stat().st_size))
+            file.flush()
+            os.fsync(file.fileno())
+        path.unlink()
+        sync_folder(path.parent)
+    except FileNotFoundError:
+        return
+    except OSError:
+        raise Misconfigured("host_permissions", path=str(path)) from None
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes a folder's entries durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

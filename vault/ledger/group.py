@@ -1,0 +1,210 @@
+"""One transaction for a group of commands: lock, decide, write, advance the head. Pure of threads.
+
+The head row is the last lock taken. Its update hands out the audit numbers under the condition that
+epochs, fence and schema are still what the group decided on; the audit rows follow at once, because
+they need the numbers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Final
+
+from vault.audit.event import seal_event
+from vault.errors import CoatcheckError, Internal, Stale, Unavailable
+from vault.ledger.command import Command, Committed, committed
+from vault.ledger.state import Claim, Head, Needs, State, TokenRow, Writes
+from vault.store.cell import Store
+from vault.store.custody import KeyRow
+from vault.store.rows import ApiKeyRow, decode_grant, decode_principal
+from vault.store.session import Session
+
+MAX_TRIES: Final = 8
+_log = logging.getLogger("coatcheck.ledger")
+
+Outcome = Committed | CoatcheckError | Stale
+
+# Parents before children (foreign keys), custody before values before record.
+_INSERT_ORDER: Final = (
+    "due_period",
+    "data_key",
+    "field_key",
+    "epoch",
+    "subject",
+    "subject_ref",
+    "token",
+    "claim",
+    "tenant",
+    "principal",
+    "api_key",
+    "grant",
+    "grant_subject",
+    "schema",
+)
+
+
+class HeadMoved(Exception):
+    """The head's condition did not hold: another process flipped an epoch, a fence or the schema."""
+
+
+def run_group(session: Session, store: Store, commands: Sequence[Command]) -> list[Outcome]:
+    """Runs commands in one transaction; singly if the transaction itself fails.
+
+    Returns:
+        One outcome a command, in order.
+    """
+    for _ in range(MAX_TRIES):
+        try:
+            return _transaction(session, store, commands)
+        except HeadMoved:
+            session.rollback()
+        except Exception as problem:  # noqa: BLE001 - one command must not take the others with it
+            session.rollback()
+            if len(commands) > 1:
+                return [run_group(session, store, (command,))[0] for command in commands]
+            return [_failure(session, problem)]
+    return [Unavailable("too_busy") for _ in commands]
+
+
+def _failure(session: Session, problem: Exception) -> Outcome:
+    """What a single command's failed transaction means."""
+    if isinstance(problem, session.integrity_error):
+        return Stale()
+    if isinstance(problem, session.database_error):
+        _log.error("ledger transaction failed", extra={"error": type(problem).__name__})
+        return Unavailable("database_unavailable")
+    _log.error("ledger command failed", extra={"error": type(problem).__name__})
+    return Internal("internal")
+
+
+def _transaction(session: Session, store: Store, commands: Sequence[Command]) -> list[Outcome]:
+    session.begin()
+    head = Head(*session.rows(store.record.head, {})[0])
+    needs = Needs()
+    for command in commands:
+        command.needs(needs)
+    state = load(session, store, needs, State(head, session.now(head.last_at)))
+    writes = Writes(state)
+    outcomes: list[Outcome] = []
+    for command in commands:
+        try:
+            value = command.decide(state, writes)
+        except (CoatcheckError, Stale) as refusal:
+            outcomes.append(refusal)
+        else:
+            outcomes.append(committed(value, state.now))
+    if writes.empty:
+        session.rollback()
+    else:
+        _write(session, store, writes)
+        session.commit()
+    return outcomes
+
+
+def load(session: Session, store: Store, needs: Needs, state: State) -> State:
+    """Locks and reads what the commands need, in one global order."""
+    record, custody = store.record, store.custody
+    if needs.principals:
+        for row in session.family(record.principals, sorted(needs.principals)):
+            state.principals[row[0]] = decode_principal(row)
+    for tenant in sorted({tenant for tenant, _ in needs.names}):
+        named = sorted(name for of, name in needs.names if of == tenant)
+        for row in session.family(record.principals_by_name, named, tenant=tenant):
+            state.names[tenant, row[3]] = row[0]
+            state.principals.setdefault(row[0], decode_principal(row))
+    if needs.api_keys:
+        for row in session.family(record.api_keys, sorted(needs.api_keys)):
+            state.api_keys[row[0]] = ApiKeyRow(*row)
+    for counter in sorted(needs.counters):
+        rows = session.rows(record.counter, dict(zip(("principal", "kind", "day"), counter, strict=True)))
+        state.counters[counter] = rows[0][0] if rows else 0
+    if needs.grants:
+        _load_grants(session, store, needs, state)
+    if needs.refs:
+        for ref, subject in session.family(
+            custody.subject_refs, sorted(needs.refs), epoch=state.head.read_epoch
+        ):
+            state.refs[bytes(ref)] = bytes(subject)
+    if needs.subjects:
+        for id_, tenant in session.family(custody.subjects, sorted(needs.subjects)):
+            state.subjects[bytes(id_)] = tenant
+    for slot in sorted(needs.slots):
+        params = {"tenant": slot.tenant, "subject": slot.subject, "class": slot.class_, "due": slot.due}
+        for row in session.rows(custody.data_key_slot, params):
+            state.slots[slot] = KeyRow(*row)
+    if needs.data_keys:
+        for row in session.family(custody.data_keys, sorted(needs.data_keys)):
+            state.data_keys[bytes(row[0])] = KeyRow(*row)
+    if needs.tokens:
+        _load_tokens(session, store, needs, state)
+    return state
+
+
+def _load_grants(session: Session, store: Store, needs: Needs, state: State) -> None:
+    rows = session.family(store.record.grants, sorted(needs.grants))
+    limited = [row[0] for row in rows if not row[6]]
+    subjects: dict[str, set[bytes]] = {}
+    if limited:
+        for grant, subject in session.family(store.record.grant_subjects, limited):
+            subjects.setdefault(grant, set()).add(bytes(subject))
+    for row in rows:
+        state.grants[row[0]] = decode_grant(row, frozenset(subjects.get(row[0], ())))
+
+
+def _load_tokens(session: Session, store: Store, needs: Needs, state: State) -> None:
+    for row in session.family(store.custody.claims, sorted(needs.tokens)):
+        id_ = bytes(row[0])
+        token = state.tokens.get(id_)
+        if token is None:
+            token = state.tokens[id_] = TokenRow(row[1], row[2], [])
+        claim = row[3]
+        # A padded key list repeats no row, since IN is a set; a claim without a key row is a claim
+        # whose key is gone.
+        if claim is not None and row[4] is not None:
+            token.claims.append(Claim(bytes(claim), KeyRow(*row[4:])))
+
+
+def _write(session: Session, store: Store, writes: Writes) -> None:
+    state, record = writes.state, store.record
+    for table in _INSERT_ORDER:
+        rows = writes.inserts.get(table)
+        if rows:
+            session.run_many(store.insert(table), rows)
+    for grant, uses in sorted(writes.charges.items()):
+        session.run(record.charge_grant, {"grant_id": grant, "by": uses})
+    for (principal, kind, day), by in sorted(writes.counters.items()):
+        session.run(record.add_to_counter, {"principal": principal, "kind": kind, "day": day, "by": by})
+    for name, params in writes.updates:
+        session.run(getattr(record, name), params)
+    head = state.head
+    advanced = session.rows(
+        record.advance_head,
+        {
+            "events": len(writes.events),
+            "fence_by": writes.fence_by,
+            "schema_by": writes.schema_by,
+            "at": state.now,
+            "seen_write_epoch": head.write_epoch,
+            "seen_read_epoch": head.read_epoch,
+            "seen_fence": head.fence,
+            "seen_schema": head.schema_version,
+        },
+    )
+    if not advanced:
+        raise HeadMoved
+    _write_events(session, store, writes, advanced[0][0] - len(writes.events))
+
+
+def _write_events(session: Session, store: Store, writes: Writes, first: int) -> None:
+    audit: list[dict[str, Any]] = []
+    kept: list[dict[str, Any]] = []
+    for number, event in enumerate(writes.events, first):
+        sealed = seal_event(event, writes.state.now, writes.state.head.region)
+        audit.append({"number": number, "leaf": sealed.leaf, "body": sealed.body})
+        if sealed.items is not None:
+            kept.append({"number": number, "salt": sealed.salt, "items": sealed.items})
+    if audit:
+        session.run_many(store.record.insert_audit, audit)
+    if kept:
+        session.run_many(store.custody.insert_audit_items, kept)

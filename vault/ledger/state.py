@@ -1,0 +1,116 @@
+"""What a group has locked and read, and what it will write."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from vault.audit.event import Event
+from vault.clock import Micros
+from vault.store.custody import KeyRow, Slot
+from vault.store.rows import ApiKeyRow, GrantRow, PrincipalRow
+
+
+class Head(NamedTuple):
+    """The cell's one head row, in the order of `RecordStatements.head`."""
+
+    region: str
+    next: int
+    write_epoch: int
+    read_epoch: int
+    fence: int
+    schema_version: int
+    last_at: Micros
+
+
+class Claim(NamedTuple):
+    """One sealed copy of a token's value, and the key it lies under."""
+
+    sealed: bytes
+    key: KeyRow
+
+
+@dataclass(slots=True)
+class TokenRow:
+    """A token with its living claims, lowest key id first."""
+
+    tenant: str
+    field: str
+    claims: list[Claim]
+
+
+@dataclass(slots=True)
+class Needs:
+    """The rows that the commands of a group touch; locked in the order of these members."""
+
+    principals: set[str] = field(default_factory=set)
+    names: set[tuple[str, str]] = field(default_factory=set)  # (tenant, full name)
+    api_keys: set[str] = field(default_factory=set)
+    counters: set[tuple[str, str, str]] = field(default_factory=set)  # (principal, kind, day)
+    grants: set[str] = field(default_factory=set)
+    refs: set[bytes] = field(default_factory=set)
+    subjects: set[bytes] = field(default_factory=set)
+    slots: set[Slot] = field(default_factory=set)
+    data_keys: set[bytes] = field(default_factory=set)
+    tokens: set[bytes] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class State:
+    """The rows, as locked and as changed by earlier commands of the group."""
+
+    head: Head
+    now: Micros
+    principals: dict[str, PrincipalRow] = field(default_factory=dict)
+    names: dict[tuple[str, str], str] = field(default_factory=dict)
+    api_keys: dict[str, ApiKeyRow] = field(default_factory=dict)
+    counters: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    grants: dict[str, GrantRow] = field(default_factory=dict)
+    refs: dict[bytes, bytes] = field(default_factory=dict)
+    subjects: dict[bytes, str] = field(default_factory=dict)
+    slots: dict[Slot, KeyRow] = field(default_factory=dict)
+    data_keys: dict[bytes, KeyRow] = field(default_factory=dict)
+    tokens: dict[bytes, TokenRow] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Writes:
+    """What a group writes, as sets. The methods that change a counter change the state too."""
+
+    state: State
+    inserts: dict[str, list[Mapping[str, Any]]] = field(default_factory=lambda: defaultdict(list))
+    charges: dict[str, int] = field(default_factory=dict)
+    counters: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    updates: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    fence_by: int = 0
+    schema_by: int = 0
+
+    def insert(self, table: str, **row: Any) -> None:
+        """Inserts a row by the statement `insert_<table>`."""
+        self.inserts[table].append(row)
+
+    def charge(self, grant: str, uses: int) -> None:
+        """Adds uses to a grant, for this command and the ones after it."""
+        self.state.grants[grant].uses += uses
+        self.charges[grant] = self.charges.get(grant, 0) + uses
+
+    def count(self, counter: tuple[str, str, str], by: int) -> None:
+        """Adds to a daily counter."""
+        self.state.counters[counter] = self.state.counters.get(counter, 0) + by
+        self.counters[counter] = self.counters.get(counter, 0) + by
+
+    def update(self, statement: str, **params: Any) -> None:
+        """Runs one of the record's update statements."""
+        self.updates.append((statement, params))
+
+    def event(self, event: Event) -> None:
+        """Adds an event, in this transaction."""
+        self.events.append(event)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is to be written."""
+        return not (self.events or self.inserts or self.charges or self.counters or self.updates)

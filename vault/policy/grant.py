@@ -1,0 +1,175 @@
+"""The grant: what it says, and whether its creator may give it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+import msgspec
+
+from vault.clock import SECOND, Micros, parse_period
+from vault.errors import BadInput, Denied
+from vault.identifiers import GrantId, PrincipalId
+from vault.policy.principal import DELIVERIES, OPERATIONS, Ceiling
+from vault.schema.document import FieldRule, Protection, Purpose
+
+
+class GrantState(StrEnum):
+    """What a grant's row says; `exhausted` and `expired` follow from counters and the clock."""
+
+    ACTIVE = "active"
+    REVOKED = "revoked"
+
+
+class ScopeEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One line of a grant's scope.
+
+    Attributes:
+        fields: names of fields.
+        operations: `reveal`, `mask`.
+        delivery: `plain`.
+        mask: the one mask that `mask` may use; absent means any mask of the field.
+        key_version: pins the key version of vaultless tokens.
+    """
+
+    fields: list[str]
+    operations: list[str]
+    delivery: list[str]
+    mask: str | None = None
+    key_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One row of `grants`, without its counter.
+
+    Attributes:
+        agent: the holder's name, `agent:...`.
+        subjects: row ids of the data subjects it is for; None means any.
+        digest: SHA-256 of the credential's secret.
+    """
+
+    id: GrantId
+    tenant: str
+    agent: str
+    created_by: PrincipalId
+    purpose: str
+    scope: tuple[ScopeEntry, ...]
+    subjects: frozenset[bytes] | None
+    max_uses: int
+    batch: int
+    valid_from: Micros
+    valid_until: Micros
+    state: GrantState
+    version: int
+    digest: bytes
+
+    def state_at(self, now: Micros, uses: int) -> str:
+        """`active`, `pending` (not valid yet), `exhausted`, `expired` or `revoked`."""
+        if self.state is GrantState.REVOKED:
+            return "revoked"
+        if now >= self.valid_until:
+            return "expired"
+        if uses >= self.max_uses:
+            return "exhausted"
+        return "pending" if now < self.valid_from else "active"
+
+    def entry_for(self, field: str, operation: str, delivery: str) -> ScopeEntry | None:
+        """The first line of the scope that covers an operation on a field."""
+        for entry in self.scope:
+            if field in entry.fields and operation in entry.operations and delivery in entry.delivery:
+                return entry
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A grant that somebody wants to create."""
+
+    agent: str
+    purpose: str
+    scope: tuple[ScopeEntry, ...]
+    subjects: tuple[str, ...] | None  # the callers' own identifiers
+    uses: int
+    batch: int
+    valid_from: Micros
+    valid_until: Micros
+
+
+def check_scope(proposal: Proposal, fields: Mapping[str, FieldRule]) -> None:
+    """Whether the scope makes sense in this schema.
+
+    Raises:
+        BadInput: `member_missing`, `field_unknown`, `operation_unsupported`, `subjects_unenforceable`.
+    """
+    if not proposal.scope:
+        raise BadInput("member_missing", member="scope")
+    for entry in proposal.scope:
+        if not (entry.fields and entry.operations and entry.delivery):
+            raise BadInput("member_missing", member="scope")
+        if not (set(entry.operations) <= set(OPERATIONS) and set(entry.delivery) <= set(DELIVERIES)):
+            raise BadInput("operation_unsupported")
+        for name in entry.fields:
+            rule = fields.get(name)
+            if rule is None:
+                raise BadInput("field_unknown")
+            if proposal.subjects is not None and rule.protection is Protection.VAULTLESS:
+                raise BadInput("subjects_unenforceable", field=name)
+            if entry.mask is not None and entry.mask not in rule.masks:
+                raise BadInput("operation_unsupported", member="mask")
+            if "mask" in entry.operations and not rule.masks:
+                raise BadInput("operation_unsupported", member="mask", field=name)
+
+
+def check_purpose(proposal: Proposal, purpose: Purpose) -> None:
+    """Whether a purpose's caps on bearer grants allow this.
+
+    Raises:
+        Denied: `plain_delivery_denied`.
+        BadInput: `limit_invalid`, `validity_invalid`.
+    """
+    if not _all(proposal.scope, "delivery") <= purpose.deliveries:
+        raise Denied("plain_delivery_denied")
+    if proposal.uses > purpose.max_uses:
+        raise BadInput("limit_invalid", member="uses", most=purpose.max_uses)
+    if proposal.valid_until - proposal.valid_from > purpose.max_ttl_s * SECOND:
+        raise BadInput("validity_invalid", most_seconds=purpose.max_ttl_s)
+
+
+def check_ceiling(proposal: Proposal, ceiling: Ceiling | None, given_today: int) -> None:
+    """Whether the creator may give this away.
+
+    Args:
+        given_today: uses it has given in grants this UTC day, in all.
+
+    Raises:
+        Denied: `delegation_denied` with the member that lies outside, `budget_exhausted` for the day.
+    """
+    if ceiling is None:
+        raise Denied("delegation_denied", member="ceiling")
+    allowed: tuple[tuple[str, Collection[str], Collection[str]], ...] = (
+        ("purpose", {proposal.purpose}, ceiling.purposes),
+        ("agent", {proposal.agent}, ceiling.agents),
+        ("fields", _all(proposal.scope, "fields"), ceiling.fields),
+        ("operations", _all(proposal.scope, "operations"), ceiling.operations),
+        ("delivery", _all(proposal.scope, "delivery"), ceiling.deliveries),
+    )
+    for member, asked, held in allowed:
+        if not set(asked) <= set(held):
+            raise Denied("delegation_denied", member=member)
+    if ceiling.subjects is not None and (
+        proposal.subjects is None or not set(proposal.subjects) <= set(ceiling.subjects)
+    ):
+        raise Denied("delegation_denied", member="subjects")
+    if proposal.uses > ceiling.uses:
+        raise Denied("delegation_denied", member="uses", most=ceiling.uses)
+    longest = parse_period(ceiling.ttl).shortest_seconds
+    if proposal.valid_until - proposal.valid_from > longest * SECOND:
+        raise Denied("delegation_denied", member="valid", most_seconds=longest)
+    if ceiling.uses_per_day is not None and given_today + proposal.uses > ceiling.uses_per_day:
+        raise Denied("budget_exhausted", member="uses_per_day")
+
+
+def _all(scope: Collection[ScopeEntry], member: str) -> set[str]:
+    return {item for entry in scope for item in getattr(entry, member)}

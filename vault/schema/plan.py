@@ -1,0 +1,96 @@
+"""What applying a document changes, and which changes are refused.
+
+A plan has a digest over the schema that stands and the one that is proposed. Applying takes the digest,
+so that nobody applies another change than the one that was shown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from vault.schema.document import FieldRule, Protection, Schema
+
+# What a field may change while values live under it; everything else decides how a token is made or
+# when it dies.
+_FREE = frozenset({"masks", "classification", "subject"})
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One line of a plan: `add`, `change` or `remove` of a named thing, with the settings touched."""
+
+    action: str
+    kind: str
+    name: str
+    settings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Changes in reading order, and reasons why they cannot be applied."""
+
+    changes: tuple[Change, ...]
+    refusals: tuple[str, ...]
+    digest: str
+
+
+def make_plan(now: Schema, then: Schema) -> Plan:
+    """The plan from the schema that stands to the one proposed."""
+    changes: list[Change] = []
+    refusals: list[str] = []
+    _compare("purpose", _sources(now, "purposes"), _sources(then, "purposes"), changes)
+    _compare("retention", _sources(now, "retention"), _sources(then, "retention"), changes)
+    _compare("field", _sources(now, "fields"), _sources(then, "fields"), changes)
+    for change in changes:
+        refusals += _refusals(change)
+    digest = hashlib.sha256(f"{now.digest}\n{then.digest}".encode()).hexdigest()
+    return Plan(tuple(changes), tuple(refusals), digest)
+
+
+def _sources(schema: Schema, kind: str) -> Mapping[str, Mapping[str, Any]]:
+
+    tables: Mapping[str, Mapping[str, Any]] = msgspec.json.decode(schema.body).get(kind, {})
+    return tables
+
+
+def _compare(
+    kind: str,
+    now: Mapping[str, Mapping[str, Any]],
+    then: Mapping[str, Mapping[str, Any]],
+    changes: list[Change],
+) -> None:
+    for name in sorted(now.keys() | then.keys()):
+        if name not in now:
+            changes.append(Change("add", kind, name))
+        elif name not in then:
+            changes.append(Change("remove", kind, name))
+        elif now[name] != then[name]:
+            keys = sorted(
+                k for k in now[name].keys() | then[name].keys() if now[name].get(k) != then[name].get(k)
+            )
+            changes.append(Change("change", kind, name, tuple(keys)))
+
+
+def _refusals(change: Change) -> list[str]:
+    place = f"{change.kind} {change.name}"
+    if change.action == "remove" and change.kind in ("field", "retention"):
+        return [f"{place}: removing it is not built yet in this version (values may live under it)"]
+    if change.action == "change" and change.kind == "retention":
+        return [f"{place}: changing it is not built yet in this version (keys are filed under its periods)"]
+    if change.action == "change" and change.kind == "field":
+        fixed = [setting for setting in change.settings if setting not in _FREE]
+        return [
+            f"{place}: changing {s} is not built yet in this version (values may live under it)"
+            for s in fixed
+        ]
+    return []
+
+
+def new_key_purposes(rule: FieldRule) -> tuple[str, ...]:
+    """The field keys that a new field needs: one purpose each."""
+    return ("ff1",) if rule.protection is Protection.VAULTLESS else ("row-id",)

@@ -1,0 +1,127 @@
+"""The audit log: pages of events, and a check of the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from vault.audit.event import KINDS, check_event
+from vault.errors import BadInput, IntegrityError
+from vault.ledger.command import Verb
+from vault.services.cell import Cell
+from vault.services.gate import Request, admit, authenticate
+from vault.services.listing import MAX_LIMIT, Listing
+from vault.store.cell import Store
+
+VERIFY_STEP = 5_000
+WHAT_IT_SHOWS = (
+    "numbering and leaf hashes only: without checkpoints this does not detect a log rewritten as a whole"
+)
+
+
+class AuditQuery(msgspec.Struct, frozen=True):
+    """Which events: numbers from (included) and to (excluded), and a kind."""
+
+    first: int | None = None
+    end: int | None = None
+    kind: str | None = None
+    limit: int = 100
+    cursor: int | None = None
+
+
+class EventAnswer(msgspec.Struct, omit_defaults=True):
+    """One event: its number, leaf hash (hex), canonical body, and its items while they are kept."""
+
+    number: int
+    leaf: str
+    event: msgspec.Raw
+    items: msgspec.Raw | None = None
+
+
+class Verified(msgspec.Struct):
+    """What a check found intact."""
+
+    events: int
+    with_items: int
+    note: str
+
+
+def read_audit(cell: Cell, request: Request, query: AuditQuery) -> Verb[Listing]:
+    """Events of the tenant and of the cell, newest first."""
+    caller = authenticate(cell, request)
+    yield from admit(cell, caller, request.origin, "audit.read", "audit:read")
+    if not 1 <= query.limit <= MAX_LIMIT:
+        raise BadInput("parameter_invalid", parameter="limit")
+    if query.kind is not None and query.kind not in KINDS:
+        raise BadInput("parameter_invalid", parameter="kind")
+    end = min(x for x in (query.cursor, query.end, 2**62) if x is not None)
+    found: list[EventAnswer] = []
+    first = max(0, query.first or 0)
+    while len(found) <= query.limit and end > first:
+        rows = cell.store.read(
+            cell.store.record.audit_page, {"first": first, "end": end, "most": query.limit + 1}
+        )
+        for row in rows:
+            if _visible(row[2], caller.principal.tenant, query.kind):
+                found.append(event_answer(row))
+        if len(rows) <= query.limit:
+            break
+        end = rows[-1][0]
+    shown = found[: query.limit]
+    return Listing(list(shown), str(shown[-1].number) if len(found) > query.limit else None)
+
+
+def event_answer(row: Any) -> EventAnswer:
+    """An event from its columns (`RecordStatements.audit_range`)."""
+    items = None if row[4] is None else msgspec.Raw(row[4])
+    return EventAnswer(row[0], bytes(row[1]).hex(), msgspec.Raw(row[2]), items)
+
+
+def tail(store: Store, count: int) -> list[EventAnswer]:
+    """The newest events, oldest of them first; for the host."""
+    rows = store.read(store.record.audit_page, {"first": 0, "end": 2**62, "most": count})
+    return [event_answer(row) for row in reversed(rows)]
+
+
+def verify(store: Store) -> Verified:
+    """Checks the whole log.
+
+    Raises:
+        IntegrityError: `audit_broken` with `number` and `reason`: a gap, a leaf that is not its body's,
+            items that are not the ones digested, or a head that counts differently.
+    """
+    events = with_items = 0
+    for row in _checked(store):
+        events += 1
+        with_items += row[4] is not None
+    head = store.read(store.record.head)[0][1]
+    if events != head:
+        raise IntegrityError("audit_broken", number=events, reason="head")
+    return Verified(events, with_items, WHAT_IT_SHOWS)
+
+
+def _checked(store: Store) -> Iterator[Any]:
+    expected = 0
+    while True:
+        params = {"first": expected, "end": expected + VERIFY_STEP}
+        rows = store.read(store.record.audit_range, params)
+        for row in rows:
+            if row[0] != expected:
+                raise IntegrityError("audit_broken", number=expected, reason="gap")
+            try:
+                check_event(row[2], bytes(row[1]), row[4], row[3])
+            except IntegrityError as broken:
+                raise IntegrityError(
+                    "audit_broken", number=expected, reason=str(broken.facts["reason"])
+                ) from None
+            expected += 1
+            yield row
+        if not rows:
+            return
+
+
+def _visible(body: bytes, tenant: str, kind: str | None) -> bool:
+    event = msgspec.json.decode(body)
+    return event["tenant"] in (tenant, "") and kind in (None, event["kind"])

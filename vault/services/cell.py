@@ -1,0 +1,103 @@
+"""A cell: one region's database, keys, identities and schema, as the verbs see it."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+
+import msgspec
+
+from vault.authn.identities import Identities
+from vault.clock import Clock
+from vault.keyring.ring import Keyring
+from vault.ledger.committer import Committer
+from vault.schema.document import EMPTY, Schema, parse_document
+from vault.store.cell import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of a deployment (`[limits]`)."""
+
+    items: int = 10_000
+    body_bytes: int = 256 * 1024
+    batch_bytes: int = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request came from: for the audit log.
+
+    Attributes:
+        address: the peer's address, or `host:<uid>`.
+        request: the request's id.
+    """
+
+    address: str
+    request: str
+
+
+@dataclass(frozen=True, slots=True)
+class TenantSchema:
+    """A tenant's schema in force."""
+
+    schema: Schema
+    version: int  # of the tenant's own schemas
+    head: int  # the cell's schema version when this was read
+
+
+class Schemas:
+    """The schemas in force, read once and again after `forget`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._known: dict[str, TenantSchema] | None = None
+        self._head = 0
+
+    def of(self, tenant: str) -> TenantSchema:
+        """The tenant's schema; an empty one if none was applied."""
+        with self._lock:
+            if self._known is None:
+                # The head's version first: if a schema is applied in between, commands come back stale.
+                self._head = self._store.read(self._store.record.head)[0][5]
+                rows = self._store.read(self._store.record.latest_schemas)
+                latest = {row[0]: row for row in rows}  # ascending versions: the last one stays
+                self._known = {
+                    name: TenantSchema(parse_document(msgspec.json.decode(row[3])), row[1], self._head)
+                    for name, row in latest.items()
+                }
+            return self._known.get(tenant) or TenantSchema(EMPTY, 0, self._head)
+
+    def forget(self) -> None:
+        """Reads anew at the next use."""
+        with self._lock:
+            self._known = None
+
+
+@dataclass(slots=True)
+class Cell:
+    """Everything of one region. Made by `wiring`; closed there."""
+
+    region: str
+    store: Store
+    committer: Committer
+    keyring: Keyring
+    identities: Identities
+    schemas: Schemas
+    clock: Clock
+    limits: Limits
+    failures: Counter[str] = field(default_factory=Counter)  # unauthenticated, since the last flush
+
+    def forget(self) -> None:
+        """Drops everything remembered of the database, after something was found stale."""
+        self.identities.forget()
+        self.schemas.forget()
+        self.keyring.forget()
+
+    def close(self) -> None:
+        """Finishes what waits, then lets go of the database and the keys."""
+        self.committer.close()
+        self.keyring.forget()
+        self.store.close()

@@ -1,0 +1,75 @@
+"""Data keys: one a slot, made when first needed, read back before anything is sealed under them."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+
+from vault.audit.event import Event, listed
+from vault.authn.identities import Caller
+from vault.errors import Stale
+from vault.identifiers import format_id
+from vault.keyring.hierarchy import new_data_key
+from vault.ledger.command import Command, Committed, Needs, State, Writes
+from vault.services.cell import Cell, Origin
+from vault.services.gate import CallerCommand, trace
+from vault.services.subjects import insert_data_key
+from vault.store.custody import KeyRow, Slot
+
+
+class MakeDataKeys(CallerCommand):
+    """Inserts keys for slots that have none. Returns from `decide`: the row that stands in each slot."""
+
+    def __init__(self, caller: Caller, origin: Origin, epoch: int, keys: list[KeyRow]) -> None:
+        super().__init__(caller)
+        self._origin = origin
+        self._epoch = epoch
+        self._keys = keys
+
+    def needs(self, needs: Needs) -> None:
+        """The caller's rows and the slots."""
+        super().needs(needs)
+        needs.slots.update(key.slot for key in self._keys)
+
+    def decide(self, state: State, writes: Writes) -> dict[Slot, KeyRow]:
+        """Inserts what is missing."""
+        self.check(state)
+        if state.head.write_epoch != self._epoch:
+            raise Stale
+        made = [key for key in self._keys if key.slot not in state.slots]
+        for key in made:
+            state.slots[key.slot] = key
+            insert_data_key(writes, key, state.now)
+        if made:
+            ids = [format_id("key", key.id) for key in made]
+            writes.event(
+                Event(
+                    "key.create",
+                    self.caller.principal.tenant,
+                    self.caller.actor,
+                    {"count": len(made), "epoch": self._epoch, **trace(self._origin)},
+                    {"keys": listed(ids)},
+                )
+            )
+        return {key.slot: state.slots[key.slot] for key in self._keys}
+
+
+def obtain(
+    cell: Cell, caller: Caller, origin: Origin, slots: Iterable[Slot]
+) -> Generator[Command, Committed, dict[Slot, KeyRow]]:
+    """The key row of each slot, made if there was none."""
+    rows: dict[Slot, KeyRow] = {}
+    missing: list[Slot] = []
+    for slot in dict.fromkeys(slots):
+        row = cell.keyring.slot(slot)
+        if row is None:
+            missing.append(slot)
+        else:
+            rows[slot] = row
+    if missing:
+        epoch = cell.keyring.epoch(cell.keyring.write_epoch)
+        keys = [new_data_key(epoch, slot) for slot in missing]
+        done = yield MakeDataKeys(caller, origin, epoch.number, keys)
+        for slot, row in done.value.items():
+            cell.keyring.remember(row)
+            rows[slot] = row
+    return rows

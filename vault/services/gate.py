@@ -1,0 +1,185 @@
+"""The gate: the one place where a caller is admitted or refused. Every verb begins here.
+
+An authenticated refusal is on the record before the caller learns of it; a request without a valid
+credential is counted, and the count is on the record once a minute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+from vault.audit.event import Event
+from vault.authn.identities import Caller, Holder, in_networks, parse_authorization
+from vault.errors import Denied, Stale, Unauthenticated
+from vault.identifiers import new_id
+from vault.ledger.command import Command, Committed, Needs, State, Writes
+from vault.policy.principal import Kind, Principal
+from vault.services.cell import Cell, Origin
+
+Steps = Generator[Command, Committed, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a door hands to a verb besides the body.
+
+    Attributes:
+        authorization: the Authorization header as it came; None for the host.
+        origin: where it came from.
+        host: the caller when a host verb acts.
+    """
+
+    authorization: str | None
+    origin: Origin
+    host: Caller | None = None
+
+
+class Refused(Command):
+    """Puts an authenticated refusal on the record."""
+
+    def __init__(self, caller: Caller, origin: Origin, verb: str, code: str, **facts: Any) -> None:
+        self.decision = new_id("dec")
+        self._event = Event(
+            "denied",
+            caller.principal.tenant,
+            caller.actor,
+            {"verb": verb, "code": code, "credential": caller.api_key, **trace(origin), **facts},
+            decision=self.decision,
+        )
+
+    def needs(self, needs: Needs) -> None:
+        """Touches no row but the head."""
+
+    def decide(self, state: State, writes: Writes) -> None:
+        """Notes the event."""
+        writes.event(self._event)
+
+
+class FailuresCounted(Command):
+    """Puts a minute's count of unauthenticated failures on the record."""
+
+    def __init__(self, counts: dict[str, int]) -> None:
+        self._counts = counts
+
+    def needs(self, needs: Needs) -> None:
+        """Touches no row but the head."""
+
+    def decide(self, state: State, writes: Writes) -> None:
+        """Notes the event."""
+        writes.event(Event("unauthenticated", "", "nobody", {"counts": self._counts}))
+
+
+class CallerCommand(Command):
+    """A command of an authenticated caller: binds what the gate found to the locked rows.
+
+    Args:
+        caller: who acts.
+        schema_head: the cell's schema version that the verb prepared on; None if it does not matter.
+    """
+
+    def __init__(self, caller: Caller, schema_head: int | None = None) -> None:
+        self.caller = caller
+        self.schema_head = schema_head
+
+    def needs(self, needs: Needs) -> None:
+        """The caller's rows."""
+        if self.caller.api_key:
+            needs.principals.add(self.caller.principal.id)
+            needs.api_keys.add(self.caller.api_key)
+
+    def check(self, state: State) -> None:
+        """Returns if caller and schema are still what the verb was prepared on.
+
+        Raises:
+            Stale: they are not.
+        """
+        if self.schema_head is not None and state.head.schema_version != self.schema_head:
+            raise Stale
+        if self.caller.api_key:
+            row = state.principals.get(self.caller.principal.id)
+            key = state.api_keys.get(self.caller.api_key)
+            if row is None or row.removed or row.principal.version != self.caller.principal.version:
+                raise Stale
+            if key is None or key.revoked_at or 0 < key.expires_at <= state.now:
+                raise Stale
+
+
+def authenticate(cell: Cell, request: Request) -> Caller:
+    """The principal that acts.
+
+    Raises:
+        Unauthenticated: `credential_missing`, `credential_invalid`; counted.
+    """
+    if request.host is not None:
+        return request.host
+    try:
+        return cell.identities.caller(parse_authorization(request.authorization))
+    except Unauthenticated as failure:
+        cell.failures[failure.code] += 1
+        raise
+
+
+def holder(cell: Cell, request: Request) -> Holder:
+    """Whoever presents a grant's credential.
+
+    Raises:
+        Unauthenticated: `credential_missing`, `credential_invalid`, `grant_invalid`; counted.
+    """
+    try:
+        return cell.identities.holder(parse_authorization(request.authorization))
+    except Unauthenticated as failure:
+        cell.failures[failure.code] += 1
+        raise
+
+
+def admit(cell: Cell, caller: Caller, origin: Origin, verb: str, *needed: str) -> Steps:
+    """Returns if the caller may do this from where it is.
+
+    Args:
+        needed: permissions, all of which it must hold.
+
+    Raises:
+        Denied: `network_denied`, `permission_denied`; on the record.
+    """
+    if caller.api_key and not in_networks(caller.networks, origin.address):
+        refused = Refused(caller, origin, verb, "network_denied")
+        yield refused
+        raise Denied("network_denied", decision=refused.decision)
+    if caller.api_key and not caller.principal.held.issuperset(needed):
+        # What is missing is named for the auditor by the permission's kind, without what it is for:
+        # a caller may have asked for a field that does not exist.
+        missing = sorted({name.split(":")[0] for name in set(needed) - caller.principal.held})
+        refused = Refused(caller, origin, verb, "permission_denied", missing=missing)
+        yield refused
+        raise Denied("permission_denied", decision=refused.decision)
+
+
+def trace(origin: Origin) -> dict[str, str]:
+    """Where a request came from, as every event says it."""
+    return {"address": origin.address, "request": origin.request}
+
+
+def host_caller(uid: int, tenant: str) -> Caller:
+    """The caller of a host verb: whoever may open the cell's files. It holds no credential."""
+    principal = Principal(
+        id="",  # type: ignore[arg-type]
+        tenant=tenant,
+        kind=Kind.OPERATOR,
+        name=f"host:{uid}",
+        roles=(),
+        permissions=(),
+        ceiling=None,
+        version=0,
+    )
+    return Caller(principal, "", 0)
+
+
+def flush_failures(cell: Cell) -> Steps:
+    """Puts the counts of unauthenticated failures on the record, if there are any."""
+    counts = dict(cell.failures)
+    if counts:
+        cell.failures.subtract(counts)
+        cell.failures += type(cell.failures)()  # drops what is zero
+        yield FailuresCounted(counts)

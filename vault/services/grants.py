@@ -1,0 +1,457 @@
+"""Grants: create, read, list, revoke. Bearer profile: the credential is shown once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from vault.audit.event import Event, listed
+from vault.authn.identities import Caller
+from vault.clock import SECOND, Micros, day_of, format_time, parse_time
+from vault.crypto.mac import secret_digest
+from vault.crypto.randomness import credential_secret
+from vault.errors import BadInput, CoatcheckError, Denied, Unknown
+from vault.identifiers import format_id, new_id, parse_id
+from vault.ledger.command import Needs, State, Verb, Writes
+from vault.policy.grant import (
+    Proposal,
+    ScopeEntry,
+    check_ceiling,
+    check_purpose,
+    check_scope,
+)
+from vault.policy.principal import Kind, full_name
+from vault.schema.document import Schema
+from vault.services.cell import Cell, Origin
+from vault.services.gate import CallerCommand, Refused, Request, admit, authenticate, holder, trace
+from vault.services.listing import Listing, Page, check_page, listing
+from vault.services.subjects import check_subject, enter
+from vault.store.rows import decode_grant
+
+MAX_TEXT = 500
+MAX_SUBJECTS = 1_000
+MAX_SCOPE = 100
+USES_PER_DAY = "grant-uses"
+
+
+class Subjects(msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={"in_": "in"}):
+    """The data subjects a grant is for."""
+
+    in_: list[str]
+
+
+class GrantLimits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """How much a grant gives: values in all, and values in one request."""
+
+    uses: int = 1
+    batch: int | None = None
+
+
+class Validity(msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={"from_": "from"}):
+    """From when to when, RFC 3339."""
+
+    from_: str | None = None
+    until: str | None = None
+
+
+class GrantBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
+    """A grant to create (GRANTS.md), in the bearer profile."""
+
+    agent: str
+    purpose: str
+    scope: list[ScopeEntry]
+    subjects: Subjects | None = None
+    limits: GrantLimits = GrantLimits()
+    valid: Validity = Validity()
+    on_behalf_of: str | None = None
+    reason: str | None = None
+
+
+class GrantAnswer(msgspec.Struct, omit_defaults=True):
+    """A grant as it is shown; the credential only in the answer that created it."""
+
+    id: str
+    state: str
+    version: int
+    agent: str
+    purpose: str
+    scope: list[ScopeEntry]
+    uses: int
+    uses_left: int
+    batch: int
+    created_by: str
+    valid_from: str
+    valid_until: str
+    subjects: list[str] | None = None
+    credential: str | None = None
+    decision: str | None = None
+
+
+class RevokeBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Why a grant is revoked."""
+
+    reason: str | None = None
+
+
+class GrantFilter(msgspec.Struct, frozen=True):
+    """Which grants a list shows."""
+
+    agent: str | None = None
+    purpose: str | None = None
+    state: str | None = None
+
+
+class CreateGrant(CallerCommand):
+    """Inserts a grant, inside the creator's ceiling, and charges the ceiling's day."""
+
+    def __init__(
+        self,
+        caller: Caller,
+        origin: Origin,
+        schema_head: int,
+        proposal: Proposal,
+        row: dict[str, Any],
+        subjects: list[bytes],
+    ) -> None:
+        super().__init__(caller, schema_head)
+        self.decision = new_id("dec")
+        self._origin = origin
+        self._proposal = proposal
+        self._row = row
+        self._subjects = subjects
+
+    def needs(self, needs: Needs) -> None:
+        """The caller's rows, the agent, and the creator's counter of the day (settled in `decide`)."""
+        super().needs(needs)
+        needs.names.add((self.caller.principal.tenant, self._proposal.agent))
+        needs.counters.add(self._counter)
+
+    @property
+    def _counter(self) -> tuple[str, str, str]:
+        return (self.caller.principal.id, USES_PER_DAY, day_of(self._row["created_at"]))
+
+    def decide(self, state: State, writes: Writes) -> CoatcheckError | None:
+        """Returns the refusal, if the ceiling or the agent says no; it is on the record either way."""
+        self.check(state)
+        tenant = self.caller.principal.tenant
+        agent_id = state.names.get((tenant, self._proposal.agent))
+        if agent_id is None or state.principals[agent_id].removed:
+            raise BadInput("agent_unknown")
+        ceiling = self.caller.principal.ceiling
+        refusal: CoatcheckError | None = None
+        try:
+            check_ceiling(self._proposal, ceiling, state.counters.get(self._counter, 0))
+        except Denied as denied:
+            refusal = denied
+        else:
+            writes.insert("grant", **self._row, agent_id=agent_id)
+            for subject in self._subjects:
+                writes.insert("grant_subject", grant=self._row["id"], subject=subject)
+            writes.count(self._counter, self._proposal.uses)
+        writes.event(self._event(refusal))
+        return refusal
+
+    def _event(self, refusal: CoatcheckError | None) -> Event:
+        proposal = self._proposal
+        facts: dict[str, Any] = {
+            "purpose": proposal.purpose,
+            "agent": proposal.agent,
+            "fields": sorted({name for entry in proposal.scope for name in entry.fields}),
+            "operations": sorted({name for entry in proposal.scope for name in entry.operations}),
+            "delivery": sorted({name for entry in proposal.scope for name in entry.delivery}),
+            "uses": proposal.uses,
+            "valid_until": format_time(proposal.valid_until),
+            "any_subject": 1 if proposal.subjects is None else 0,
+            "credential": self.caller.api_key,
+            "outcome": "denied" if refusal else "allowed",
+            **trace(self._origin),
+        }
+        if refusal is None:
+            facts["grant"] = self._row["id"]
+        else:
+            facts |= {"code": refusal.code, "member": str(refusal.facts.get("member", ""))}
+        texts = {name: self._row[name] for name in ("on_behalf_of", "reason") if self._row[name] is not None}
+        if self._subjects:
+            texts["subjects"] = listed([format_id("sub", row) for row in self._subjects])
+        return Event(
+            "grant.create", self.caller.principal.tenant, self.caller.actor, facts, texts, self.decision
+        )
+
+
+class RevokeGrant(CallerCommand):
+    """Revokes a grant: binds every request that starts after it is committed."""
+
+    alone = True
+
+    def __init__(self, caller: Caller, origin: Origin, grant: str, reason: str | None) -> None:
+        super().__init__(caller)
+        self.decision = new_id("dec")
+        self._origin = origin
+        self._grant = grant
+        self._reason = reason
+
+    def needs(self, needs: Needs) -> None:
+        """The caller's rows and the grant."""
+        super().needs(needs)
+        needs.grants.add(self._grant)
+
+    def decide(self, state: State, writes: Writes) -> bool:
+        """Whether it changed anything; revoking twice does not."""
+        self.check(state)
+        row = state.grants.get(self._grant)
+        if row is None or row.grant.tenant != self.caller.principal.tenant:
+            raise Unknown("not_found")
+        if row.grant.state.value == "revoked":
+            return False
+        writes.update("revoke_grant", grant_id=self._grant)
+        writes.fence_by += 1
+        writes.event(
+            Event(
+                "grant.revoke",
+                self.caller.principal.tenant,
+                self.caller.actor,
+                {"grant": self._grant, "credential": self.caller.api_key, **trace(self._origin)},
+                {} if self._reason is None else {"reason": self._reason},
+                self.decision,
+            )
+        )
+        return True
+
+
+def create_grant(cell: Cell, request: Request, body: GrantBody) -> Verb[GrantAnswer]:
+    """Creates a grant.
+
+    Raises:
+        BadInput: the grant makes no sense in this schema, or is out of its purpose's caps.
+        Denied: the caller may not create it, or not one that wide; on the record.
+    """
+    caller = authenticate(cell, request)
+    yield from admit(cell, caller, request.origin, "grant.create", f"grant:create:{body.purpose}")
+    tenant = cell.schemas.of(caller.principal.tenant)
+    now = cell.clock.now()
+    proposal = _proposal(body, tenant.schema, now)
+    if proposal.agent == caller.principal.name:
+        yield from _refuse(caller, request.origin, "self_approval")
+    try:
+        check_purpose(proposal, tenant.schema.purposes[proposal.purpose])
+        # Before a person is entered for a grant that can never be; decided again under the lock.
+        check_ceiling(proposal, caller.principal.ceiling, given_today=0)
+    except Denied as denied:
+        yield from _refuse(caller, request.origin, denied.code, member=str(denied.facts.get("member", "")))
+    people = yield from enter(cell, caller, request.origin, proposal.subjects or ())
+    secret = credential_secret()
+    row = _row(caller, proposal, body, now, secret_digest(secret))
+    command = CreateGrant(caller, request.origin, tenant.head, proposal, row, sorted(set(people.values())))
+    done = yield command
+    if done.value is not None:
+        done.value.facts["decision"] = command.decision
+        raise done.value
+    return GrantAnswer(
+        id=row["id"],
+        state="active" if proposal.valid_from <= now else "pending",
+        version=1,
+        agent=proposal.agent,
+        purpose=proposal.purpose,
+        scope=list(proposal.scope),
+        uses=0,
+        uses_left=proposal.uses,
+        batch=proposal.batch,
+        created_by=caller.principal.id,
+        valid_from=format_time(proposal.valid_from),
+        valid_until=format_time(proposal.valid_until),
+        credential="cg_" + row["id"].removeprefix("gr_") + "_" + secret,
+        decision=command.decision,
+    )
+
+
+def revoke_grant(cell: Cell, request: Request, grant: str, body: RevokeBody) -> Verb[GrantAnswer]:
+    """Revokes a grant: its creator may, and whoever holds `grant:revoke`."""
+    caller = authenticate(cell, request)
+    row = _visible(cell, caller, grant)
+    reason = _text(body.reason)
+    if row is None:
+        raise Unknown("not_found")
+    if row.created_by != caller.principal.id:
+        yield from admit(cell, caller, request.origin, "grant.revoke", "grant:revoke")
+    else:
+        yield from admit(cell, caller, request.origin, "grant.revoke")
+    yield RevokeGrant(caller, request.origin, grant, reason)
+    shown = _visible(cell, caller, grant)
+    if shown is None:
+        raise Unknown("not_found")
+    return shown
+
+
+def read_grant(cell: Cell, request: Request, grant: str) -> Verb[GrantAnswer]:
+    """One grant: for its creator, its holder, and whoever holds `grant:list`."""
+    if (request.authorization or "").lower().startswith("bearer cg_"):
+        who = holder(cell, request)
+        shown = _read(cell, who.tenant, grant) if who.credential.id == grant else None
+    else:
+        caller = authenticate(cell, request)
+        yield from admit(cell, caller, request.origin, "grant.read")
+        shown = _visible(cell, caller, grant)
+    if shown is None:
+        raise Unknown("not_found")
+    return shown
+
+
+def list_grants(cell: Cell, request: Request, page: Page, only: GrantFilter) -> Verb[Listing]:
+    """Grants of the tenant, newest first."""
+    caller = authenticate(cell, request)
+    yield from admit(cell, caller, request.origin, "grant.list", "grant:list")
+    below = check_page(page, "gr")
+    now = cell.clock.now()
+    found: list[GrantAnswer] = []
+    while len(found) <= page.limit:
+        rows = cell.store.read(
+            cell.store.record.grants_page,
+            {"tenant": caller.principal.tenant, "below": below, "most": page.limit + 1},
+        )
+        shown = [_shown(row, now) for row in rows]
+        found += [
+            grant
+            for grant in shown
+            if only.agent in (None, grant.agent)
+            and only.purpose in (None, grant.purpose)
+            and only.state in (None, grant.state)
+        ]
+        if len(rows) <= page.limit:
+            break
+        below = rows[-1][0]
+    return listing(found, [grant.id for grant in found], page)
+
+
+def _refuse(caller: Caller, origin: Origin, code: str, **facts: Any) -> Verb[None]:
+    refused = Refused(caller, origin, "grant.create", code, **facts)
+    yield refused
+    raise Denied(code, decision=refused.decision, **facts)
+
+
+def _proposal(body: GrantBody, schema: Schema, now: Micros) -> Proposal:
+    """The grant that a body asks for, checked against the schema.
+
+    Raises:
+        BadInput: something in it makes no sense.
+    """
+    if body.purpose not in schema.purposes:
+        raise BadInput("purpose_unknown")
+    try:
+        agent = full_name(Kind.AGENT, body.agent)
+    except ValueError:
+        raise BadInput("agent_unknown") from None
+    if len(body.scope) > MAX_SCOPE:
+        raise BadInput("limit_invalid", member="scope", most=MAX_SCOPE)
+    _text(body.reason)
+    _text(body.on_behalf_of)
+    purpose = schema.purposes[body.purpose]
+    start = now if body.valid.from_ is None else _instant(body.valid.from_, "from")
+    until = (
+        max(start, now) + purpose.max_ttl_s * SECOND
+        if body.valid.until is None
+        else _instant(body.valid.until, "until")
+    )
+    if until <= max(start, now):
+        raise BadInput("validity_invalid")
+    batch = body.limits.uses if body.limits.batch is None else body.limits.batch
+    if not 1 <= body.limits.uses <= 10**12 or not 1 <= batch <= body.limits.uses:
+        raise BadInput("limit_invalid", member="limits")
+    subjects = None if body.subjects is None else tuple(dict.fromkeys(body.subjects.in_))
+    if subjects is not None and not 1 <= len(subjects) <= MAX_SUBJECTS:
+        raise BadInput("limit_invalid", member="subjects", most=MAX_SUBJECTS)
+    for subject in subjects or ():
+        check_subject(subject)
+    proposal = Proposal(
+        agent=agent,
+        purpose=body.purpose,
+        scope=tuple(body.scope),
+        subjects=subjects,
+        uses=body.limits.uses,
+        batch=min(batch, 2**31 - 1),
+        valid_from=max(start, now) if body.valid.from_ is None else start,
+        valid_until=until,
+    )
+    check_scope(proposal, schema.fields)
+    return proposal
+
+
+def _instant(text: str, member: str) -> Micros:
+    try:
+        return parse_time(text)
+    except ValueError:
+        raise BadInput("validity_invalid", member=member) from None
+
+
+def _text(text: str | None) -> str | None:
+    """A caller's short text: printable, at most 500 characters."""
+    if text is not None and (len(text) > MAX_TEXT or not text.isprintable()):
+        raise BadInput("limit_invalid", member="text", most=MAX_TEXT)
+    return text
+
+
+def _row(caller: Caller, proposal: Proposal, body: GrantBody, now: Micros, digest: bytes) -> dict[str, Any]:
+    return {
+        "id": new_id("gr"),
+        "tenant": caller.principal.tenant,
+        "agent": proposal.agent,
+        "created_by": caller.principal.id,
+        "purpose": proposal.purpose,
+        "scope": msgspec.json.encode(list(proposal.scope)).decode(),
+        "any_subject": 1 if proposal.subjects is None else 0,
+        "on_behalf_of": body.on_behalf_of,
+        "reason": body.reason,
+        "digest": digest,
+        "uses": 0,
+        "max_uses": proposal.uses,
+        "batch": proposal.batch,
+        "valid_from": proposal.valid_from,
+        "valid_until": proposal.valid_until,
+        "state": "active",
+        "version": 1,
+        "created_at": now,
+    }
+
+
+def _visible(cell: Cell, caller: Caller, grant: str) -> GrantAnswer | None:
+    """The grant, if there is one and the caller may see it."""
+    shown = _read(cell, caller.principal.tenant, grant)
+    if shown is None:
+        return None
+    may = not caller.api_key or shown.created_by == caller.principal.id
+    held = caller.principal.held
+    return shown if may or "grant:list" in held or "grant:revoke" in held else None
+
+
+def _read(cell: Cell, tenant: str, grant: str) -> GrantAnswer | None:
+    try:
+        parse_id("gr", grant)
+    except ValueError:
+        return None
+    rows = cell.store.read_keys(cell.store.record.grants, [grant])
+    if not rows or rows[0][1] != tenant:
+        return None
+    shown = _shown(rows[0], cell.clock.now())
+    if not rows[0][6]:
+        people = cell.store.read_keys(cell.store.record.grant_subjects, [grant])
+        shown.subjects = sorted(format_id("sub", bytes(row[1])) for row in people)
+    return shown
+
+
+def _shown(row: Any, now: Micros) -> GrantAnswer:
+    found = decode_grant(row, frozenset())
+    grant = found.grant
+    return GrantAnswer(
+        id=grant.id,
+        state=grant.state_at(now, found.uses),
+        version=grant.version,
+        agent=grant.agent,
+        purpose=grant.purpose,
+        scope=list(grant.scope),
+        uses=found.uses,
+        uses_left=grant.max_uses - found.uses,
+        batch=grant.batch,
+        created_by=grant.created_by,
+        valid_from=format_time(grant.valid_from),
+        valid_until=format_time(grant.valid_until),
+    )

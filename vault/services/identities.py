@@ -1,0 +1,396 @@
+"""Principals and their service keys: create, list, remove, revoke; and whoami."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+import msgspec
+
+from vault.audit.event import Event
+from vault.authn.identities import Caller
+from vault.clock import format_time, parse_period, parse_time
+from vault.crypto.mac import secret_digest
+from vault.crypto.randomness import credential_secret
+from vault.errors import BadInput, Conflict, Unknown
+from vault.identifiers import new_id, parse_id
+from vault.ledger.command import Needs, State, Verb, Writes
+from vault.policy.permissions import check_permissions, check_roles
+from vault.policy.principal import Ceiling, Kind, full_name
+from vault.services.cell import Cell, Origin
+from vault.services.gate import CallerCommand, Request, admit, authenticate, trace
+from vault.services.listing import Listing, Page, check_page, listing
+from vault.store.rows import decode_principal
+
+MAX_NETWORKS = 50
+
+
+class PrincipalBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
+    """A principal to create."""
+
+    kind: str
+    name: str
+    roles: list[str] = []
+    permissions: list[str] = []
+    ceiling: Ceiling | None = None
+
+
+class KeyBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
+    """A service key to create: when it expires (RFC 3339), and from where it may be used (CIDRs)."""
+
+    expires: str | None = None
+    networks: list[str] = []
+
+
+class PrincipalAnswer(msgspec.Struct, omit_defaults=True):
+    """A principal as it is shown."""
+
+    id: str
+    kind: str
+    name: str
+    roles: list[str]
+    permissions: list[str]
+    ceiling: Ceiling | None = None
+
+
+class KeyAnswer(msgspec.Struct, omit_defaults=True):
+    """A service key as it is shown; the credential only in the answer that created it."""
+
+    id: str
+    principal: str
+    expires: str | None = None
+    networks: list[str] = []
+    credential: str | None = None
+    revoked: bool = False
+
+
+class Removed(msgspec.Struct):
+    """What went with a principal."""
+
+    id: str
+    keys_revoked: int
+    grants_revoked: int
+
+
+class WhoAmI(msgspec.Struct, omit_defaults=True):
+    """The caller, as the gate sees it."""
+
+    principal: str
+    name: str
+    tenant: str
+    region: str
+    roles: list[str]
+    permissions: list[str]
+    ceiling: Ceiling | None = None
+    key: str | None = None
+    expires: str | None = None
+
+
+class AdministrativeCommand(CallerCommand):
+    """A command with one administrative event."""
+
+    def __init__(self, caller: Caller, origin: Origin, kind: str, **facts: Any) -> None:
+        super().__init__(caller)
+        self._kind = kind
+        self._facts = {**facts, "credential": caller.api_key, **trace(origin)}
+
+    def note(self, writes: Writes, **facts: Any) -> None:
+        """Adds the event."""
+        tenant = self.caller.principal.tenant
+        writes.event(Event(self._kind, tenant, self.caller.actor, {**self._facts, **facts}))
+
+
+class CreatePrincipal(AdministrativeCommand):
+    """Inserts a principal, if its name is free."""
+
+    def __init__(self, caller: Caller, origin: Origin, row: dict[str, Any]) -> None:
+        super().__init__(
+            caller,
+            origin,
+            "principal.create",
+            principal=row["id"],
+            name=row["name"],
+            roles=msgspec.json.decode(row["roles"]),
+            permissions=msgspec.json.decode(row["permissions"]),
+            ceiling=None if row["ceiling"] is None else msgspec.json.decode(row["ceiling"]),
+        )
+        self._row = row
+
+    def needs(self, needs: Needs) -> None:
+        """The caller's rows and whoever has the name."""
+        super().needs(needs)
+        needs.names.add((self._row["tenant"], self._row["name"]))
+
+    def decide(self, state: State, writes: Writes) -> None:
+        """Inserts it."""
+        self.check(state)
+        named = (self._row["tenant"], self._row["name"])
+        if named in state.names:
+            raise Conflict("name_taken")
+        state.names[named] = self._row["id"]
+        writes.insert("principal", **self._row, created_at=state.now)
+        self.note(writes)
+
+
+class CreateKey(AdministrativeCommand):
+    """Inserts a service key of a living principal."""
+
+    def __init__(self, caller: Caller, origin: Origin, row: dict[str, Any]) -> None:
+        super().__init__(caller, origin, "apikey.create", key=row["id"], principal=row["principal"])
+        self._row = row
+
+    def needs(self, needs: Needs) -> None:
+        """The caller's rows and the key's principal."""
+        super().needs(needs)
+        needs.principals.add(self._row["principal"])
+
+    def decide(self, state: State, writes: Writes) -> None:
+        """Inserts it."""
+        self.check(state)
+        owner = state.principals.get(self._row["principal"])
+        if owner is None or owner.removed or owner.principal.tenant != self.caller.principal.tenant:
+            raise Unknown("not_found")
+        if owner.principal.kind is Kind.AGENT:
+            # Agents never hold vault keys (PROPERTIES.md, P11): they are handed grants.
+            raise BadInput("operation_unsupported", member="kind")
+        writes.insert("api_key", **self._row, created_at=state.now, revoked_at=0)
+        self.note(writes)
+
+
+class RevokeKey(AdministrativeCommand):
+    """Revokes a service key."""
+
+    alone = True
+
+    def __init__(self, caller: Caller, origin: Origin, key: str) -> None:
+        super().__init__(caller, origin, "apikey.revoke", key=key)
+        self._key = key
+
+    def needs(self, needs: Needs) -> None:
+        """The caller's rows and the key."""
+        super().needs(needs)
+        needs.api_keys.add(self._key)
+
+    def decide(self, state: State, writes: Writes) -> None:
+        """Revokes it; revoking twice changes nothing."""
+        self.check(state)
+        row = state.api_keys.get(self._key)
+        if row is None:
+            raise Unknown("not_found")
+        if row.revoked_at:
+            return
+        writes.update("revoke_api_key", api_key=self._key, at=state.now)
+        writes.fence_by += 1
+        self.note(writes, principal=row.principal)
+
+
+class RemovePrincipal(AdministrativeCommand):
+    """Removes a principal, revokes its keys, the grants it created, and those it holds as an agent."""
+
+    alone = True
+
+    def __init__(self, caller: Caller, origin: Origin, principal: str, keys: int, grants: int) -> None:
+        super().__init__(caller, origin, "principal.remove", principal=principal)
+        self._principal = principal
+        self._keys = keys
+        self._grants = grants
+
+    def needs(self, needs: Needs) -> None:
+        """The caller's rows and the principal."""
+        super().needs(needs)
+        needs.principals.add(self._principal)
+
+    def decide(self, state: State, writes: Writes) -> None:
+        """Removes it."""
+        self.check(state)
+        row = state.principals.get(self._principal)
+        if row is None or row.removed or row.principal.tenant != self.caller.principal.tenant:
+            raise Unknown("not_found")
+        writes.update("remove_principal", principal=self._principal, at=state.now)
+        writes.update("revoke_api_keys_of", principal_id=self._principal, at=state.now)
+        writes.update("revoke_grants_of", principal_id=self._principal, at=state.now)
+        writes.fence_by += 1
+        self.note(writes, name=row.principal.name, keys=self._keys, grants=self._grants)
+
+
+def create_principal(cell: Cell, request: Request, body: PrincipalBody) -> Verb[PrincipalAnswer]:
+    """Creates a principal.
+
+    Raises:
+        BadInput: `name_invalid`, `permission_unknown`, `limit_invalid`.
+        Conflict: `name_taken`.
+    """
+    caller = authenticate(cell, request)
+    yield from admit(cell, caller, request.origin, "principal.create", "principal:write")
+    row = _principal_row(caller, body)
+    yield CreatePrincipal(caller, request.origin, row)
+    return PrincipalAnswer(
+        row["id"], row["kind"], row["name"], sorted(body.roles), sorted(body.permissions), body.ceiling
+    )
+
+
+def list_principals(cell: Cell, request: Request, page: Page) -> Verb[Listing]:
+    """The tenant's living principals, newest first."""
+    caller = authenticate(cell, request)
+    yield from admit(cell, caller, request.origin, "principal.list", "principal:list")
+    params = {"tenant": caller.principal.tenant, "below": check_page(page, "pr"), "most": page.limit + 1}
+    rows = cell.store.read(cell.store.record.principals_page, params)
+    shown = [_shown(decode_principal(row).principal) for row in rows]
+    return listing(shown, [row.id for row in shown], page)
+
+
+def remove_principal(cell: Cell, request: Request, principal: str) -> Verb[Removed]:
+    """Removes a principal, with its keys and its grants."""
+    caller = authenticate(cell, request)
+    yield from admit(cell, caller, request.origin, "principal.remove", "principal:write")
+    _check_id("pr", principal)
+    counts = cell.store.read(
+        cell.store.record.what_hangs_on, {"principal_id": principal, "at": cell.clock.now()}
+    )
+    keys, grants = counts[0]
+    yield RemovePrincipal(caller, request.origin, principal, keys, grants)
+    return Removed(principal, keys, grants)
+
+
+def create_key(cell: Cell, request: Request, principal: str, body: KeyBody) -> Verb[KeyAnswer]:
+    """Creates a service key; its credential is in this answer and nowhere else."""
+    caller = authenticate(cell, request)
+    yield from admit(cell, caller, request.origin, "apikey.create", "principal:write")
+    _check_id("pr", principal)
+    expires = 0
+    if body.expires is not None:
+        try:
+            expires = parse_time(body.expires)
+        except ValueError:
+            raise BadInput("validity_invalid", member="expires") from None
+        if expires <= cell.clock.now():
+            raise BadInput("validity_invalid", member="expires")
+    networks = _networks(body.networks)
+    secret = credential_secret()
+    row = {
+        "id": new_id("ck"),
+        "principal": principal,
+        "digest": secret_digest(secret),
+        "networks": msgspec.json.encode(networks).decode(),
+        "expires_at": expires,
+    }
+    yield CreateKey(caller, request.origin, row)
+    return KeyAnswer(
+        id=str(row["id"]),
+        principal=principal,
+        expires=None if not expires else format_time(expires),
+        networks=networks,
+        credential=f"{row['id']}_{secret}",
+    )
+
+
+def list_keys(cell: Cell, request: Request, principal: str) -> Verb[Listing]:
+    """A principal's service keys, without their secrets."""
+    caller = authenticate(cell, request)
+    yield from admit(cell, caller, request.origin, "apikey.list", "principal:list")
+    _check_id("pr", principal)
+    params = {"principal_id": principal, "tenant": caller.principal.tenant}
+    rows = cell.store.read(cell.store.record.keys_of, params)
+    items = [
+        KeyAnswer(
+            id=row[0],
+            principal=row[1],
+            expires=None if not row[3] else format_time(row[3]),
+            networks=msgspec.json.decode(row[2], type=list[str]),
+            revoked=row[4] != 0,
+        )
+        for row in rows
+    ]
+    return Listing(list(items), None)
+
+
+def revoke_key(cell: Cell, request: Request, key: str) -> Verb[KeyAnswer]:
+    """Revokes a service key of the tenant."""
+    caller = authenticate(cell, request)
+    yield from admit(cell, caller, request.origin, "apikey.revoke", "principal:write")
+    _check_id("ck", key)
+    rows = cell.store.read(cell.store.record.key_owner, {"key_id": key})
+    if not rows or rows[0][1] != caller.principal.tenant:
+        raise Unknown("not_found")
+    yield RevokeKey(caller, request.origin, key)
+    return KeyAnswer(id=key, principal=rows[0][0], revoked=True)
+
+
+def whoami(cell: Cell, request: Request) -> Verb[WhoAmI]:
+    """The caller."""
+    caller = authenticate(cell, request)
+    yield from admit(cell, caller, request.origin, "whoami")
+    principal = caller.principal
+    return WhoAmI(
+        principal=principal.id,
+        name=principal.name,
+        tenant=principal.tenant,
+        region=cell.region,
+        roles=sorted(principal.roles),
+        permissions=sorted(principal.held),
+        ceiling=principal.ceiling,
+        key=caller.api_key,
+        expires=format_time(caller.expires_at) if caller.expires_at else None,
+    )
+
+
+def _principal_row(caller: Caller, body: PrincipalBody) -> dict[str, Any]:
+    try:
+        kind = Kind(body.kind)
+        name = full_name(kind, body.name)
+    except ValueError:
+        raise BadInput("name_invalid") from None
+    roles, permissions = check_roles(body.roles), check_permissions(body.permissions)
+    if kind is Kind.AGENT and (roles or permissions or body.ceiling is not None):
+        raise BadInput("permission_unknown", member="kind")
+    if body.ceiling is not None:
+        _check_ceiling(body.ceiling)
+    return {
+        "id": new_id("pr"),
+        "tenant": caller.principal.tenant,
+        "kind": kind.value,
+        "name": name,
+        "roles": msgspec.json.encode(sorted(roles)).decode(),
+        "permissions": msgspec.json.encode(sorted(permissions)).decode(),
+        "ceiling": None if body.ceiling is None else msgspec.json.encode(body.ceiling).decode(),
+        "version": 1,
+        "created_by": caller.actor,
+        "removed_at": 0,
+    }
+
+
+def _check_ceiling(ceiling: Ceiling) -> None:
+    try:
+        ttl = parse_period(ceiling.ttl)
+    except ValueError:
+        raise BadInput("limit_invalid", member="ttl") from None
+    in_bounds = 0 <= ceiling.uses <= 10**12 and (ceiling.uses_per_day is None or ceiling.uses_per_day >= 0)
+    if not in_bounds or ttl.shortest_seconds > 366 * 86_400:
+        raise BadInput("limit_invalid", member="ceiling")
+
+
+def _networks(networks: list[str]) -> list[str]:
+    if len(networks) > MAX_NETWORKS:
+        raise BadInput("limit_invalid", member="networks", most=MAX_NETWORKS)
+    try:
+        return [str(ipaddress.ip_network(network)) for network in networks]
+    except ValueError:
+        raise BadInput("limit_invalid", member="networks") from None
+
+
+def _check_id(prefix: str, text: str) -> None:
+    try:
+        parse_id(prefix, text)
+    except ValueError:
+        raise Unknown("not_found") from None
+
+
+def _shown(principal: Any) -> PrincipalAnswer:
+    return PrincipalAnswer(
+        id=principal.id,
+        kind=principal.kind.value,
+        name=principal.name,
+        roles=sorted(principal.roles),
+        permissions=sorted(principal.permissions),
+        ceiling=principal.ceiling,
+    )

@@ -1,0 +1,56 @@
+"""Pages of lists: newest first, with a cursor that is the last id shown."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from vault.errors import BadInput
+from vault.identifiers import parse_id
+
+DEFAULT_LIMIT: Final = 100
+MAX_LIMIT: Final = 500
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Which part of a list is wanted.
+
+    Attributes:
+        limit: 1 to 500 rows.
+        cursor: the `next` of the page before.
+    """
+
+    limit: int = DEFAULT_LIMIT
+    cursor: str | None = None
+
+
+class Listing(msgspec.Struct):
+    """One page."""
+
+    items: list[Any]
+    next: str | None
+
+
+def check_page(page: Page, prefix: str) -> str:
+    """The id that all rows of the page are below; a text above every id for the first page.
+
+    Raises:
+        BadInput: `parameter_invalid`.
+    """
+    if not 1 <= page.limit <= MAX_LIMIT:
+        raise BadInput("parameter_invalid", parameter="limit")
+    if page.cursor is None:
+        return f"{prefix}_~"
+    try:
+        parse_id(prefix, page.cursor)
+    except ValueError:
+        raise BadInput("parameter_invalid", parameter="cursor") from None
+    return page.cursor
+
+
+def listing(items: list[Any], ids: list[str], page: Page) -> Listing:
+    """The page of up to `limit` items; one more than that was asked for, to see whether it is the last."""
+    if len(items) > page.limit:
+        return Listing(items[: page.limit], ids[page.limit - 1])
+    return Listing(items, None)

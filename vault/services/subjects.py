@@ -1,0 +1,153 @@
+"""Data subjects: finding their rows by keyed reference, and entering those not seen before."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Generator, Iterable
+from typing import NamedTuple
+
+from vault.audit.event import Event, listed
+from vault.authn.identities import Caller
+from vault.context import EncryptionContext, Use
+from vault.envelope.seal import seal
+from vault.errors import Stale, ValueRefused
+from vault.identifiers import format_id, uuid7
+from vault.keyring.hierarchy import new_data_key
+from vault.ledger.command import Command, Committed, Needs, State, Writes
+from vault.retention.period import IDENTIFIER_CLASS, NO_DUE
+from vault.services.cell import Cell, Origin
+from vault.services.gate import CallerCommand, trace
+from vault.store.custody import KeyRow, Slot
+
+MAX_BYTES = 256  # API.md, 6a
+
+
+def check_subject(subject: str) -> str:
+    """The caller's own identifier of a person.
+
+    Raises:
+        ValueRefused: `subject_invalid`: not 1 to 256 bytes of UTF-8 in NFC, or with control characters.
+    """
+    if (
+        not 1 <= len(subject) <= MAX_BYTES
+        or len(subject.encode("utf-8", "surrogatepass")) > MAX_BYTES
+        or not unicodedata.is_normalized("NFC", subject)
+        or any(unicodedata.category(char) in ("Cc", "Cs", "Cn") for char in subject)
+    ):
+        raise ValueRefused("subject_invalid")
+    return subject
+
+
+class NewSubject(NamedTuple):
+    """A person not seen before, ready to be entered."""
+
+    ref: bytes
+    row: bytes
+    key: KeyRow
+    sealed: bytes
+
+
+class EnterSubjects(CallerCommand):
+    """Enters people not seen before; whoever was entered meanwhile stays as they are.
+
+    Returns from `decide`: the subject row of each reference.
+    """
+
+    def __init__(self, caller: Caller, origin: Origin, epoch: int, people: list[NewSubject]) -> None:
+        super().__init__(caller)
+        self._origin = origin
+        self._epoch = epoch
+        self._people = people
+
+    def needs(self, needs: Needs) -> None:
+        """The caller's rows and the references."""
+        super().needs(needs)
+        needs.refs.update(person.ref for person in self._people)
+
+    def decide(self, state: State, writes: Writes) -> dict[bytes, bytes]:
+        """Inserts the key, the person and the reference of each who is new."""
+        self.check(state)
+        if state.head.write_epoch != self._epoch:
+            raise Stale
+        new = [person for person in self._people if person.ref not in state.refs]
+        for person in new:
+            state.refs[person.ref] = person.row
+            insert_data_key(writes, person.key, state.now)
+            writes.insert(
+                "subject",
+                id=person.row,
+                tenant=person.key.tenant,
+                key=person.key.id,
+                sealed=person.sealed,
+                created_at=state.now,
+            )
+            writes.insert("subject_ref", epoch=self._epoch, ref=person.ref, subject=person.row)
+        if new:
+            ids = [format_id("sub", person.row) for person in new]
+            facts = {"count": len(new), **trace(self._origin)}
+            writes.event(
+                Event(
+                    "subject.create",
+                    self.caller.principal.tenant,
+                    self.caller.actor,
+                    facts,
+                    {"subjects": listed(ids)},
+                )
+            )
+        return {person.ref: state.refs[person.ref] for person in self._people}
+
+
+def insert_data_key(writes: Writes, key: KeyRow, now: int) -> None:
+    """Notes the inserts of a new data key and of its due period."""
+    writes.insert(
+        "due_period", **{"tenant": key.tenant, "class": key.class_, "due": key.due, "state": "active"}
+    )
+    writes.insert(
+        "data_key",
+        **{
+            "id": key.id,
+            "tenant": key.tenant,
+            "subject": key.subject,
+            "class": key.class_,
+            "due": key.due,
+            "state": key.state,
+            "epoch": key.epoch,
+            "sealed": key.sealed,
+            "created_at": now,
+        },
+    )
+
+
+def find(cell: Cell, tenant: str, subjects: Iterable[str]) -> dict[str, bytes]:
+    """The rows of those subjects that are known."""
+    references = cell.keyring.references(tenant)
+    by_ref = {references.of(subject): subject for subject in subjects}
+    if not by_ref:
+        return {}
+    rows = cell.store.read_keys(cell.store.custody.subject_refs, list(by_ref), epoch=cell.keyring.write_epoch)
+    return {by_ref[bytes(ref)]: bytes(row) for ref, row in rows}
+
+
+def enter(
+    cell: Cell, caller: Caller, origin: Origin, subjects: Iterable[str]
+) -> Generator[Command, Committed, dict[str, bytes]]:
+    """The row of each subject; people not seen before are entered first."""
+    tenant = caller.principal.tenant
+    wanted = list(dict.fromkeys(subjects))
+    rows = find(cell, tenant, wanted)
+    unknown = [subject for subject in wanted if subject not in rows]
+    if not unknown:
+        return rows
+    references = cell.keyring.references(tenant)
+    people = {subject: _new_subject(cell, tenant, references.of(subject), subject) for subject in unknown}
+    done = yield EnterSubjects(caller, origin, cell.keyring.write_epoch, list(people.values()))
+    rows.update({subject: done.value[person.ref] for subject, person in people.items()})
+    return rows
+
+
+def _new_subject(cell: Cell, tenant: str, ref: bytes, subject: str) -> NewSubject:
+    epoch = cell.keyring.epoch(cell.keyring.write_epoch)
+    row = uuid7()
+    key = new_data_key(epoch, Slot(tenant, row, IDENTIFIER_CLASS, NO_DUE))
+    context = EncryptionContext(Use.SUBJECT_IDENTIFIER, tenant, cell.region, record=row)
+    return NewSubject(ref, row, key, seal(cell.keyring.data_key(key), context, subject.encode()))

@@ -1,0 +1,71 @@
+"""A cell's database as one thing: engine, tables, statements, and reads outside the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from vault.clock import Clock
+from vault.errors import Unavailable
+from vault.store.custody import CustodyStatements
+from vault.store.record import RecordStatements
+from vault.store.session import Row, Session, Statement, StatementFamily, open_engine
+from vault.store.tables import Tables
+from vault.store.values import ValuesStatements
+
+
+class Store:
+    """The database of one cell.
+
+    Args:
+        url: a SQLAlchemy database URL.
+        clock: for SQLite, which has none of its own.
+    """
+
+    def __init__(self, url: str, clock: Clock) -> None:
+        self.engine: Engine = open_engine(url)
+        self.clock = clock
+        dialect = self.engine.dialect
+        self.tables = Tables(dialect.name)
+        self.custody = CustodyStatements(self.tables, dialect)
+        self.record = RecordStatements(self.tables, dialect)
+        self.values = ValuesStatements(self.tables, dialect)
+
+    def insert(self, table: str) -> Statement:
+        """The insert statement of a table, by its singular name."""
+        for part in (self.custody, self.record, self.values):
+            statement = getattr(part, f"insert_{table}", None)
+            if isinstance(statement, Statement):
+                return statement
+        raise KeyError(table)
+
+    def session(self) -> Session:
+        """A pinned session for a committer."""
+        return Session(self.engine, self.clock)
+
+    def read(self, statement: Any, params: Mapping[str, Any] | None = None) -> list[Row]:
+        """Rows of a Core statement, outside any write transaction.
+
+        Raises:
+            Unavailable: `database_unavailable`.
+        """
+        element: Any = statement.element if isinstance(statement, Statement) else statement
+        try:
+            with self.engine.connect() as connection:
+                return [tuple(row) for row in connection.execute(element, dict(params or {}))]
+        except DBAPIError:
+            raise Unavailable("database_unavailable") from None
+
+    def read_keys(self, family: StatementFamily, keys: list[Any], /, **params: Any) -> list[Row]:
+        """Rows of a family's statements over any number of keys."""
+        rows: list[Row] = []
+        for statement, listing in family.chunks(keys):
+            rows += self.read(statement, {**listing, **params})
+        return rows
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self.engine.dispose()

@@ -1,0 +1,144 @@
+"""Statements on the custody part: keys, token rows, subjects, audit items."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sqlalchemy import and_, bindparam, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Dialect
+from sqlalchemy.sql import ClauseElement
+
+from vault.store.session import Statement, StatementFamily
+from vault.store.tables import SQLITE, Tables
+
+
+class Slot(NamedTuple):
+    """What a data key is for: at most one living key a slot."""
+
+    tenant: str
+    subject: bytes  # row id; the nil UUID for nobody
+    class_: str
+    due: str
+
+
+class KeyRow(NamedTuple):
+    """A data key's row with its period's state, in the order of `CustodyStatements.data_keys`."""
+
+    id: bytes
+    tenant: str
+    subject: bytes
+    class_: str
+    due: str
+    state: str
+    epoch: int
+    sealed: bytes
+    period: str
+
+    @property
+    def slot(self) -> Slot:
+        """What the key is for."""
+        return Slot(self.tenant, self.subject, self.class_, self.due)
+
+
+class FieldKeyRow(NamedTuple):
+    """A field key's row, in the order of `CustodyStatements.field_keys`."""
+
+    id: bytes
+    tenant: str
+    field: str
+    purpose: str
+    version: int
+    state: str
+    epoch: int
+    sealed: bytes
+
+
+def keys(size: int) -> list[ClauseElement]:
+    """The parameters `k0` ... of a family's IN list."""
+    return [bindparam(f"k{index}") for index in range(size)]
+
+
+class CustodyStatements:
+    """All statements on custody, compiled for one dialect."""
+
+    def __init__(self, tables: Tables, dialect: Dialect) -> None:
+        t = tables
+        on_conflict = sqlite.insert if tables.dialect == SQLITE else postgresql.insert
+
+        def compiled(element: ClauseElement) -> Statement:
+            return Statement(element, dialect)
+
+        self.insert_epoch = compiled(insert(t.epochs))
+        self.insert_field_key = compiled(insert(t.field_keys))
+        self.insert_data_key = compiled(
+            on_conflict(t.data_keys).on_conflict_do_nothing(
+                index_elements=["tenant", "subject", "class", "due"]
+            )
+        )
+        self.insert_due_period = compiled(on_conflict(t.due_periods).on_conflict_do_nothing())
+        self.insert_subject = compiled(insert(t.subjects))
+        self.insert_subject_ref = compiled(insert(t.subject_refs))
+        self.insert_token = compiled(insert(t.tokens))
+        self.insert_audit_items = compiled(insert(t.audit_items))
+        self.epochs = compiled(
+            select(t.epochs.c.epoch, t.epochs.c.id, t.epochs.c.state, t.epochs.c.sealed_half)
+        )
+        k = t.data_keys.c
+        p = t.due_periods.c
+        period_of = and_(p.tenant == k.tenant, p["class"] == k["class"], p.due == k.due)
+        key_columns = (
+            k.id, k.tenant, k.subject, k["class"], k.due, k.state, k.epoch, k.sealed, p.state.label("period")
+        )  # fmt: skip
+        self.data_keys = StatementFamily(
+            lambda size: select(*key_columns).join(t.due_periods, period_of).where(k.id.in_(keys(size))),
+            dialect,
+        )
+        self.data_key_slot = compiled(
+            select(*key_columns)
+            .join(t.due_periods, period_of)
+            .where(
+                k.tenant == bindparam("tenant"),
+                k.subject == bindparam("subject"),
+                k["class"] == bindparam("class"),
+                k.due == bindparam("due"),
+            )
+        )
+        f = t.field_keys.c
+        self.field_keys = compiled(
+            select(f.id, f.tenant, f.field, f.purpose, f.version, f.state, f.epoch, f.sealed).where(
+                f.tenant == bindparam("tenant"),
+                f.field == bindparam("field"),
+                f.purpose == bindparam("purpose"),
+            )
+        )
+        r = t.subject_refs.c
+        self.subject_refs = StatementFamily(
+            lambda size: select(r.ref, r.subject).where(r.epoch == bindparam("epoch"), r.ref.in_(keys(size))),
+            dialect,
+        )
+        self.subjects = StatementFamily(
+            lambda size: select(t.subjects.c.id, t.subjects.c.tenant).where(t.subjects.c.id.in_(keys(size))),
+            dialect,
+        )
+        v = t.claims.c
+        self.claims = StatementFamily(
+            lambda size: (
+                select(
+                    t.tokens.c.id, t.tokens.c.tenant, t.tokens.c.field, v.sealed.label("claim"), *key_columns
+                )
+                .select_from(t.tokens)
+                .outerjoin(t.claims, v.token == t.tokens.c.id)
+                .outerjoin(t.data_keys, k.id == v.key)
+                .outerjoin(t.due_periods, period_of)
+                .where(t.tokens.c.id.in_(keys(size)))
+                .order_by(t.tokens.c.id, v.key)
+            ),
+            dialect,
+        )
+        self.audit_items = StatementFamily(
+            lambda size: select(t.audit_items.c.number, t.audit_items.c.salt, t.audit_items.c["items"]).where(
+                t.audit_items.c.number.in_(keys(size))
+            ),
+            dialect,
+        )

@@ -1,0 +1,73 @@
+"""Migrations: where they lie, and running them up and down."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine
+
+import vault
+from vault.errors import Misconfigured
+
+
+def location() -> Path:
+    """The folder of migrations: inside an installed package, beside it in a checkout.
+
+    Raises:
+        Misconfigured: `migration_required`: the package was installed without them.
+    """
+    package = Path(vault.__file__).parent
+    for folder in (package / "migrations", package.parent / "migrations"):
+        if (folder / "env.py").is_file():
+            return folder
+    raise Misconfigured("migration_required", reason="the migrations are not installed")
+
+
+def newest() -> str:
+    """The revision that this program needs."""
+    head = ScriptDirectory(str(location())).get_current_head()
+    if head is None:
+        raise Misconfigured("migration_required", reason="the migrations are not installed")
+    return head
+
+
+def current(engine: Engine) -> str | None:
+    """The revision that a database has; None if it has none."""
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def upgrade(engine: Engine, to: str = "head") -> None:
+    """Brings a database up to a revision."""
+    _run(engine, command.upgrade, to)
+
+
+def downgrade(engine: Engine, to: str) -> None:
+    """Takes a database down to a revision; `base` is none at all."""
+    _run(engine, command.downgrade, to)
+
+
+def check(engine: Engine) -> None:
+    """Returns if the database has the revision that this program needs.
+
+    Raises:
+        Misconfigured: `not_initialised`, `migration_required`.
+    """
+    found = current(engine)
+    if found is None:
+        raise Misconfigured("not_initialised")
+    if found != newest():
+        raise Misconfigured("migration_required", database=found, program=newest())
+
+
+def _run(engine: Engine, verb: Any, to: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(location()).replace("%", "%%"))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        verb(config, to)

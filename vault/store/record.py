@@ -1,0 +1,222 @@
+"""Statements on the record part: head, principals, grants, audit, schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Integer, and_, bindparam, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Dialect
+from sqlalchemy.sql import ClauseElement
+
+from vault.store.custody import keys
+from vault.store.session import Statement, StatementFamily
+from vault.store.tables import SQLITE, Tables
+
+
+class RecordStatements:
+    """All statements on the record, compiled for one dialect."""
+
+    def __init__(self, tables: Tables, dialect: Dialect) -> None:
+        self._tables = tables
+        self._dialect = dialect
+        self._head()
+        self._identities()
+        self._grants()
+        self._audit_and_schema()
+
+    def _compiled(self, element: ClauseElement) -> Statement:
+        return Statement(element, self._dialect)
+
+    def _head(self) -> None:
+        h = self._tables.head.c
+        self.insert_head = self._compiled(insert(self._tables.head))
+        self.head = self._compiled(
+            select(h.region, h.next, h.write_epoch, h.read_epoch, h.fence, h.schema_version, h.last_at)
+        )
+        # The last statement of every transaction: audit numbers are handed out here, and only if the
+        # epochs, the fence and the schema are still what the group decided on.
+        self.advance_head = self._compiled(
+            update(self._tables.head)
+            .values(
+                next=h.next + bindparam("events"),
+                fence=h.fence + bindparam("fence_by"),
+                schema_version=h.schema_version + bindparam("schema_by"),
+                last_at=bindparam("at"),
+            )
+            .where(
+                h.id == 1,
+                h.write_epoch == bindparam("seen_write_epoch"),
+                h.read_epoch == bindparam("seen_read_epoch"),
+                h.fence == bindparam("seen_fence"),
+                h.schema_version == bindparam("seen_schema"),
+            )
+            .returning(h.next)
+        )
+
+    def _identities(self) -> None:
+        t = self._tables
+        p, k = t.principals.c, t.api_keys.c
+        self.insert_tenant = self._compiled(insert(t.tenants))
+        self.insert_principal = self._compiled(insert(t.principals))
+        self.insert_api_key = self._compiled(insert(t.api_keys))
+        principal = (
+            p.id, p.tenant, p.kind, p.name, p.roles, p.permissions, p.ceiling, p.version, p.removed_at
+        )  # fmt: skip
+        self.principals = StatementFamily(
+            lambda size: select(*principal).where(p.id.in_(keys(size))).order_by(p.id).with_for_update(),
+            self._dialect,
+        )
+        self.principals_by_name = StatementFamily(
+            lambda size: (
+                select(*principal)
+                .where(p.tenant == bindparam("tenant"), p.removed_at == 0, p.name.in_(keys(size)))
+                .order_by(p.id)
+                .with_for_update()
+            ),
+            self._dialect,
+        )
+        self.api_keys = StatementFamily(
+            lambda size: (
+                select(k.id, k.principal, k.digest, k.networks, k.expires_at, k.revoked_at)
+                .where(k.id.in_(keys(size)))
+                .order_by(k.id)
+                .with_for_update()
+            ),
+            self._dialect,
+        )
+        self.principals_page = self._compiled(
+            select(*principal)
+            .where(p.tenant == bindparam("tenant"), p.removed_at == 0, p.id < bindparam("below"))
+            .order_by(p.id.desc())
+            .limit(bindparam("most", type_=Integer))
+        )
+        self.keys_of = self._compiled(
+            select(k.id, k.principal, k.networks, k.expires_at, k.revoked_at)
+            .join(t.principals, p.id == k.principal)
+            .where(k.principal == bindparam("principal_id"), p.tenant == bindparam("tenant"))
+            .order_by(k.id.desc())
+        )
+        self.key_owner = self._compiled(
+            select(k.principal, p.tenant)
+            .join(t.principals, p.id == k.principal)
+            .where(k.id == bindparam("key_id"))
+        )
+        self.what_hangs_on = self._compiled(self._what_hangs_on())
+        self.remove_principal = self._compiled(
+            update(t.principals)
+            .values(removed_at=bindparam("at"), version=p.version + 1)
+            .where(p.id == bindparam("principal"), p.removed_at == 0)
+        )
+        self.revoke_api_key = self._compiled(
+            update(t.api_keys)
+            .values(revoked_at=bindparam("at"))
+            .where(k.id == bindparam("api_key"), k.revoked_at == 0)
+        )
+        self.revoke_api_keys_of = self._compiled(
+            update(t.api_keys)
+            .values(revoked_at=bindparam("at"))
+            .where(k.principal == bindparam("principal_id"), k.revoked_at == 0)
+            .returning(k.id)
+        )
+        on_conflict: Any = sqlite.insert if t.dialect == SQLITE else postgresql.insert
+        counter = on_conflict(t.counters).values(
+            principal=bindparam("principal"),
+            kind=bindparam("kind"),
+            day=bindparam("day"),
+            used=bindparam("by"),
+        )
+        self.add_to_counter = self._compiled(
+            counter.on_conflict_do_update(
+                index_elements=["principal", "kind", "day"],
+                set_={"used": t.counters.c.used + counter.excluded.used},
+            )
+        )
+        c = t.counters.c
+        self.counter = self._compiled(
+            select(c.used).where(
+                c.principal == bindparam("principal"), c.kind == bindparam("kind"), c.day == bindparam("day")
+            )
+        )
+
+    def _what_hangs_on(self) -> ClauseElement:
+        """How many living keys and grants go with a principal."""
+        k, g = self._tables.api_keys.c, self._tables.grants.c
+        living_keys = select(func.count()).where(k.principal == bindparam("principal_id"), k.revoked_at == 0)
+        living_grants = select(func.count()).where(
+            g.state == "active",
+            g.valid_until > bindparam("at"),
+            (g.created_by == bindparam("principal_id")) | (g.agent_id == bindparam("principal_id")),
+        )
+        return select(living_keys.scalar_subquery(), living_grants.scalar_subquery())
+
+    def grant_columns(self) -> tuple[ColumnElement[Any], ...]:
+        """The columns of a grant's row, in the order that `ledger.state` reads."""
+        g = self._tables.grants.c
+        return (
+            g.id, g.tenant, g.agent, g.created_by, g.purpose, g.scope, g.any_subject, g.max_uses, g.batch,
+            g.valid_from, g.valid_until, g.state, g.version, g.digest, g.uses,
+        )  # fmt: skip
+
+    def _grants(self) -> None:
+        t = self._tables
+        g, s = t.grants.c, t.grant_subjects.c
+        self.insert_grant = self._compiled(insert(t.grants))
+        self.insert_grant_subject = self._compiled(insert(t.grant_subjects))
+        self.grants = StatementFamily(
+            lambda size: (
+                select(*self.grant_columns()).where(g.id.in_(keys(size))).order_by(g.id).with_for_update()
+            ),
+            self._dialect,
+        )
+        self.grant_subjects = StatementFamily(
+            lambda size: select(s.grant, s.subject).where(s.grant.in_(keys(size))), self._dialect
+        )
+        self.grants_page = self._compiled(
+            select(*self.grant_columns())
+            .where(g.tenant == bindparam("tenant"), g.id < bindparam("below"))
+            .order_by(g.id.desc())
+            .limit(bindparam("most", type_=Integer))
+        )
+        self.grant_holder = self._compiled(select(g.digest, g.tenant).where(g.id == bindparam("grant_id")))
+        self.charge_grant = self._compiled(
+            update(t.grants).values(uses=g.uses + bindparam("by")).where(g.id == bindparam("grant_id"))
+        )
+        revoked = {"state": "revoked", "version": g.version + 1}
+        self.revoke_grant = self._compiled(
+            update(t.grants).values(revoked).where(g.id == bindparam("grant_id"), g.state == "active")
+        )
+        self.revoke_grants_of = self._compiled(
+            update(t.grants)
+            .values(revoked)
+            .where(
+                g.state == "active",
+                g.valid_until > bindparam("at"),
+                (g.created_by == bindparam("principal_id")) | (g.agent_id == bindparam("principal_id")),
+            )
+            .returning(g.id)
+        )
+
+    def _audit_and_schema(self) -> None:
+        t = self._tables
+        a, s = t.audit.c, t.schemas.c
+        self.insert_audit = self._compiled(insert(t.audit))
+        self.insert_schema = self._compiled(insert(t.schemas))
+        self.audit_range = self._compiled(
+            select(a.number, a.leaf, a.body, t.audit_items.c.salt, t.audit_items.c["items"])
+            .outerjoin(t.audit_items, t.audit_items.c.number == a.number)
+            .where(and_(a.number >= bindparam("first"), a.number < bindparam("end")))
+            .order_by(a.number)
+        )
+        self.audit_page = self._compiled(
+            select(a.number, a.leaf, a.body, t.audit_items.c.salt, t.audit_items.c["items"])
+            .outerjoin(t.audit_items, t.audit_items.c.number == a.number)
+            .where(and_(a.number >= bindparam("first"), a.number < bindparam("end")))
+            .order_by(a.number.desc())
+            .limit(bindparam("most", type_=Integer))
+        )
+        self.latest_schemas = self._compiled(
+            select(s.tenant, s.version, s.digest, s.body, s.applied_by, s.applied_at).order_by(
+                s.tenant, s.version
+            )
+        )
