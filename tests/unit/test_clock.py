@@ -108,6 +108,7 @@ def test_what_rfc_3339_says(text: str, at: int) -> None:
         "1969-12-31T23:59:59.999999Z",
         "1970-01-01T00:59:59+01:00",
         "9999-12-31T23:59:59-00:01",
+        "9999-12-31T23:00:00-01:00",
     ],
 )
 def test_what_is_no_time_here(text: str) -> None:
@@ -186,6 +187,7 @@ def test_no_periods(text: str) -> None:
         ("2024-02-28T00:00:00Z", "P1D", "2024-02-29T00:00:00Z"),
         ("2025-10-26T00:30:00Z", "PT24H", "2025-10-27T00:30:00Z"),
         ("2026-11-23T14:00:00Z", "PT15M", "2026-11-23T14:15:00Z"),
+        ("9999-11-30T00:00:00Z", "P1M", "9999-12-30T00:00:00Z"),
         ("9999-12-30T23:59:59.999999Z", "P1D", "9999-12-31T23:59:59.999999Z"),
     ],
 )
@@ -197,6 +199,19 @@ def test_one_period_later(start: str, period: str, then: str) -> None:
 def test_a_period_that_ends_after_the_last_year_is_refused(period: str) -> None:
     with pytest.raises(ValueError, match="out of range"):
         parse_period(period).after(LAST)
+
+
+def test_a_period_that_ends_with_the_last_year_is_refused() -> None:
+    assert Period(0, 1).after(LAST - SECOND) == LAST
+    with pytest.raises(ValueError, match="out of range"):
+        Period(0, 1).after(LAST + 1 - SECOND)
+
+
+def test_the_lower_bound_is_reached() -> None:
+    period = Period(1, 5)
+    february = start_of(date(2025, 2, 1))
+    assert (period.after(february) - february) // SECOND == period.shortest_seconds == 28 * 86_400 + 5
+    assert Period(12, 0).shortest_seconds == 12 * 28 * 86_400
 
 
 @given(st.integers(0, LAST // 2), st.integers(0, 2_400), st.integers(0, 400 * 86_400))

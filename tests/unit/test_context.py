@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vault import context
-from vault.context import MAX_PART, EncryptionContext, Use, canonical
+from vault.context import EncryptionContext, Use, canonical
 
 parts = st.dictionaries(st.integers(1, 255), st.binary(max_size=40), max_size=6)
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -92,13 +92,17 @@ def test_tags_ascend_and_fit_a_byte(tags: tuple[int, ...]) -> None:
             canonical((tag, value) for tag in tags)
 
 
-def test_a_part_of_four_gibibytes_is_refused() -> None:
+@pytest.mark.parametrize(("length", "taken"), [(2**32 - 1, True), (2**32, False), (2**40, False)])
+def test_a_part_of_four_gibibytes_is_refused(length: int, taken: bool) -> None:
     class Long(bytes):
         def __len__(self) -> int:
-            return MAX_PART + 1
+            return length
 
-    with pytest.raises(ValueError, match="too long"):
-        canonical([(1, Long())])
+    if taken:
+        assert canonical([(1, Long())]) == b"\x01\x01\xff\xff\xff\xff"
+    else:
+        with pytest.raises(ValueError, match="too long"):
+            canonical([(1, Long())])
 
 
 def test_the_bytes_are_the_published_ones() -> None:
@@ -114,8 +118,30 @@ def test_the_bytes_are_the_published_ones() -> None:
     )
 
 
-def test_tags_and_labels_are_given_once() -> None:
-    tags = [value for name, value in vars(context).items() if name.startswith("TAG_")]
-    assert len(set(tags)) == len(tags) >= 13
+def test_tags_keep_their_numbers() -> None:
+    tags = {name: value for name, value in vars(context).items() if name.startswith("TAG_")}
+    assert len(set(tags.values())) == len(tags)
+    assert (
+        tags.items()
+        >= {
+            "TAG_USE": 1,
+            "TAG_TENANT": 2,
+            "TAG_REGION": 3,
+            "TAG_FIELD": 4,
+            "TAG_RECORD": 5,
+            "TAG_TEMPLATE": 6,
+            "TAG_KEPT": 7,
+            "TAG_SUBJECT": 8,
+            "TAG_CLASS": 9,
+            "TAG_DUE": 10,
+            "TAG_EPOCH": 11,
+            "TAG_PURPOSE": 12,
+            "TAG_VERSION": 13,
+        }.items()
+    )
+
+
+def test_labels_are_given_once_and_none_is_part_of_another_encoding() -> None:
     labels = [use.value for use in Use]
     assert len(set(labels)) == len(labels)
+    assert all(label.isascii() and label == label.lower().strip() for label in labels)

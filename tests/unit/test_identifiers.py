@@ -137,6 +137,14 @@ def test_uuid7_draws_every_free_bit() -> None:
     assert ones & zeros & fixed == 0
 
 
+def test_uuid7_lays_its_bytes_out_as_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vault.identifiers.time.time_ns", lambda: 0x0192_3456_789A * 1_000_000 + 999_999)
+    monkeypatch.setattr(
+        "vault.identifiers.os.urandom", lambda count: bytes.fromhex("abcdef0123456789fedc")[:count]
+    )
+    assert uuid.UUID(bytes=uuid7()) == uuid.UUID("01923456-789a-7bcd-af01-23456789fedc")
+
+
 def test_new_ids_parse() -> None:
     for prefix in PREFIXES:
         assert uuid.UUID(bytes=parse_id(prefix, new_id(prefix))).version == 7

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import gc
 import inspect
 import io
 import json
@@ -239,6 +240,20 @@ def test_a_wiped_secret_serves_no_more(secret: Secret) -> None:
         with pytest.raises(ValueError, match="wiped"):
             use()
     secret.wipe()
+
+
+def test_a_secret_that_nobody_holds_is_overwritten() -> None:
+    secret = Secret(CANARY)
+    buffer: bytearray = getattr(secret, "_Secret__buffer")  # noqa: B009 - to watch it being overwritten
+    del secret
+    gc.collect()
+    assert buffer == bytes(len(CANARY))
+
+
+def test_a_secret_that_could_not_be_made_goes_quietly() -> None:
+    half_made = Secret.__new__(Secret)
+    del half_made  # an error in __del__ would be reported, and warnings are errors here
+    gc.collect()
 
 
 def test_expose_after_a_lost_race_hides_the_bytes(secret: Secret) -> None:
