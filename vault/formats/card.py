@@ -93,7 +93,13 @@ class Card:
         return self._shape(token, digits)
 
     def render_token(self, shape: Shape, text: str) -> str:
-        """The token, in the layout of the value."""
+        """The token, in the layout of the value.
+
+        Raises:
+            ValueRefused: `domain_too_small`, everything is kept: the token would be the value.
+        """
+        if shape.length == len(shape.kept):
+            raise ValueRefused("domain_too_small", minimum=MIN_DOMAIN)
         return self._render(shape, text, self._offset)
 
     def render_value(self, shape: Shape, text: str) -> str:
@@ -137,6 +143,8 @@ class Card:
         return Shape(DIGITS, text, tuple(kept), len(value))
 
     def _render(self, shape: Shape, text: str, offset: int) -> str:
+        if shape.length == len(shape.kept):
+            return shape.fill(text)
         digits = shape.fill(text + "0").translate(_SEPARATORS)
         return shape.fill(text + _determined(digits, len(digits) - self.keep_last - 1, offset))
 
