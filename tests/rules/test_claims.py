@@ -43,7 +43,7 @@ def unknown(texts: dict[str, str], ids: set[str]) -> list[str]:
 
 
 def unmade(texts: dict[str, str], homes: dict[str, str]) -> list[str]:
-    """Claims of the table that the document named does not make; one that is not written yet may lack them."""
+    """Claims of the table that the document named does not make; a document may be still to be written."""
     return [id_ for id_, path in homes.items() if path in texts and id_ not in MARKER.findall(texts[path])]
 
 
