@@ -69,6 +69,10 @@ class Committer:
             self._waiting += len(pending)
             self._queue.put(pending)
 
+    def pending(self, command: Command, deliver: Callable[[list[Pending]], None]) -> Pending:
+        """A command to hand over, and who is told when it is done."""
+        return Pending(command, deliver)
+
     def execute(self, command: Command) -> Committed:
         """Runs one command and waits: for host verbs and tests.
 
@@ -143,11 +147,14 @@ class Committer:
                 deliver(done)
 
 
-def drive(committer: Committer, start: Callable[[], Verb[Answer]]) -> Answer:
+def drive(
+    committer: Committer, start: Callable[[], Verb[Answer]], on_stale: Callable[[], None] = lambda: None
+) -> Answer:
     """Runs a verb to its end in the calling thread: for host verbs and tests.
 
     Args:
         start: makes the verb; called again when a command comes back stale.
+        on_stale: drops what was remembered, before the verb is made again.
 
     Raises:
         CoatcheckError: what the verb raised; `too_busy` when it stayed stale.
@@ -168,4 +175,5 @@ def drive(committer: Committer, start: Callable[[], Verb[Answer]]) -> Answer:
             return answer
         except Stale:
             verb.close()
+            on_stale()
     raise Unavailable("too_busy", retry_after=1)

@@ -1,0 +1,226 @@
+"""Puts a deployment together from its settings: cells, locks, limits. No globals."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from vault.authn.identities import Caller, Identities
+from vault.clock import Clock, SystemClock
+from vault.config import CellSettings, Config
+from vault.errors import CoatcheckError, Misconfigured
+from vault.keyring.epoch import create_epoch, open_epochs
+from vault.keyring.ring import Keyring
+from vault.kms.halves import HalfStores
+from vault.kms.registry import Provider, ProviderSettings, local, open_provider
+from vault.ledger.command import Answer, Verb
+from vault.ledger.committer import Committer, drive
+from vault.secret import Secret
+from vault.services import initialise
+from vault.services.cell import Cell, Limits, Schemas
+from vault.services.gate import Request, flush_failures, host_caller
+from vault.store import migrations
+from vault.store.cell import Store
+from vault.store.lock import CellLock
+
+FLUSH_EVERY_S = 60.0
+Prompt = Callable[[str], Secret]
+
+
+@dataclass(slots=True)
+class OpenCell:
+    """A cell and the lock it is held under."""
+
+    cell: Cell
+    lock: CellLock
+
+    def close(self) -> None:
+        """Finishes, closes, and lets go."""
+        self.cell.close()
+        self.lock.release()
+
+
+class Wiring:
+    """A deployment being put together.
+
+    Args:
+        config: its settings.
+        prompt: asks for a cell's passphrase when neither file nor variable has it; None: never asks.
+        clock: where the time comes from.
+    """
+
+    def __init__(self, config: Config, prompt: Prompt | None = None, clock: Clock | None = None) -> None:
+        self.config = config
+        self._prompt = prompt
+        self._clock = clock or SystemClock()
+
+    def database_path(self, region: str) -> Path:
+        """A SQLite cell's file."""
+        return self.config.path(self._settings(region).database.removeprefix("sqlite:///"))
+
+    def provider(self, region: str) -> Provider:
+        """A cell's key store."""
+        cell = self._settings(region)
+        passphrase = None
+        if cell.key_file is None:
+            passphrase = self.config.passphrase_of(region)
+            if passphrase is None and self._prompt is not None and cell.kms.startswith("local:"):
+                passphrase = self._prompt(region)
+        key_file = None if cell.key_file is None else self.config.path(cell.key_file)
+        settings = ProviderSettings(region, Path(self.config.base), passphrase, key_file)
+        return open_provider(cell.kms, settings)
+
+    def halves(self, region: str) -> HalfStores:
+        """A cell's half-stores."""
+        folders = [self.config.path(text) for text in self._settings(region).half_stores]
+        return HalfStores(region, folders)
+
+    def create(self, region: str, caller: Caller) -> bool:
+        """Creates a cell, or finishes creating it; whether anything was created now."""
+        path = self.database_path(region)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError:
+            raise Misconfigured("host_permissions", path=str(path)) from None
+        if self.config.development and (key_file := self._settings(region).key_file) is not None:
+            local.make_key_file(self.config.path(key_file))
+        with self._locked(region):
+            store = self._store(region)
+            try:
+                migrations.upgrade(store.engine)
+                if not initialise.has_head(store):
+                    epoch = create_epoch(region, 1, self.provider(region), self.halves(region))
+                    initialise.write_epoch(store, region, epoch, self._clock.now())
+            finally:
+                store.close()
+        opened = self.open(region)
+        try:
+            return initialise.finish(opened.cell, caller)
+        finally:
+            opened.close()
+
+    def open(self, region: str) -> OpenCell:
+        """Opens a cell for this process.
+
+        Raises:
+            Conflict: `cell_locked`.
+            Misconfigured: `not_initialised`, `migration_required`, `config_invalid`.
+            Unavailable: `key_unavailable`.
+        """
+        if not self.database_path(region).exists():
+            raise Misconfigured("not_initialised", region=region)
+        lock = CellLock(self.database_path(region))
+        lock.acquire()
+        try:
+            return OpenCell(self._cell(region), lock)
+        except BaseException:
+            lock.release()
+            raise
+
+    def _cell(self, region: str) -> Cell:
+        store = self._store(region)
+        try:
+            migrations.check(store.engine)
+            rows = store.read(store.record.head)
+            if not rows:
+                raise Misconfigured("not_initialised", region=region)
+            if rows[0][0] != region:
+                reason = "is another region's database"
+                raise Misconfigured("config_invalid", setting=f"cell.{region}.database", reason=reason)
+            epochs = open_epochs(region, store, self.provider(region), self.halves(region))
+        except BaseException:
+            store.close()
+            raise
+        limits, ledger = self.config.limits, self.config.ledger
+        return Cell(
+            region=region,
+            store=store,
+            committer=Committer(store, ledger.max_commands, ledger.queue),
+            keyring=Keyring(region, epochs, store),
+            identities=Identities(store, self._clock),
+            schemas=Schemas(store),
+            clock=self._clock,
+            limits=Limits(limits.items, limits.body_kib * 1024, limits.batch_mib * 1024 * 1024),
+        )
+
+    def _store(self, region: str) -> Store:
+        return Store(f"sqlite:///{self.database_path(region)}", self._clock)
+
+    @contextlib.contextmanager
+    def _locked(self, region: str) -> Iterator[None]:
+        lock = CellLock(self.database_path(region))
+        lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _settings(self, region: str) -> CellSettings:
+        settings = self.config.cell.get(region)
+        if settings is None:
+            raise Misconfigured("config_invalid", setting=f"cell.{region}", reason="is missing")
+        return settings
+
+
+class Deployment:
+    """All cells of a process, open, with the thread that flushes their counts."""
+
+    def __init__(self, config: Config, cells: dict[str, OpenCell]) -> None:
+        self.config = config
+        self.open_cells = cells
+        self.cells = {region: opened.cell for region, opened in cells.items()}
+        self._stop = threading.Event()
+        self._flusher = threading.Thread(target=self._flush_loop, name="flusher", daemon=True)
+        self._flusher.start()
+
+    def close(self) -> None:
+        """Flushes, finishes and closes everything."""
+        self._stop.set()
+        self._flusher.join()
+        for opened in self.open_cells.values():
+            opened.close()
+
+    def _flush_loop(self) -> None:
+        last = False
+        while not last:
+            last = self._stop.wait(FLUSH_EVERY_S)
+            for cell in self.cells.values():
+                # What cannot be written now is counted again with the next minute's.
+                with contextlib.suppress(CoatcheckError):
+                    perform(cell, lambda cell=cell: flush_failures(cell))  # type: ignore[misc]
+
+
+def deploy(config: Config, prompt: Prompt | None = None) -> Deployment:
+    """Opens every cell of a configuration; all or none.
+
+    Raises:
+        CoatcheckError: what `Wiring.open` raises; the cells opened before it are closed again.
+    """
+    wiring = Wiring(config, prompt)
+    opened: dict[str, OpenCell] = {}
+    try:
+        for region in config.cell:
+            opened[region] = wiring.open(region)
+    except BaseException:
+        for cell in opened.values():
+            cell.close()
+        raise
+    return Deployment(config, opened)
+
+
+def perform(cell: Cell, start: Callable[[], Verb[Answer]]) -> Answer:
+    """Runs a verb to its end in this thread."""
+    return drive(cell.committer, start, cell.forget)
+
+
+def as_host(tenant: str = initialise.MAIN_TENANT) -> Caller:
+    """The caller of host verbs: this process's user."""
+    return host_caller(os.getuid(), tenant)
+
+
+__all__ = ["Deployment", "OpenCell", "Request", "Wiring", "as_host", "deploy", "perform"]
