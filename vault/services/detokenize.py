@@ -34,11 +34,12 @@ from vault.schema.document import FieldRule, Protection
 from vault.services.batch import BatchRefused
 from vault.services.cell import Cell, Origin, TenantSchema
 from vault.services.gate import Request, holder, trace
+from vault.services.hidden import Hidden
 from vault.services.subjects import check_subject, find
 from vault.tokens.vaulted import decode
 
 
-class DetokenizeItem(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class DetokenizeItem(Hidden, forbid_unknown_fields=True, frozen=True):
     """One token of a row-wise body."""
 
     field: str
@@ -47,7 +48,7 @@ class DetokenizeItem(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     key_version: int | None = None
 
 
-class DetokenizeBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
+class DetokenizeBody(Hidden, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
     """Row-wise (`items`) or columnar (`field`, `tokens`, `subjects`, `key_version`)."""
 
     purpose: str
@@ -68,13 +69,13 @@ class GrantUse(msgspec.Struct):
     uses_left: int
 
 
-class ValueItem(msgspec.Struct):
+class ValueItem(Hidden, frozen=True):
     """One value, or masked value; null for a null token."""
 
     value: str | None
 
 
-class ValuesAnswer(msgspec.Struct, omit_defaults=True):
+class ValuesAnswer(Hidden, frozen=True, omit_defaults=True):
     """Values in the order of the tokens: `items` for row-wise bodies, `values` for columnar ones."""
 
     decision: str
@@ -83,7 +84,7 @@ class ValuesAnswer(msgspec.Struct, omit_defaults=True):
     values: list[str | None] | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class _Asked:
     """A token as prepared: which row it names, or why it cannot name one."""
 
@@ -94,7 +95,7 @@ class _Asked:
     refusal: str | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class _Used:
     """What the ledger decided."""
 

@@ -25,6 +25,7 @@ from vault.policy.principal import Kind, full_name
 from vault.schema.document import Schema
 from vault.services.cell import Cell, Origin
 from vault.services.gate import CallerCommand, Refused, Request, admit, authenticate, holder, trace
+from vault.services.hidden import Hidden
 from vault.services.listing import Listing, Page, check_page, listing
 from vault.services.subjects import check_subject, enter
 from vault.store.rows import decode_grant
@@ -35,7 +36,7 @@ MAX_SCOPE = 100
 USES_PER_DAY = "grant-uses"
 
 
-class Subjects(msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={"in_": "in"}):
+class Subjects(Hidden, forbid_unknown_fields=True, frozen=True, rename={"in_": "in"}):
     """The data subjects a grant is for."""
 
     in_: list[str]
@@ -55,7 +56,7 @@ class Validity(msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={
     until: str | None = None
 
 
-class GrantBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
+class GrantBody(Hidden, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
     """A grant to create (GRANTS.md), in the bearer profile."""
 
     agent: str
@@ -68,7 +69,7 @@ class GrantBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_de
     reason: str | None = None
 
 
-class GrantAnswer(msgspec.Struct, omit_defaults=True):
+class GrantAnswer(Hidden, frozen=True, omit_defaults=True):
     """A grant as it is shown; the credential only in the answer that created it."""
 
     id: str
@@ -88,7 +89,7 @@ class GrantAnswer(msgspec.Struct, omit_defaults=True):
     decision: str | None = None
 
 
-class RevokeBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class RevokeBody(Hidden, forbid_unknown_fields=True, frozen=True):
     """Why a grant is revoked."""
 
     reason: str | None = None
@@ -434,7 +435,8 @@ def _read(cell: Cell, tenant: str, grant: str) -> GrantAnswer | None:
     shown = _shown(rows[0], cell.clock.now())
     if not rows[0][6]:
         people = cell.store.read_keys(cell.store.record.grant_subjects, [grant])
-        shown.subjects = sorted(format_id("sub", bytes(row[1])) for row in people)
+        subjects = sorted(format_id("sub", bytes(row[1])) for row in people)
+        return msgspec.structs.replace(shown, subjects=subjects)
     return shown
 
 

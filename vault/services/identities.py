@@ -19,6 +19,7 @@ from vault.policy.permissions import check_permissions, check_roles
 from vault.policy.principal import Ceiling, Kind, full_name
 from vault.services.cell import Cell, Origin
 from vault.services.gate import CallerCommand, Request, admit, authenticate, trace
+from vault.services.hidden import Hidden
 from vault.services.listing import Listing, Page, check_page, listing
 from vault.store.rows import decode_principal
 
@@ -53,13 +54,13 @@ class PrincipalAnswer(msgspec.Struct, omit_defaults=True):
     ceiling: Ceiling | None = None
 
 
-class KeyAnswer(msgspec.Struct, omit_defaults=True):
+class KeyAnswer(Hidden, frozen=True, omit_defaults=True):
     """A service key as it is shown; the credential only in the answer that created it."""
 
     id: str
     principal: str
     expires: str | None = None
-    networks: list[str] = []
+    networks: list[str] | None = None
     credential: str | None = None
     revoked: bool = False
 

@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Generator
 from typing import Any, NamedTuple
 
-import msgspec
-
 from vault.audit.event import Event, listed
 from vault.authn.identities import Caller
 from vault.context import EncryptionContext, Use
@@ -21,12 +19,13 @@ from vault.services.batch import BatchRefused
 from vault.services.cell import Cell, Origin, TenantSchema
 from vault.services.datakeys import obtain
 from vault.services.gate import CallerCommand, Request, admit, authenticate, trace
+from vault.services.hidden import Hidden
 from vault.services.subjects import check_subject, enter
 from vault.store.custody import KeyRow, Slot
 from vault.tokens.vaulted import encode
 
 
-class TokenizeItem(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class TokenizeItem(Hidden, forbid_unknown_fields=True, frozen=True):
     """One value of a row-wise body."""
 
     field: str
@@ -34,7 +33,7 @@ class TokenizeItem(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     subject: str | None = None
 
 
-class TokenizeBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
+class TokenizeBody(Hidden, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
     """Columnar (`field`, `values`, `subjects`) or row-wise (`items`)."""
 
     field: str | None = None
@@ -43,14 +42,14 @@ class TokenizeBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit
     items: list[TokenizeItem] | None = None
 
 
-class TokenItem(msgspec.Struct, omit_defaults=True):
+class TokenItem(Hidden, frozen=True, omit_defaults=True):
     """One token; `key_version` only for vaultless fields. A null value gives a null token."""
 
     token: str | None
     key_version: int | None = None
 
 
-class ColumnAnswer(msgspec.Struct, omit_defaults=True):
+class ColumnAnswer(Hidden, frozen=True, omit_defaults=True):
     """Tokens of one field, in the order of the values."""
 
     field: str
@@ -59,7 +58,7 @@ class ColumnAnswer(msgspec.Struct, omit_defaults=True):
     key_version: int | None = None
 
 
-class ItemsAnswer(msgspec.Struct):
+class ItemsAnswer(Hidden, frozen=True):
     """Tokens in the order of the items."""
 
     items: list[TokenItem]
