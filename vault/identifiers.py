@@ -30,6 +30,7 @@ PREFIXES: Final = {
     "cg": "credential of a bearer grant (with the grant's own number)",
     "dec": "decision",
     "key": "cryptographic key",
+    "req": "request",
     "sub": "data subject",
 }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from vault.authn.identities import Caller, Identities
 from vault.clock import Clock, SystemClock
 from vault.config import CellSettings, Config
-from vault.errors import CoatcheckError, Misconfigured
+from vault.errors import CoatcheckError, Conflict, Misconfigured
 from vault.keyring.epoch import create_epoch, open_epochs
 from vault.keyring.ring import Keyring
 from vault.kms.halves import HalfStores
@@ -42,6 +42,15 @@ class OpenCell:
         """Finishes, closes, and lets go."""
         self.cell.close()
         self.lock.release()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `doctor`: `ok`, `risky` or `wrong`."""
+
+    check: str
+    result: str
+    detail: str
 
 
 class Wiring:
@@ -121,6 +130,50 @@ class Wiring:
         except BaseException:
             lock.release()
             raise
+
+    @contextlib.contextmanager
+    def reader(self, region: str) -> Iterator[Store]:
+        """A cell's database for reading only: no lock, no keys, beside a running service."""
+        if not self.database_path(region).exists():
+            raise Misconfigured("not_initialised", region=region)
+        store = self._store(region)
+        try:
+            migrations.check(store.engine)
+            yield store
+        finally:
+            store.close()
+
+    def examine(self, region: str) -> list[Finding]:
+        """What is wrong or risky about a cell; changes nothing and takes no lock."""
+        name = f"cell {region}"
+        findings: list[Finding] = []
+        settings = self._settings(region)
+        if settings.key_file is not None:
+            findings.append(Finding(f"{name} key store", "risky", "a key file beside the data"))
+        if len(settings.half_stores) < 2:
+            findings.append(Finding(f"{name} half-stores", "risky", "only one; put a second on another disk"))
+        try:
+            with self.reader(region) as store:
+                head = store.read(store.record.head)
+                findings.append(Finding(f"{name} database", "ok", f"revision {migrations.newest()}"))
+                provider, halves = self.provider(region), self.halves(region)
+                open_epochs(region, store, provider, halves)
+                findings.append(
+                    Finding(f"{name} keys", "ok", f"epoch {head[0][2]}; {provider.destroy_means}")
+                )
+                for folder in halves.missing(head[0][2]):
+                    findings.append(Finding(f"{name} half-stores", "wrong", f"{folder} lacks its half"))
+        except CoatcheckError as problem:
+            facts = " ".join(f"{key}={value}" for key, value in problem.facts.items())
+            findings.append(Finding(name, "wrong", f"{problem.code} {facts}".strip()))
+        try:
+            with self._locked(region):
+                pass
+        except Conflict as held:
+            findings.append(Finding(f"{name} lock", "ok", f"held by process {held.facts['pid']}"))
+        except CoatcheckError:
+            pass
+        return findings
 
     def _cell(self, region: str) -> Cell:
         store = self._store(region)
@@ -223,4 +276,4 @@ def as_host(tenant: str = initialise.MAIN_TENANT) -> Caller:
     return host_caller(os.getuid(), tenant)
 
 
-__all__ = ["Deployment", "OpenCell", "Request", "Wiring", "as_host", "deploy", "perform"]
+__all__ = ["Deployment", "Finding", "OpenCell", "Request", "Wiring", "as_host", "deploy", "perform"]

@@ -134,6 +134,21 @@ def holder(cell: Cell, request: Request) -> Holder:
         raise
 
 
+def recognise(cell: Cell, request: Request, who: tuple[str, ...]) -> None:
+    """Returns if somebody known stands behind a request, before its body is read.
+
+    Args:
+        who: the kinds of credential that the route takes: `key`, `grant`.
+
+    Raises:
+        Unauthenticated: counted.
+    """
+    if "grant" in who and ("key" not in who or (request.authorization or "")[7:10] == "cg_"):
+        holder(cell, request)
+    else:
+        authenticate(cell, request)
+
+
 def admit(cell: Cell, caller: Caller, origin: Origin, verb: str, *needed: str) -> Steps:
     """Returns if the caller may do this from where it is.
 

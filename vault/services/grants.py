@@ -286,7 +286,7 @@ def revoke_grant(cell: Cell, request: Request, grant: str, body: RevokeBody) -> 
 
 def read_grant(cell: Cell, request: Request, grant: str) -> Verb[GrantAnswer]:
     """One grant: for its creator, its holder, and whoever holds `grant:list`."""
-    if (request.authorization or "").lower().startswith("bearer cg_"):
+    if (request.authorization or "")[7:10] == "cg_":
         who = holder(cell, request)
         shown = _read(cell, who.tenant, grant) if who.credential.id == grant else None
     else:

@@ -1,0 +1,252 @@
+"""The application: every route of the table as an ASGI handler inside Litestar."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import msgspec
+from litestar import Litestar, Response, asgi
+from litestar import Request as LitestarRequest
+from litestar.handlers import ASGIRouteHandler
+from litestar.types import Receive, Scope, Send
+
+from vault.api import audit, data, grants, identities, openapi, schema
+from vault.api.body import BodyDecoder, read_body
+from vault.api.bridge import LARGE_BODY_BYTES, Bridge
+from vault.api.metrics import CONTENT_TYPE, Metrics
+from vault.api.problems import problem_response
+from vault.api.route import Call, Route, parse_query
+from vault.api.router import Router
+from vault.errors import BadInput, CoatcheckError, Unavailable, Unknown, error
+from vault.identifiers import new_id
+from vault.services.cell import Cell, Origin
+from vault.services.gate import Request, recognise
+
+ROUTES: Final[tuple[Route, ...]] = (
+    *data.ROUTES,
+    *grants.ROUTES,
+    *schema.ROUTES,
+    *identities.ROUTES,
+    *audit.ROUTES,
+)
+_log = logging.getLogger("coatcheck.http")
+_encode = msgspec.json.Encoder().encode
+_JSON: Final = (b"content-type", b"application/json")
+_Headers = Iterable[tuple[bytes, bytes]]
+_Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Api:
+    """What the handlers share: cells, bridges, decoders, metrics.
+
+    Args:
+        cells: the regions that this process hosts.
+        elsewhere: the addresses of other regions, for 421.
+        development: whether `/metrics` and `/docs` are on this listener.
+    """
+
+    def __init__(self, cells: Mapping[str, Cell], elsewhere: Mapping[str, str], *, development: bool) -> None:
+        self.cells = cells
+        self.elsewhere = elsewhere
+        self.development = development
+        self.metrics = Metrics(cells)
+        self.draining = False
+        self._router = Router(ROUTES)
+        self._bridges: dict[str, Bridge] = {}
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="batch")
+        items = max((cell.limits.items for cell in cells.values()), default=0)
+        self._decoders: dict[type[Any] | None, BodyDecoder] = {
+            route.body: BodyDecoder(route.body, items) for route in ROUTES if route.body
+        }
+
+    def litestar(self) -> Litestar:
+        """The Litestar application."""
+        handlers: list[ASGIRouteHandler] = [asgi("/v1", is_mount=True, copy_scope=False)(self._v1())]
+        handlers += [
+            asgi(path, copy_scope=False)(self._page(page))
+            for path, page in {
+                "/livez": self._livez,
+                "/readyz": self._readyz,
+                "/openapi.json": self._openapi,
+                **({"/metrics": self._metrics, "/docs": self._docs} if self.development else {}),
+            }.items()
+        ]
+        return Litestar(
+            handlers,
+            openapi_config=None,
+            logging_config=None,
+            exception_handlers={Exception: self._outside},
+            on_shutdown=[self._shutdown],
+        )
+
+    def _v1(self) -> _Handler:
+        """The handler of everything under `/v1`: finds the route, answers, counts, logs."""
+
+        async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+            started = time.perf_counter()
+            request = new_id("req")
+            method = str(scope.get("method", ""))
+            name, code = "other", ""
+            headers: _Headers
+            try:
+                region, _, path = scope["path"].strip("/").partition("/")
+                cell = self._cell(region)
+                found = self._router.find(path)
+                if found is None:
+                    raise Unknown("not_found")
+                resource, parameters = found
+                route = resource.routes.get(method)
+                if route is None:
+                    raise BadInput("method_not_allowed", allow=resource.allow.decode())
+                name = resource.names[method]
+                answer = await self._answer(route, cell, parameters, scope, receive, request)
+                status, headers, body = route.status, (_JSON,), _encode(answer)
+            except CoatcheckError as refusal:
+                code = refusal.code
+                status, headers, body = problem_response(refusal, request)
+                if status >= 500:
+                    _log.error("refused", extra={"request": request, "code": code, "route": name})
+            except Exception:  # noqa: BLE001 - a defect of ours answers 500 and is logged by its place
+                code = "internal"
+                _log.exception("failed", extra={"request": request, "route": name})
+                status, headers, body = problem_response(error("internal"), request)
+            await _send(send, status, headers, body, request)
+            self.metrics.answered(name, status, code, time.perf_counter() - started)
+
+        return handle
+
+    async def _answer(
+        self,
+        route: Route,
+        cell: Cell,
+        path: Mapping[str, str],
+        scope: Scope,
+        receive: Receive,
+        request_id: str,
+    ) -> Any:
+        headers = dict(scope["headers"])
+        client = scope.get("client")
+        authorization = headers.get(b"authorization")
+        request = Request(
+            authorization.decode("latin-1") if authorization else None,
+            Origin(client[0] if client else "", request_id),
+        )
+        # Nobody's body is read, let alone decoded, before somebody we know stands behind it.
+        recognise(cell, request, route.who)
+        query = parse_query(scope.get("query_string", b""), route.query)
+        body = None
+        large = False
+        if route.body is not None:
+            limit = cell.limits.batch_bytes if route.batch else cell.limits.body_bytes
+            raw = await read_body(receive, headers.get(b"content-length"), limit)
+            large = len(raw) > LARGE_BODY_BYTES
+            body = await self._decode(route, headers.get(b"content-type", b""), raw, large=large)
+        call = Call(cell, request, body, path, query)
+        return await self._bridge(cell).perform(lambda: route.start(call), large=large)
+
+    async def _decode(self, route: Route, media_type: bytes, raw: bytes, *, large: bool) -> Any:
+        if not raw and route.body_optional:
+            return self._decoders[route.body](b"{}")
+        if media_type.split(b";")[0].strip().lower() != b"application/json":
+            raise BadInput("media_type_unsupported")
+        decoder = self._decoders[route.body]
+        if large:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, decoder, raw)
+        return decoder(raw)
+
+    def _cell(self, region: str) -> Cell:
+        """The cell of a region.
+
+        Raises:
+            Unavailable: `misdirected_region` with the address of who hosts it, if that is known;
+                `draining`.
+        """
+        if self.draining:
+            raise Unavailable("draining")
+        cell = self.cells.get(region)
+        if cell is None:
+            url = self.elsewhere.get(region)
+            # The name is repeated only when it is one of the configuration's, never as it came.
+            raise Unavailable("misdirected_region", **({"region": region, "url": url} if url else {}))
+        return cell
+
+    def _bridge(self, cell: Cell) -> Bridge:
+        bridge = self._bridges.get(cell.region)
+        if bridge is None:
+            bridge = self._bridges[cell.region] = Bridge(cell, asyncio.get_running_loop(), self._pool)
+        return bridge
+
+    def _page(self, page: Callable[[], tuple[int, bytes, bytes]]) -> _Handler:
+        async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+            request = new_id("req")
+            if scope.get("method") not in ("GET", "HEAD"):
+                status, headers, body = problem_response(error("method_not_allowed", allow="GET"), request)
+                await _send(send, status, headers, body, request)
+                return
+            status, media_type, body = page()
+            await _send(send, status, ((b"content-type", media_type),), body, request)
+
+        return handle
+
+    def _livez(self) -> tuple[int, bytes, bytes]:
+        return 200, b"application/json", b'{"status":"alive"}'
+
+    def _readyz(self) -> tuple[int, bytes, bytes]:
+        """Ready when not draining and every cell's database answers."""
+        ready = not self.draining
+        for cell in self.cells.values():
+            try:
+                cell.store.read(cell.store.record.head)
+            except CoatcheckError:
+                ready = False
+        body = _encode({"status": "ready" if ready else "not ready"})
+        return 200 if ready else 503, b"application/json", body
+
+    def _openapi(self) -> tuple[int, bytes, bytes]:
+        return 200, b"application/json", _encode(openapi.document(ROUTES))
+
+    def _docs(self) -> tuple[int, bytes, bytes]:
+        return 200, b"text/html; charset=utf-8", openapi.page(ROUTES).encode()
+
+    def _metrics(self) -> tuple[int, bytes, bytes]:
+        return 200, CONTENT_TYPE, self.metrics.render()
+
+    def _outside(self, request: LitestarRequest[Any, Any, Any], problem: Exception) -> Response[bytes]:
+        """What Litestar itself refuses: paths that no route has."""
+        request_id = new_id("req")
+        status = getattr(problem, "status_code", 500)
+        code = {404: "not_found", 405: "method_not_allowed"}.get(status, "internal")
+        if code == "internal":
+            extra = {"request": request_id, "error": type(problem).__name__}
+            _log.error("failed outside the routes", extra=extra)
+        status, headers, body = problem_response(error(code), request_id)
+        shown = {name.decode(): value.decode() for name, value in headers}
+        media_type = shown.pop("content-type")
+        shown |= {"x-request-id": request_id, "cache-control": "no-store"}
+        return Response(body, status_code=status, headers=shown, media_type=media_type)
+
+    async def _shutdown(self) -> None:
+        self.draining = True
+        self._pool.shutdown(wait=True)
+
+
+async def _send(send: Send, status: int, headers: _Headers, body: bytes, request: str) -> None:
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [
+                *headers,
+                (b"content-length", str(len(body)).encode()),
+                (b"cache-control", b"no-store"),
+                (b"x-request-id", request.encode()),
+                (b"x-content-type-options", b"nosniff"),
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -1,0 +1,96 @@
+"""Between the event loop and the committers: runs verbs, hands commands over once a tick.
+
+Small steps run where they are; the steps of large bodies run in a thread. All commands of one tick of
+the loop go to a committer as one list, and all that it settles come back with one wake-up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from vault.errors import CoatcheckError, Stale, Unavailable
+from vault.services.cell import Cell
+
+LARGE_BODY_BYTES: Final = 8 * 1024  # above about 64 values
+MAX_TRIES: Final = 8
+
+
+class Bridge:
+    """One cell's way from the loop to its committer.
+
+    Args:
+        cell: the cell.
+        loop: the loop that the requests run on.
+        pool: where the steps of large bodies run.
+    """
+
+    def __init__(self, cell: Cell, loop: asyncio.AbstractEventLoop, pool: ThreadPoolExecutor) -> None:
+        self.cell = cell
+        self._loop = loop
+        self._pool = pool
+        self._tick: list[Any] = []
+
+    async def perform(self, start: Callable[[], Any], *, large: bool) -> Any:
+        """Runs a verb to its end and returns its answer; makes it again while it is stale.
+
+        Raises:
+            CoatcheckError: what the verb raised; `too_busy` when it stayed stale.
+        """
+        for _ in range(MAX_TRIES):
+            verb = start()
+            outcome: Any = None
+            try:
+                while True:
+                    if large:
+                        ended, result = await self._loop.run_in_executor(self._pool, _step, verb, outcome)
+                    else:
+                        ended, result = _step(verb, outcome)
+                    if ended:
+                        return result
+                    outcome = await self._commit(result)
+            except Stale:
+                verb.close()
+                self.cell.forget()
+        raise Unavailable("too_busy", retry_after=1)
+
+    def _commit(self, command: Any) -> asyncio.Future[Any]:
+        """Hands a command over at the end of this tick; the future has its outcome."""
+        future = self._loop.create_future()
+        pending = self.cell.committer.pending(command, self._deliver)
+        pending.waiter = future
+        if not self._tick:
+            self._loop.call_soon(self._hand_over)
+        self._tick.append(pending)
+        return future
+
+    def _hand_over(self) -> None:
+        tick, self._tick = self._tick, []
+        try:
+            self.cell.committer.submit(tick)
+        except CoatcheckError as refusal:
+            for pending in tick:
+                pending.outcome = refusal
+            self._wake(tick)
+
+    def _deliver(self, done: list[Any]) -> None:
+        """Called by the committer's thread, once for all that it settled."""
+        self._loop.call_soon_threadsafe(self._wake, done)
+
+    @staticmethod
+    def _wake(done: list[Any]) -> None:
+        for pending in done:
+            if not pending.waiter.done():
+                pending.waiter.set_result(pending.outcome)
+
+
+def _step(verb: Any, outcome: Any) -> tuple[bool, Any]:
+    """Resumes a verb with an outcome: whether it ended, and its answer or its next command."""
+    try:
+        if isinstance(outcome, Exception):
+            return False, verb.throw(outcome)
+        return False, verb.send(outcome)
+    except StopIteration as end:
+        return True, end.value

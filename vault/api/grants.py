@@ -1,0 +1,97 @@
+"""Grants."""
+
+from __future__ import annotations
+
+from vault.api.route import Call, Route, number
+from vault.services.grants import (
+    GrantAnswer,
+    GrantBody,
+    GrantFilter,
+    RevokeBody,
+    create_grant,
+    list_grants,
+    read_grant,
+    revoke_grant,
+)
+from vault.services.listing import DEFAULT_LIMIT, Listing, Page
+
+PAGE = {"limit": "rows of the page, 1 to 500 (default 100)", "cursor": "`next` of the page before"}
+
+
+def page_of(call: Call) -> Page:
+    """The page that the query asks for."""
+    limit = number(call.query, "limit")
+    return Page(DEFAULT_LIMIT if limit is None else limit, call.query.get("cursor"))
+
+
+def _filter(call: Call) -> GrantFilter:
+    return GrantFilter(*(call.query.get(name) for name in ("agent", "purpose", "state")))
+
+
+ROUTES = (
+    Route(
+        "POST",
+        "grants",
+        "Creates a grant; its credential is in this answer and nowhere else.",
+        lambda call: create_grant(call.cell, call.request, call.body),
+        GrantAnswer,
+        status=201,
+        body=GrantBody,
+        permission="grant:create:PURPOSE",
+        codes=(
+            "purpose_unknown",
+            "agent_unknown",
+            "field_unknown",
+            "operation_unsupported",
+            "limit_invalid",
+            "validity_invalid",
+            "subject_invalid",
+            "subjects_unenforceable",
+            "delegation_denied",
+            "plain_delivery_denied",
+            "self_approval",
+            "budget_exhausted",
+        ),
+    ),
+    Route(
+        "GET",
+        "grants",
+        "Grants of the tenant, newest first.",
+        lambda call: list_grants(call.cell, call.request, page_of(call), _filter(call)),
+        Listing,
+        query={
+            **PAGE,
+            "agent": "only this agent's",
+            "purpose": "only for this purpose",
+            "state": "only in this state: pending, active, exhausted, expired, revoked",
+        },
+        permission="grant:list",
+    ),
+    Route(
+        "GET",
+        "grants/{id}",
+        "One grant, for its creator, its holder, and whoever may list grants.",
+        lambda call: read_grant(call.cell, call.request, call.path["id"]),
+        GrantAnswer,
+        who=("key", "grant"),
+        codes=("not_found",),
+    ),
+    Route(
+        "POST",
+        "grants/{id}/revoke",
+        "Revokes a grant, for its creator and whoever holds grant:revoke. Idempotent.",
+        lambda call: revoke_grant(call.cell, call.request, call.path["id"], call.body),
+        GrantAnswer,
+        body=RevokeBody,
+        body_optional=True,
+        codes=("not_found",),
+    ),
+    Route(
+        "DELETE",
+        "grants/{id}",
+        "Revokes a grant without a reason.",
+        lambda call: revoke_grant(call.cell, call.request, call.path["id"], RevokeBody()),
+        GrantAnswer,
+        codes=("not_found",),
+    ),
+)

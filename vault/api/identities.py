@@ -1,0 +1,90 @@
+"""Principals, service keys, whoami."""
+
+from __future__ import annotations
+
+from vault.api.grants import PAGE, page_of
+from vault.api.route import Route
+from vault.services.identities import (
+    KeyAnswer,
+    KeyBody,
+    PrincipalAnswer,
+    PrincipalBody,
+    Removed,
+    WhoAmI,
+    create_key,
+    create_principal,
+    list_keys,
+    list_principals,
+    remove_principal,
+    revoke_key,
+    whoami,
+)
+from vault.services.listing import Listing
+
+ROUTES = (
+    Route(
+        "GET",
+        "whoami",
+        "The caller, as the gate sees it.",
+        lambda call: whoami(call.cell, call.request),
+        WhoAmI,
+    ),
+    Route(
+        "POST",
+        "principals",
+        "Creates a principal.",
+        lambda call: create_principal(call.cell, call.request, call.body),
+        PrincipalAnswer,
+        status=201,
+        body=PrincipalBody,
+        permission="principal:write",
+        codes=("name_invalid", "permission_unknown", "limit_invalid", "name_taken"),
+    ),
+    Route(
+        "GET",
+        "principals",
+        "The tenant's living principals, newest first.",
+        lambda call: list_principals(call.cell, call.request, page_of(call)),
+        Listing,
+        query=PAGE,
+        permission="principal:list",
+    ),
+    Route(
+        "DELETE",
+        "principals/{id}",
+        "Removes a principal, with its keys, the grants it created and those it holds.",
+        lambda call: remove_principal(call.cell, call.request, call.path["id"]),
+        Removed,
+        permission="principal:write",
+        codes=("not_found",),
+    ),
+    Route(
+        "POST",
+        "principals/{id}/keys",
+        "Creates a service key; its credential is in this answer and nowhere else.",
+        lambda call: create_key(call.cell, call.request, call.path["id"], call.body),
+        KeyAnswer,
+        status=201,
+        body=KeyBody,
+        body_optional=True,
+        permission="principal:write",
+        codes=("not_found", "validity_invalid", "limit_invalid", "operation_unsupported"),
+    ),
+    Route(
+        "GET",
+        "principals/{id}/keys",
+        "A principal's service keys, without their secrets.",
+        lambda call: list_keys(call.cell, call.request, call.path["id"]),
+        Listing,
+        permission="principal:list",
+    ),
+    Route(
+        "DELETE",
+        "keys/{id}",
+        "Revokes a service key.",
+        lambda call: revoke_key(call.cell, call.request, call.path["id"]),
+        KeyAnswer,
+        permission="principal:write",
+        codes=("not_found",),
+    ),
+)

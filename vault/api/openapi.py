@@ -1,0 +1,160 @@
+"""The OpenAPI 3.1 document and a page to read it, made from the table of routes. Nothing is loaded from
+elsewhere: the page is plain HTML without scripts."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+import vault
+from vault.api.problems import TYPE_PREFIX
+from vault.api.route import Route
+from vault.errors import CODES
+
+_REF: Final = "#/components/schemas/{name}"
+COMMON: Final = (
+    "body_malformed",
+    "member_unknown",
+    "member_duplicate",
+    "member_missing",
+    "body_too_large",
+    "media_type_unsupported",
+)
+EVERYWHERE: Final = (
+    "misdirected_region",
+    "parameter_invalid",
+    "method_not_allowed",
+    "too_busy",
+    "database_unavailable",
+    "key_unavailable",
+    "draining",
+    "internal",
+)
+
+
+def codes_of(route: Route) -> list[str]:
+    """All codes that a route may answer with."""
+    codes = [*route.codes, *EVERYWHERE, "credential_missing", "credential_invalid"]
+    if "key" in route.who:
+        codes += ["permission_denied", "network_denied"]
+    if route.body is not None:
+        codes += COMMON
+    return sorted(set(codes))
+
+
+def document(routes: Sequence[Route]) -> dict[str, Any]:
+    """The OpenAPI document."""
+    types = [t for route in routes for t in (route.body, *_answers(route)) if t is not None]
+    schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
+    by_type = dict(zip(types, schemas, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        operation = _operation(route, by_type)
+        paths.setdefault(f"/v1/{{region}}/{route.path}", {})[route.method.lower()] = operation
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Coatcheck",
+            "version": vault.__version__,
+            "description": "A value goes in, a ticket comes out, and a grant brings the value back.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": paths,
+        "components": {
+            "schemas": {**components, "Problem": _problem_schema()},
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer", "description": "a service key, ck_..."},
+                "grant": {"type": "http", "scheme": "bearer", "description": "a grant's credential, cg_..."},
+            },
+        },
+    }
+
+
+def _answers(route: Route) -> tuple[Any, ...]:
+    return route.answer if isinstance(route.answer, tuple) else (route.answer,)
+
+
+def _operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in ["region", *re.findall(r"{(\w+)}", route.path)]
+    ]
+    parameters += [
+        {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}
+        for name, text in route.query.items()
+    ]
+    answers = [schemas[answer] for answer in _answers(route)]
+    answer = answers[0] if len(answers) == 1 else {"oneOf": answers}
+    responses: dict[str, Any] = {
+        str(route.status): {
+            "description": "Done.",
+            "content": {"application/json": {"schema": answer}},
+        }
+    }
+    by_status: dict[str, list[str]] = {}
+    for code in codes_of(route):
+        by_status.setdefault(str(CODES[code].status), []).append(code)
+    if route.batch:
+        by_status.setdefault("422", [])
+    for status, codes in sorted(by_status.items()):
+        responses[status] = {
+            "description": "Refused: " + ", ".join(codes),
+            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+    operation: dict[str, Any] = {
+        "operationId": re.sub(r"\W+", "_", f"{route.method.lower()}_{route.path}").strip("_"),
+        "summary": route.summary,
+        "parameters": parameters,
+        "responses": responses,
+        "security": [{who: []} for who in route.who],
+    }
+    if route.permission:
+        operation["description"] = f"Permission: `{route.permission}`."
+    if route.body is not None:
+        operation["requestBody"] = {
+            "required": not route.body_optional,
+            "content": {"application/json": {"schema": schemas[route.body]}},
+        }
+    return operation
+
+
+def _problem_schema() -> dict[str, Any]:
+    text = {"type": "string"}
+    return {
+        "type": "object",
+        "title": "Problem",
+        "description": "RFC 9457. Further members are facts of the code.",
+        "properties": {
+            "type": {"type": "string", "enum": [TYPE_PREFIX + code for code in sorted(CODES)]},
+            "code": {"type": "string", "enum": sorted(CODES)},
+            "title": text,
+            "status": {"type": "integer"},
+            "retry": {"type": "string", "enum": sorted({row.retry for row in CODES.values()})},
+            "request": text,
+        },
+        "required": ["type", "code", "title", "status", "retry", "request"],
+    }
+
+
+def page(routes: Sequence[Route]) -> str:
+    """The document as a page."""
+    rows = []
+    for route in routes:
+        who = " or ".join("service key" if name == "key" else "grant" for name in route.who)
+        codes = ", ".join(f"<code>{html.escape(code)}</code>" for code in codes_of(route))
+        rows.append(
+            f"<section><h2><code>{route.method} /v1/{{region}}/{html.escape(route.path)}</code></h2>"
+            f"<p>{html.escape(route.summary)}</p>"
+            f"<p>Credential: {who}. Permission: <code>{html.escape(route.permission or 'none')}</code></p>"
+            f"<p>Refusals: {codes}</p></section>"
+        )
+    style = "body{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}h2{font-size:1rem}"
+    return (
+        "<!doctype html><html lang=en><head><meta charset=utf-8><title>Coatcheck API</title>"
+        f"<style>{style}</style></head><body><h1>Coatcheck API {vault.__version__}</h1>"
+        '<p>Machine-readable: <a href="/openapi.json">openapi.json</a></p>' + "".join(rows) + "</body></html>"
+    )

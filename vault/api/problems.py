@@ -1,0 +1,50 @@
+"""Errors as problem documents (RFC 9457)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from vault.errors import CODES, CoatcheckError
+
+TYPE_PREFIX: Final = "urn:coatcheck:error:"
+MEDIA_TYPE: Final = b"application/problem+json"
+_encode = msgspec.json.Encoder().encode
+
+
+def status_of(error: CoatcheckError) -> int:
+    """The HTTP status. A batch with bad items is 422 as a whole, whatever its items' codes."""
+    if "errors" in error.facts:
+        return 422
+    return error.row.status or 500
+
+
+def problem(error: CoatcheckError, request: str) -> dict[str, Any]:
+    """The problem document of an error."""
+    row = CODES[error.code]
+    document: dict[str, Any] = {
+        "type": TYPE_PREFIX + error.code,
+        "code": error.code,
+        "title": row.sentence,
+        "status": status_of(error),
+        "retry": row.retry,
+        "request": request,
+    }
+    if row.hint:
+        document["hint"] = row.hint
+    document.update(error.facts)
+    return document
+
+
+def problem_response(error: CoatcheckError, request: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Status, extra headers and body of an error's answer."""
+    status = status_of(error)
+    headers = [(b"content-type", MEDIA_TYPE)]
+    if status == 401:
+        headers.append((b"www-authenticate", b'Bearer realm="coatcheck"'))
+    if status == 405:
+        headers.append((b"allow", str(error.facts.get("allow", "")).encode()))
+    if status == 503:
+        headers.append((b"retry-after", str(error.facts.get("retry_after", 1)).encode()))
+    return status, headers, _encode(problem(error, request))

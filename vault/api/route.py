@@ -1,0 +1,92 @@
+"""The table of routes: each resource's module lists its own; the app, the OpenAPI document and the
+reference are made from the lists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+from vault.errors import BadInput
+from vault.services.cell import Cell
+from vault.services.gate import Request
+
+MAX_QUERY = 2_048
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request as a verb needs it."""
+
+    cell: Cell
+    request: Request
+    body: Any
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method on one path under `/v1/{region}`.
+
+    Attributes:
+        start: makes the verb of a call.
+        answer: the type of its answer; a tuple for one of several.
+        body: the body's type; None for routes without one.
+        body_optional: whether an empty body stands for a body without members.
+        query: query parameters with a line of description each.
+        who: `key` (service key), `grant` (grant's credential), or both.
+        batch: whether the body may be as large as a batch.
+        permission: what the caller must hold, for the reference.
+        codes: refusals beyond those that every route can give.
+    """
+
+    method: str
+    path: str
+    summary: str
+    start: Callable[[Call], Any]
+    answer: Any
+    status: int = 200
+    body: type[Any] | None = None
+    body_optional: bool = False
+    query: Mapping[str, str] = field(default_factory=dict)
+    who: tuple[str, ...] = ("key",)
+    batch: bool = False
+    permission: str = ""
+    codes: tuple[str, ...] = ()
+
+
+def parse_query(raw: bytes, known: Mapping[str, str]) -> dict[str, str]:
+    """The query parameters.
+
+    Raises:
+        BadInput: `parameter_invalid`: too long, not UTF-8, unknown, or named twice.
+    """
+    if not raw:
+        return {}
+    if len(raw) > MAX_QUERY:
+        raise BadInput("parameter_invalid")
+    try:
+        text = raw.decode("ascii")
+        pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict")
+    except (ValueError, UnicodeDecodeError):
+        raise BadInput("parameter_invalid") from None
+    found = dict(pairs)
+    if len(found) != len(pairs) or not found.keys() <= known.keys():
+        raise BadInput("parameter_invalid")
+    return found
+
+
+def number(query: Mapping[str, str], name: str) -> int | None:
+    """A whole number of the query, in ASCII digits.
+
+    Raises:
+        BadInput: `parameter_invalid`.
+    """
+    text = query.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise BadInput("parameter_invalid", parameter=name)
+    return int(text)

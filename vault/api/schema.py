@@ -1,0 +1,64 @@
+"""Fields and the schema."""
+
+from __future__ import annotations
+
+from vault.api.route import Route
+from vault.services.listing import Listing
+from vault.services.schema import (
+    AppliedAnswer,
+    FieldAnswer,
+    PlanAnswer,
+    SchemaAnswer,
+    SchemaBody,
+    apply_schema,
+    list_fields,
+    plan_schema,
+    read_field,
+    show_schema,
+)
+
+ROUTES = (
+    Route(
+        "GET",
+        "fields",
+        "All fields: protection, template, effective domain, masks, retention, key version.",
+        lambda call: list_fields(call.cell, call.request),
+        Listing,
+    ),
+    Route(
+        "GET",
+        "fields/{name}",
+        "One field.",
+        lambda call: read_field(call.cell, call.request, call.path["name"]),
+        FieldAnswer,
+        codes=("not_found",),
+    ),
+    Route(
+        "GET",
+        "schema",
+        "The schema in force.",
+        lambda call: show_schema(call.cell, call.request),
+        SchemaAnswer,
+        permission="schema:read",
+    ),
+    Route(
+        "POST",
+        "schema/plan",
+        "What applying a schema would change, and what is refused.",
+        lambda call: plan_schema(call.cell, call.request, call.body),
+        PlanAnswer,
+        body=SchemaBody,
+        permission="schema:read",
+        codes=("schema_refused",),
+    ),
+    Route(
+        "POST",
+        "schema/apply",
+        "Applies a schema, with the digest of its plan.",
+        lambda call: apply_schema(call.cell, call.request, call.body),
+        AppliedAnswer,
+        body=SchemaBody,
+        permission="schema:apply",
+        codes=("schema_refused", "plan_changed"),
+    ),
+)

@@ -1,0 +1,73 @@
+"""tokenize and detokenize. Values and tokens come on standard input or from a file, never as arguments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from vault.cli.doors import Door, command, read_lines
+
+
+def register(cli: click.Group) -> None:
+    """Adds the commands."""
+    for name in _group.commands:
+        cli.add_command(_group.commands[name])
+
+
+_group = click.Group()
+_SOURCE = click.option("--in", "source", type=click.Path(), help="A file in place of standard input.")
+
+
+@command(_group, "tokenize", "remote")
+@click.argument("field")
+@_SOURCE
+@click.option("--with-subjects", is_flag=True, help="Each line is VALUE<tab>SUBJECT.")
+def tokenize(door: Door, field: str, source: str | None, with_subjects: bool) -> None:
+    """Turn values into tokens, one a line, in order.
+
+    An empty line stands for null and comes back empty.
+    """
+    lines = read_lines(source)
+    body: dict[str, Any] = {"field": field, "values": [line or None for line in lines]}
+    if with_subjects:
+        pairs = [line.partition("\t") for line in lines]
+        body["values"] = [value or None for value, _, _ in pairs]
+        body["subjects"] = [subject or None for _, _, subject in pairs]
+    answer = door.call("POST", "tokenize", body)
+    door.output.lines(answer["tokens"], answer)
+    if "key_version" in answer:
+        door.output.note(f"key_version {answer['key_version']}")
+
+
+@command(_group, "detokenize", "remote")
+@click.argument("field")
+@_SOURCE
+@click.option("--purpose", envvar="COATCHECK_PURPOSE", required=True, help="The grant's purpose.")
+@click.option("--operation", default="reveal", show_default=True, help="reveal or mask.")
+@click.option("--mask", help="The mask's name, for --operation mask.")
+@click.option("--key-version", type=int, help="As tokenize returned it, for vaultless fields.")
+def detokenize(
+    door: Door,
+    field: str,
+    source: str | None,
+    purpose: str,
+    operation: str,
+    mask: str | None,
+    key_version: int | None,
+) -> None:
+    """Turn tokens back into values, one a line, in order; the credential is a grant's."""
+    lines = read_lines(source)
+    body: dict[str, Any] = {
+        "purpose": purpose,
+        "operation": operation,
+        "field": field,
+        "tokens": [line or None for line in lines],
+    }
+    if mask is not None:
+        body["mask"] = mask
+    if key_version is not None:
+        body["key_version"] = key_version
+    answer = door.call("POST", "detokenize", body)
+    door.output.lines(answer["values"], answer)
+    door.output.note(f"uses left {answer['grant']['uses_left']}")

@@ -1,0 +1,221 @@
+"""Options that commands share, and the two ways a command reaches a cell: over HTTP, or on this host."""
+
+from __future__ import annotations
+
+import functools
+import getpass
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from vault.cli.output import Output, use_color
+from vault.client.http import DEFAULT_TIMEOUT_S, Client
+from vault.config import Config, find_file, load
+from vault.errors import BadInput, CoatcheckError, Internal, Misconfigured
+from vault.identifiers import new_id
+from vault.secret import Secret
+from vault.services.cell import Cell, Origin
+from vault.services.gate import Request
+from vault.wiring import Wiring, as_host, perform
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Door:
+    """How a command reaches what it works on; made from the shared options."""
+
+    def __init__(self, output: Output, options: dict[str, Any]) -> None:
+        self.output = output
+        self.yes: bool = options.get("yes", False)
+        self._options = options
+
+    @property
+    def remote(self) -> bool:
+        """Whether a service's address was given."""
+        return bool(self._options.get("url"))
+
+    @property
+    def named_region(self) -> str | None:
+        """The region that was named, if one was."""
+        named = self._options.get("region")
+        return None if named is None else str(named)
+
+    @property
+    def config(self) -> Config:
+        """The deployment on this host."""
+        return load(find_file(self._options.get("config")))
+
+    def region(self, config: Config) -> str:
+        """The region meant: the one named, or the only one there is.
+
+        Raises:
+            Misconfigured: `config_invalid`: none, several, or one that is not configured.
+        """
+        named = self._options.get("region")
+        if named is None and len(config.cell) == 1:
+            return next(iter(config.cell))
+        if named is None or named not in config.cell:
+            raise Misconfigured(
+                "config_invalid", setting="--region", known=", ".join(sorted(config.cell)) or "none"
+            )
+        return str(named)
+
+    def client(self) -> Client:
+        """A client of the service.
+
+        Raises:
+            BadInput: `usage`: address, region or credential is missing.
+        """
+        url, region, key = (self._options.get(name) for name in ("url", "region", "key"))
+        key_file = self._options.get("key_file")
+        if key is None and key_file:
+            try:
+                key = Path(key_file).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError):
+                raise Misconfigured("host_permissions", path=str(key_file)) from None
+        for option, value in (("--url", url), ("--region", region), ("--key", key)):
+            if not value:
+                raise BadInput("usage", missing=option)
+        return Client(
+            str(url), str(region), str(key), float(self._options.get("timeout") or DEFAULT_TIMEOUT_S)
+        )
+
+    def call(self, method: str, path: str, body: Any = None, query: dict[str, Any] | None = None) -> Any:
+        """A request to the service."""
+        client = self.client()
+        try:
+            given = {name: value for name, value in (query or {}).items() if value is not None}
+            return client.request(method, path, body, given)
+        finally:
+            client.close()
+
+    @contextmanager
+    def cell(self) -> Iterator[Cell]:
+        """The cell on this host, opened under its lock."""
+        config = self.config
+        opened = Wiring(config, ask_passphrase).open(self.region(config))
+        try:
+            yield opened.cell
+        finally:
+            opened.close()
+
+    def verb(self, verb: Callable[..., Any], *arguments: Any) -> Any:
+        """A verb on this host's cell, as the host, and its answer as plain data."""
+        with self.cell() as cell:
+            return msgspec.to_builtins(perform(cell, lambda: verb(cell, host_request(), *arguments)))
+
+
+def host_request() -> Request:
+    """A request of this host's user."""
+    caller = as_host()
+    return Request(None, Origin(caller.actor, new_id("req")), caller)
+
+
+def ask_passphrase(region: str) -> Secret:
+    """Asks for a key store's passphrase on the terminal.
+
+    Raises:
+        Misconfigured: `config_invalid`: there is no terminal to ask on.
+    """
+    if not sys.stdin.isatty():
+        raise Misconfigured(
+            "config_invalid",
+            setting=f"cell.{region}.passphrase_file",
+            reason="is missing, and there is no terminal to ask on",
+        )
+    return Secret(getpass.getpass(f"Passphrase of the key store of {region}: ").encode())
+
+
+def command(group: click.Group, name: str, *kinds: str) -> Callable[[F], F]:
+    """Registers a command with the options its kinds share.
+
+    Args:
+        kinds: `remote`, `host`, or both. The function gets a `Door` first.
+    """
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def run(**options: Any) -> None:
+            shared = {key: options.pop(key) for key in _SHARED if key in options}
+            output = Output(shared["json"], shared["quiet"], use_color(shared["no_color"]))
+            guard(output, lambda: function(Door(output, shared), **options))
+
+        wrapped: Any = run
+        for option in _options(kinds):
+            wrapped = option(wrapped)
+        group.command(name)(wrapped)
+        return function
+
+    return decorate
+
+
+def guard(output: Output, work: Callable[[], Any]) -> None:
+    """Runs a command's work; an error becomes its message and its exit class."""
+    try:
+        work()
+    except CoatcheckError as problem:
+        output.failure(problem)
+        sys.exit(int(problem.row.exit))
+    except BrokenPipeError:
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (click.ClickException, click.Abort, SystemExit):
+        raise
+    except Exception as problem:  # noqa: BLE001 - a defect is reported by its kind, never by its text
+        output.failure(Internal("internal", kind=type(problem).__name__))
+        sys.exit(70)
+
+
+_SHARED = ("json", "quiet", "no_color", "yes", "timeout", "url", "key", "key_file", "region", "config")
+
+
+def _options(kinds: tuple[str, ...]) -> list[Callable[[Any], Any]]:
+    region_help = "The region meant."
+    options = [
+        click.option("--region", envvar="COATCHECK_REGION", help=region_help),
+        click.option("--yes", is_flag=True, help="Do not ask."),
+        click.option("--no-color", is_flag=True, help="No colours."),
+        click.option("--quiet", is_flag=True, help="Only data and errors."),
+        click.option("--json", is_flag=True, help="Print JSON, problems too."),
+    ]
+    if "host" in kinds:
+        options.append(
+            click.option("--config", envvar="COATCHECK_CONFIG", help="coatcheck.toml, or its folder.")
+        )
+    if "remote" in kinds:
+        options += [
+            click.option("--timeout", type=click.FloatRange(min=0.1), help="Seconds for one request."),
+            click.option("--key-file", type=click.Path(), help="A file that holds the credential."),
+            click.option("--key", envvar="COATCHECK_KEY", help="The credential (better: COATCHECK_KEY)."),
+            click.option(
+                "--url", envvar="COATCHECK_URL", help="The service's address; without it: this host."
+            ),
+        ]
+    return options
+
+
+def read_lines(source: str | None) -> list[str]:
+    """The lines of a file, or of standard input; a terminal is told what to do.
+
+    Raises:
+        Misconfigured: `host_permissions`.
+        BadInput: `body_malformed`: not UTF-8.
+    """
+    try:
+        if source in (None, "-"):
+            if sys.stdin.isatty():
+                click.echo("One value a line; end with Ctrl-D.", err=True)
+            raw = sys.stdin.buffer.read()
+        else:
+            raw = Path(str(source)).read_bytes()
+        return raw.decode("utf-8").splitlines()
+    except OSError:
+        raise Misconfigured("host_permissions", path=str(source)) from None
+    except UnicodeDecodeError:
+        raise BadInput("body_malformed") from None

@@ -1,0 +1,127 @@
+"""principal create | list | remove; apikey create | list | revoke: over HTTP or on this host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import msgspec
+
+from vault.cli.doors import Door, command
+from vault.errors import BadInput
+from vault.policy.principal import Ceiling
+from vault.services import identities
+from vault.services.identities import KeyBody, PrincipalBody
+from vault.services.listing import Page
+
+
+@click.group("principal")
+def principals() -> None:
+    """Create, list and remove principals: operators, services, agents."""
+
+
+@click.group("apikey")
+def apikeys() -> None:
+    """Create, list and revoke service keys."""
+
+
+def register(cli: click.Group) -> None:
+    """Adds the groups."""
+    cli.add_command(principals)
+    cli.add_command(apikeys)
+
+
+@command(principals, "create", "remote", "host")
+@click.argument("kind", type=click.Choice(["operator", "service", "agent"]))
+@click.argument("name")
+@click.option("--role", "roles", multiple=True, help="admin, auditor; repeat for more.")
+@click.option("--permission", "permissions", multiple=True, help="e.g. tokenize:customer.ssn; repeat.")
+@click.option("--ceiling", help="The most it may grant, as JSON.")
+def create_principal(
+    door: Door,
+    kind: str,
+    name: str,
+    roles: tuple[str, ...],
+    permissions: tuple[str, ...],
+    ceiling: str | None,
+) -> None:
+    """Create a principal."""
+    limit = None
+    if ceiling is not None:
+        try:
+            limit = msgspec.json.decode(ceiling, type=Ceiling)
+        except (msgspec.DecodeError, UnicodeError):
+            raise BadInput("usage", option="--ceiling") from None
+    body = PrincipalBody(kind, name, list(roles), list(permissions), limit)
+    if door.remote:
+        answer = door.call("POST", "principals", body)
+    else:
+        answer = door.verb(identities.create_principal, body)
+    door.output.record(answer)
+
+
+@command(principals, "list", "remote", "host")
+@click.option("--limit", type=int, default=100, show_default=True, help="Rows of the page.")
+@click.option("--cursor", help="`next` of the page before.")
+def list_principals(door: Door, limit: int, cursor: str | None) -> None:
+    """List principals, newest first."""
+    if door.remote:
+        answer = door.call("GET", "principals", query={"limit": limit, "cursor": cursor})
+    else:
+        answer = door.verb(identities.list_principals, Page(limit, cursor))
+    door.output.table(answer["items"], ("id", "name", "roles", "permissions"))
+    if answer["next"]:
+        door.output.note(f"more: --cursor {answer['next']}")
+
+
+@command(principals, "remove", "remote", "host")
+@click.argument("principal")
+def remove_principal(door: Door, principal: str) -> None:
+    """Remove a principal, its keys, the grants it created and those it holds."""
+    confirm(door, f"Remove {principal} with its keys and grants?")
+    if door.remote:
+        answer = door.call("DELETE", f"principals/{principal}")
+    else:
+        answer = door.verb(identities.remove_principal, principal)
+    door.output.record(answer)
+
+
+@command(apikeys, "create", "remote", "host")
+@click.argument("principal")
+@click.option("--expires", help="RFC 3339; default: never.")
+@click.option("--network", "networks", multiple=True, help="A CIDR it may be used from; repeat for more.")
+def create_key(door: Door, principal: str, expires: str | None, networks: tuple[str, ...]) -> None:
+    """Create a service key; its credential is shown once."""
+    body = KeyBody(expires, list(networks))
+    if door.remote:
+        answer: Any = door.call("POST", f"principals/{principal}/keys", body)
+    else:
+        answer = door.verb(identities.create_key, principal, body)
+    door.output.record(answer)
+    door.output.note("The credential is shown only here.")
+
+
+@command(apikeys, "list", "remote", "host")
+@click.argument("principal")
+def list_keys(door: Door, principal: str) -> None:
+    """List a principal's service keys, without their secrets."""
+    if door.remote:
+        answer = door.call("GET", f"principals/{principal}/keys")
+    else:
+        answer = door.verb(identities.list_keys, principal)
+    door.output.table(answer["items"], ("id", "expires", "networks", "revoked"))
+
+
+@command(apikeys, "revoke", "remote", "host")
+@click.argument("key")
+def revoke_key(door: Door, key: str) -> None:
+    """Revoke a service key, at once and for good."""
+    confirm(door, f"Revoke {key}?")
+    answer = door.call("DELETE", f"keys/{key}") if door.remote else door.verb(identities.revoke_key, key)
+    door.output.record(answer)
+
+
+def confirm(door: Door, question: str) -> None:
+    """Asks, unless told not to; no terminal means no."""
+    if not door.yes:
+        click.confirm(question, abort=True, err=True)

@@ -1,0 +1,33 @@
+"""The command line: `coatcheck VERB`."""
+
+from __future__ import annotations
+
+import click
+
+from vault import __version__
+from vault.cli import audit, data, doctor, grants, identities, init, schema
+from vault.cli.doors import Door, command
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit: 0 ok, 2 usage, 3 bad input, 4 not authenticated, 5 denied, 6 unknown, 7 conflict, "
+    "9 unavailable, 10 integrity, 11 configuration, 70 a defect of ours.",
+)
+@click.version_option(__version__, prog_name="coatcheck")
+def cli() -> None:
+    """A value goes in, a ticket comes out, and a grant brings the value back.
+
+    Verbs that speak to a service take --url, --key and --region (or COATCHECK_URL, COATCHECK_KEY,
+    COATCHECK_REGION). Verbs that open the cell on this host take --config and the cell's lock.
+    """
+
+
+@command(cli, "version")
+def version(door: Door) -> None:
+    """Print the version."""
+    door.output.record({"version": __version__})
+
+
+for module in (init, data, grants, identities, schema, audit, doctor):
+    module.register(cli)

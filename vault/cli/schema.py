@@ -1,0 +1,94 @@
+"""schema plan | apply | show: over HTTP or on this host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vault.cli.doors import Door, command
+from vault.cli.identities import confirm
+from vault.errors import Misconfigured
+from vault.services import schema as service
+from vault.services.schema import SchemaBody
+
+
+@click.group("schema")
+def group() -> None:
+    """Plan, apply and show what is protected and how."""
+
+
+def register(cli: click.Group) -> None:
+    """Adds the group."""
+    cli.add_command(group)
+
+
+@command(group, "plan", "remote", "host")
+@click.argument("file", required=False, type=click.Path())
+def plan(door: Door, file: str | None) -> None:
+    """Show what applying a schema would change, and what is refused."""
+    answer = _plan(door, SchemaBody(toml=_text(door, file)))
+    _show(door, answer)
+
+
+@command(group, "apply", "remote", "host")
+@click.argument("file", required=False, type=click.Path())
+@click.option("--digest", help="Of the plan that was reviewed; without it the plan is shown and asked for.")
+def apply(door: Door, file: str | None, digest: str | None) -> None:
+    """Apply a schema."""
+    text = _text(door, file)
+    if digest is None:
+        answer = _plan(door, SchemaBody(toml=text))
+        if answer["changes"] and not answer["refusals"] and not door.yes:
+            _show(door, answer)
+            confirm(door, "Apply?")
+        digest = str(answer["digest"])
+    body = SchemaBody(toml=text, digest=digest)
+    applied = (
+        door.call("POST", "schema/apply", body) if door.remote else door.verb(service.apply_schema, body)
+    )
+    if door.output.json:
+        door.output.data(applied)
+    else:
+        door.output.record({"version": applied["version"], "changes": len(applied["changes"])})
+
+
+@command(group, "show", "remote", "host")
+def show(door: Door) -> None:
+    """Show the schema in force, as JSON."""
+    answer = door.call("GET", "schema") if door.remote else door.verb(service.show_schema)
+    door.output.data(answer)
+
+
+def _plan(door: Door, body: SchemaBody) -> dict[str, Any]:
+    answer: dict[str, Any] = (
+        door.call("POST", "schema/plan", body) if door.remote else door.verb(service.plan_schema, body)
+    )
+    return answer
+
+
+def _text(door: Door, file: str | None) -> str:
+    """The document: the file named, or the one that the cell's configuration names."""
+    path = Path(file) if file is not None else None
+    if path is None and not door.remote:
+        config = door.config
+        named = config.cell[door.region(config)].schema
+        path = None if named is None else config.path(named)
+    if path is None:
+        raise Misconfigured("config_invalid", setting="schema", reason="name a file")
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise Misconfigured("host_permissions", path=str(path)) from None
+
+
+def _show(door: Door, plan: dict[str, Any]) -> None:
+    if door.output.json:
+        door.output.data(plan)
+        return
+    rows = [{**change, "settings": change.get("settings", [])} for change in plan["changes"]]
+    door.output.table(rows, ("action", "kind", "name", "settings"))
+    for refusal in plan["refusals"]:
+        door.output.note(f"refused: {refusal}")
+    door.output.record({"digest": plan["digest"]})

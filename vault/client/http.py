@@ -1,0 +1,69 @@
+"""The HTTP client: one region of a service, one credential."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import msgspec
+
+from vault.errors import CODES, FAMILIES, CoatcheckError, Unavailable
+
+DEFAULT_TIMEOUT_S = 30.0
+
+
+class Client:
+    """Talks to `{url}/v1/{region}`.
+
+    Args:
+        url: the service's address.
+        region: the region whose cell is meant.
+        credential: a service key or a grant's credential.
+        timeout: seconds for one request.
+    """
+
+    def __init__(self, url: str, region: str, credential: str, timeout: float = DEFAULT_TIMEOUT_S) -> None:
+        self._base = f"{url.rstrip('/')}/v1/{region}/"
+        self._http = httpx.Client(
+            headers={"authorization": f"Bearer {credential}", "content-type": "application/json"},
+            timeout=timeout,
+            trust_env=False,
+        )
+
+    def __repr__(self) -> str:
+        return "<Client>"
+
+    def request(
+        self, method: str, path: str, body: Any = None, query: dict[str, str | int] | None = None
+    ) -> Any:
+        """The decoded answer.
+
+        Raises:
+            CoatcheckError: the service's refusal, of the family of its code; `service_unreachable`.
+        """
+        content = None if body is None else msgspec.json.encode(body)
+        try:
+            response = self._http.request(method, self._base + path, content=content, params=query)
+        except (httpx.HTTPError, httpx.InvalidURL):
+            raise Unavailable("service_unreachable") from None
+        try:
+            answer = msgspec.json.decode(response.content)
+        except msgspec.DecodeError:
+            raise Unavailable("service_unreachable", status=response.status_code) from None
+        if response.is_success:
+            return answer
+        raise _refusal(answer, response.status_code)
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._http.close()
+
+
+def _refusal(problem: Any, status: int) -> CoatcheckError:
+    """The error that a problem document stands for."""
+    known = {"type", "code", "title", "status", "retry", "hint"}
+    code = problem.get("code") if isinstance(problem, dict) else None
+    if code not in CODES:
+        return Unavailable("service_unreachable", status=status)
+    facts = {name: value for name, value in problem.items() if name not in known}
+    return FAMILIES[CODES[code].exit](code, **facts)
