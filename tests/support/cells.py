@@ -1,0 +1,310 @@
+"""A cell to try verbs on: the development schema, an administrator, a service with a ceiling, an agent.
+
+with development_cell(tmp_path) as built:
+    made = built.run(tokenize, TokenizeBody(field="customer.ssn", values=["123-45-6789"]))
+    credential = built.grant(SSN, uses=2)
+    built.run(detokenize, reveal("customer.ssn", made.tokens), by=credential)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from tests.support.databases import postgresql
+from vault.authn.identities import Identities
+from vault.cli.templates import DEVELOPMENT_SCHEMA
+from vault.clock import Clock, SystemClock
+from vault.config import Config, build
+from vault.keyring.epoch import create_epoch, open_epochs
+from vault.keyring.ring import Keyring
+from vault.kms.local import make_key_file
+from vault.ledger.command import Verb
+from vault.ledger.committer import Committer
+from vault.policy.grant import ScopeEntry
+from vault.policy.principal import Ceiling
+from vault.services import initialise
+from vault.services.cell import Cell, Limits, Origin, Schemas
+from vault.services.detokenize import DetokenizeBody, detokenize
+from vault.services.gate import Request
+from vault.services.grants import GrantBody, GrantLimits, Subjects, Validity, create_grant
+from vault.services.identities import KeyBody, PrincipalBody, create_key, create_principal
+from vault.services.schema import SchemaBody, apply_schema, plan_schema
+from vault.services.tokenize import ColumnAnswer, TokenizeBody, tokenize
+from vault.store import migrations
+from vault.store.cell import Store
+from vault.wiring import Deployment, Wiring, as_host, deploy, perform
+
+Answer = TypeVar("Answer")
+
+REGION: Final = "eu"
+HOST: Final = "host"
+SSN: Final = "customer.ssn"
+PAN: Final = "customer.pan"
+NAME: Final = "customer.name"
+NOTE: Final = "customer.note"
+FIELDS: Final = [SSN, PAN, NAME, NOTE]
+AGENT: Final = "agent:demo"
+ADDRESS: Final = "192.0.2.7"  # RFC 5737
+
+SCHEMA: Final = (
+    DEVELOPMENT_SCHEMA
+    + """
+[purposes.files]
+legal_basis = "contract"
+bearer = { delivery = ["plain"], max_uses = 1000000, max_ttl = "P30D" }
+
+[purposes.sealed]
+legal_basis = "consent"
+"""
+)
+"""The schema of `coatcheck init --dev`, with a purpose for jobs and one without plain delivery."""
+
+CEILING: Final = Ceiling(
+    fields=FIELDS,
+    operations=["reveal", "mask"],
+    deliveries=["plain"],
+    purposes=["support", "files", "sealed"],
+    agents=[AGENT, "service:demo"],
+    uses=100_000,
+    ttl="P1D",
+)
+
+
+def settings(folder: Path, *regions: str) -> Config:
+    """The settings of a development deployment in a folder."""
+    cells = {
+        region: {
+            "database": f"sqlite:///{region}.db",
+            "kms": f"local:keys/{region}",
+            "half_stores": [f"keys/{region}"],
+            "key_file": f"keys/{region}/development.key",
+        }
+        for region in regions or (REGION,)
+    }
+    return build({"mode": "development", "cell": cells}, {}, folder)
+
+
+def reveal(
+    field_: str, tokens: list[str | None], key_version: int | None = None, **more: Any
+) -> DetokenizeBody:
+    """A columnar body that asks for values; key version 1 for vaultless fields."""
+    if key_version is None and field_ in (SSN, PAN):
+        key_version = 1
+    more.setdefault("purpose", "support")
+    return DetokenizeBody(field=field_, tokens=tokens, key_version=key_version, **more)
+
+
+@dataclass
+class BuiltCell:
+    """A cell with people in it.
+
+    Attributes:
+        admin: the credential of an operator with the roles admin and auditor.
+        service: the credential of `service:demo`, which may tokenize all fields and create grants.
+        service_id: its principal's id; `agent_id`: the agent's.
+    """
+
+    cell: Cell
+    config: Config
+    close: Callable[[], None]
+    admin: str = ""
+    service: str = ""
+    service_id: str = ""
+    agent_id: str = ""
+    deployment: Deployment | None = None
+    schema: str = field(default=SCHEMA, repr=False)
+
+    def request(self, by: str = HOST, address: str = ADDRESS) -> Request:
+        """A request of the holder of a credential, or of the host."""
+        if by == HOST:
+            return Request(None, Origin(f"host:{os.getuid()}", "req_host"), as_host())
+        return Request(f"Bearer {by}", Origin(address, "req_test"))
+
+    def run(
+        self,
+        verb: Callable[..., Verb[Answer]],
+        *arguments: Any,
+        by: str | None = None,
+        address: str = ADDRESS,
+    ) -> Answer:
+        """Runs a verb to its end, as the service unless told otherwise."""
+        request = self.request(self.service if by is None else by, address)
+        return perform(self.cell, lambda: verb(self.cell, request, *arguments))
+
+    def tokens(
+        self, field_: str, *values: str | None, subjects: list[str | None] | None = None
+    ) -> list[str | None]:
+        """Tokens of values of one field."""
+        made = self.run(tokenize, TokenizeBody(field=field_, values=list(values), subjects=subjects))
+        assert isinstance(made, ColumnAnswer)
+        return made.tokens
+
+    def token(self, field_: str, value: str, subject: str | None = None) -> str:
+        """The token of one value."""
+        made = self.tokens(field_, value, subjects=[subject])[0]
+        assert made is not None
+        return made
+
+    def grant_body(
+        self,
+        *fields: str,
+        uses: int = 10,
+        operations: list[str] | None = None,
+        subjects: list[str] | None = None,
+        valid: Validity | None = None,
+        batch: int | None = None,
+        **more: Any,
+    ) -> GrantBody:
+        """A grant for the agent over some fields; by default for support, to reveal and mask."""
+        chosen = operations or ["reveal", "mask"]
+        with_masks = [name for name in fields if name != NOTE]
+        scope = [ScopeEntry(with_masks, chosen, ["plain"])] if with_masks else []
+        if NOTE in fields:  # has no masks
+            scope.append(ScopeEntry([NOTE], ["reveal"], ["plain"]))
+        return GrantBody(
+            **{"agent": AGENT, "purpose": "support", "scope": scope, **more},
+            subjects=None if subjects is None else Subjects(subjects),
+            limits=GrantLimits(uses, batch),
+            valid=valid or Validity(),
+        )
+
+    def grant(self, *fields: str, **more: Any) -> str:
+        """The credential of a new grant; arguments as for `grant_body`."""
+        made = self.run(create_grant, self.grant_body(*fields, **more))
+        assert made.credential is not None
+        return made.credential
+
+    def reveal(
+        self, credential: str, field_: str, *tokens: str | None, **more: Any
+    ) -> list[str | None] | None:
+        """The values of tokens of one field under a grant."""
+        return self.run(detokenize, reveal(field_, list(tokens), **more), by=credential).values
+
+    def events(self, first: int = 0, kind: str | None = None) -> list[dict[str, Any]]:
+        """The audit events from a number on, decoded."""
+        rows = self.cell.store.read(self.cell.store.record.audit_range, {"first": first, "end": 2**62})
+        decoded = [msgspec.json.decode(row[2]) for row in rows]
+        return [event for event in decoded if kind in (None, event["kind"])]
+
+    @property
+    def next_number(self) -> int:
+        """The number that the next event will have."""
+        return int(self.cell.store.read(self.cell.store.record.head)[0][1])
+
+    def apply(self, toml: str) -> None:
+        """Plans and applies a schema, as the host."""
+        plan = self.run(plan_schema, SchemaBody(toml=toml), by=HOST)
+        self.run(apply_schema, SchemaBody(toml=toml, digest=plan.digest), by=HOST)
+
+    def principal(self, kind: str, name: str, **more: Any) -> tuple[str, str]:
+        """A new principal's id and credential; an agent's credential is empty."""
+        made = self.run(create_principal, PrincipalBody(kind, name, **more), by=HOST)
+        return made.id, "" if kind == "agent" else self.key(made.id)
+
+    def key(self, principal: str, body: KeyBody | None = None) -> str:
+        """A new service key's credential."""
+        return self.run(create_key, principal, body or KeyBody(), by=HOST).credential or ""
+
+    def populate(self) -> None:
+        """Applies the schema and makes the principals."""
+        self.apply(self.schema)
+        permissions = [f"tokenize:{name}" for name in FIELDS]
+        permissions += [f"grant:create:{name}" for name in ("support", "files", "sealed")]
+        self.agent_id, _ = self.principal("agent", AGENT)
+        self.service_id, self.service = self.principal(
+            "service", "demo", permissions=permissions, ceiling=CEILING
+        )
+        _, self.admin = self.principal("operator", "admin", roles=["admin", "auditor"])
+
+
+def create(folder: Path, *regions: str, clock: Clock | None = None) -> Config:
+    """Makes empty cells in a folder."""
+    config = settings(folder, *regions)
+    for region in config.cell:
+        Wiring(config, clock=clock).create(region, as_host())
+    return config
+
+
+@contextmanager
+def development_cell(
+    folder: Path, clock: Clock | None = None, *, populate: bool = True
+) -> Iterator[BuiltCell]:
+    """A new cell on SQLite, open."""
+    config = create(folder, clock=clock)
+    opened = Wiring(config, clock=clock).open(REGION)
+    built = BuiltCell(opened.cell, config, opened.close)
+    try:
+        if populate:
+            built.populate()
+        yield built
+    finally:
+        opened.close()
+
+
+@contextmanager
+def development_deployment(folder: Path) -> Iterator[BuiltCell]:
+    """A new cell on SQLite inside a deployment, as the HTTP door wants it."""
+    deployment = deploy(create(folder))
+    built = BuiltCell(deployment.cells[REGION], deployment.config, deployment.close, deployment=deployment)
+    try:
+        built.populate()
+        yield built
+    finally:
+        deployment.close()
+
+
+@contextmanager
+def cell_on(
+    url: str, folder: Path, clock: Clock | None = None, *, populate: bool = True
+) -> Iterator[BuiltCell]:
+    """A new cell on any database, put together by hand: wiring opens SQLite only in this version."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = settings(folder)
+    wiring = Wiring(config, clock=clock)
+    clock = clock or SystemClock()
+    make_key_file(config.path(config.cell[REGION].key_file or ""))
+    provider, halves = wiring.provider(REGION), wiring.halves(REGION)
+    store = Store(url, clock)
+    migrations.upgrade(store.engine)
+    initialise.write_epoch(store, REGION, create_epoch(REGION, 1, provider, halves), clock.now())
+    cell = Cell(
+        region=REGION,
+        store=store,
+        committer=Committer(store),
+        keyring=Keyring(REGION, open_epochs(REGION, store, provider, halves), store),
+        identities=Identities(store, clock),
+        schemas=Schemas(store),
+        clock=clock,
+        limits=Limits(),
+    )
+    built = BuiltCell(cell, config, cell.close)
+    try:
+        initialise.finish(cell, as_host())
+        if populate:
+            built.populate()
+        yield built
+    finally:
+        cell.close()
+
+
+@contextmanager
+def postgresql_cell(
+    folder: Path, clock: Clock | None = None, *, populate: bool = True
+) -> Iterator[BuiltCell]:
+    """A new cell on a new PostgreSQL database."""
+    with cell_on(postgresql(), folder, clock, populate=populate) as built:
+        yield built
+
+
+@contextmanager
+def any_cell(kind: str, folder: Path, clock: Clock | None = None) -> Iterator[BuiltCell]:
+    """A new cell on a kind of database: `sqlite` or `postgresql`."""
+    with (development_cell if kind == "sqlite" else postgresql_cell)(folder, clock) as built:
+        yield built
