@@ -113,11 +113,13 @@ def list_keys(door: Door, principal: str) -> None:
 
 
 @command(apikeys, "revoke", "remote", "host")
-@click.argument("key")
-def revoke_key(door: Door, key: str) -> None:
+@click.argument("key_id", metavar="KEY")  # `key` is the shared option's
+def revoke_key(door: Door, key_id: str) -> None:
     """Revoke a service key, at once and for good."""
-    confirm(door, f"Revoke {key}?")
-    answer = door.call("DELETE", f"keys/{key}") if door.remote else door.verb(identities.revoke_key, key)
+    confirm(door, f"Revoke {key_id}?")
+    answer = (
+        door.call("DELETE", f"keys/{key_id}") if door.remote else door.verb(identities.revoke_key, key_id)
+    )
     door.output.record(answer)
 
 
