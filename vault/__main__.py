@@ -87,6 +87,7 @@ def run(config: Config, api: Api, listener: socket.socket) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             timeout_graceful_shutdown=GRACE_S,
         ),
         api,

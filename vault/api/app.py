@@ -136,6 +136,9 @@ class Api:
             authorization.decode("latin-1") if authorization else None,
             Origin(client[0] if client else "", request_id),
         )
+        if b"idempotency-key" in headers:
+            # Ignoring it would promise what is not kept.
+            raise BadInput("operation_unsupported", member="Idempotency-Key")
         # Nobody's body is read, let alone decoded, before somebody we know stands behind it.
         recognise(cell, request, route.who)
         query = parse_query(scope.get("query_string", b""), route.query)

@@ -51,6 +51,7 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     types = [t for route in routes for t in (route.body, *_answers(route)) if t is not None]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
     by_type = dict(zip(types, schemas, strict=True))
+    _close(components)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         operation = _operation(route, by_type)
@@ -72,6 +73,16 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
             },
         },
     }
+
+
+def _close(components: dict[str, Any]) -> None:
+    """Says of every type that forbids unknown members that it does; msgspec leaves it out."""
+    structs: list[type[msgspec.Struct]] = [msgspec.Struct]
+    while structs:
+        struct = structs.pop()
+        structs += struct.__subclasses__()
+        if struct.__name__ in components and struct.__struct_config__.forbid_unknown_fields:
+            components[struct.__name__]["additionalProperties"] = False
 
 
 def _answers(route: Route) -> tuple[Any, ...]:

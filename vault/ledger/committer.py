@@ -6,12 +6,13 @@ There is no waiting window: groups form while the previous commit runs.
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from vault.errors import CoatcheckError, Stale, Unavailable
+from vault.errors import CoatcheckError, Internal, Stale, Unavailable
 from vault.ledger.command import Answer, Command, Committed, Verb
 from vault.ledger.group import MAX_TRIES, Outcome, run_group
 from vault.store.cell import Store
@@ -19,6 +20,7 @@ from vault.store.session import Session
 
 MAX_GROUP: Final = 256
 MAX_QUEUE: Final = 4096
+_log = logging.getLogger("coatcheck.ledger")
 
 
 class Pending:
@@ -133,7 +135,7 @@ class Committer:
         return group
 
     def _settle(self, session: Session, group: list[Pending]) -> None:
-        outcomes = run_group(session, self._store, [pending.command for pending in group])
+        outcomes = self._outcomes(session, group)
         with self._lock:
             self._waiting -= len(group)
         self.groups += 1
@@ -143,8 +145,17 @@ class Committer:
             pending.outcome = outcome
             by_door.setdefault(pending.deliver, []).append(pending)
         for deliver, done in by_door.items():
-            with contextlib.suppress(RuntimeError):  # the door's loop is gone; nobody waits any more
+            try:
                 deliver(done)
+            except Exception as problem:  # noqa: BLE001 - a door that is gone takes nobody with it
+                _log.warning("ledger outcome not delivered", extra={"error": type(problem).__name__})
+
+    def _outcomes(self, session: Session, group: list[Pending]) -> Sequence[Outcome]:
+        try:
+            return run_group(session, self._store, [pending.command for pending in group])
+        except Exception as problem:  # noqa: BLE001 - whoever waits gets an answer, whatever happened
+            _log.error("ledger group failed", extra={"error": type(problem).__name__})
+            return [Internal("internal") for _ in group]
 
 
 def drive(

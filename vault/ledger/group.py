@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from vault.audit.event import seal_event
+from vault.clock import Micros
 from vault.errors import CoatcheckError, Internal, Stale, Unavailable
 from vault.ledger.command import Command, Committed, committed
 from vault.ledger.state import Claim, Head, Needs, State, TokenRow, Writes
@@ -48,38 +49,55 @@ class HeadMoved(Exception):
     """The head's condition did not hold: another process flipped an epoch, a fence or the schema."""
 
 
+class AuditFailed(Exception):
+    """The events could not be written, so nothing else is."""
+
+
+class NotBegun(Exception):
+    """The transaction could not begin: no command of the group would fare better alone."""
+
+
 def run_group(session: Session, store: Store, commands: Sequence[Command]) -> list[Outcome]:
     """Runs commands in one transaction; singly if the transaction itself fails.
 
     Returns:
-        One outcome a command, in order.
+        One outcome a command, in order. Never raises: one command must not take the others with it.
     """
     for _ in range(MAX_TRIES):
         try:
             return _transaction(session, store, commands)
         except HeadMoved:
             session.rollback()
-        except Exception as problem:  # noqa: BLE001 - one command must not take the others with it
-            session.rollback()
+        except Exception as problem:  # noqa: BLE001 - see above
+            stands = session.rollback()
+            if isinstance(problem, NotBegun) or not stands:
+                # Not run again: a commit on a connection that is gone may have taken place.
+                _log.error("ledger transaction failed", extra={"error": type(problem).__name__})
+                return [Unavailable("database_unavailable") for _ in commands]
             if len(commands) > 1:
                 return [run_group(session, store, (command,))[0] for command in commands]
             return [_failure(session, problem)]
-    return [Unavailable("too_busy") for _ in commands]
+    return [Unavailable("too_busy", retry_after=1) for _ in commands]
 
 
 def _failure(session: Session, problem: Exception) -> Outcome:
     """What a single command's failed transaction means."""
     if isinstance(problem, session.integrity_error):
-        return Stale()
-    if isinstance(problem, session.database_error):
-        _log.error("ledger transaction failed", extra={"error": type(problem).__name__})
+        return Stale()  # what it was prepared on is no longer so: a name or a row is there already
+    cause = problem.__cause__ if isinstance(problem, AuditFailed) else problem
+    _log.error("ledger command failed", extra={"error": type(cause).__name__})
+    if session.unavailable(cause):
         return Unavailable("database_unavailable")
-    _log.error("ledger command failed", extra={"error": type(problem).__name__})
+    if isinstance(problem, AuditFailed):
+        return Unavailable("audit_unavailable")
     return Internal("internal")
 
 
 def _transaction(session: Session, store: Store, commands: Sequence[Command]) -> list[Outcome]:
-    session.begin()
+    try:
+        session.begin()
+    except session.database_error as problem:
+        raise NotBegun from problem
     head = Head(*session.rows(store.record.head, {})[0])
     needs = Needs()
     for command in commands:
@@ -193,18 +211,22 @@ def _write(session: Session, store: Store, writes: Writes) -> None:
     )
     if not advanced:
         raise HeadMoved
-    _write_events(session, store, writes, advanced[0][0] - len(writes.events))
+    end, at = advanced[0]
+    _write_events(session, store, writes, end - len(writes.events), at)
 
 
-def _write_events(session: Session, store: Store, writes: Writes, first: int) -> None:
+def _write_events(session: Session, store: Store, writes: Writes, first: int, at: Micros) -> None:
     audit: list[dict[str, Any]] = []
     kept: list[dict[str, Any]] = []
     for number, event in enumerate(writes.events, first):
-        sealed = seal_event(event, writes.state.now, writes.state.head.region)
+        sealed = seal_event(event, at, writes.state.head.region)
         audit.append({"number": number, "leaf": sealed.leaf, "body": sealed.body})
         if sealed.items is not None:
             kept.append({"number": number, "salt": sealed.salt, "items": sealed.items})
-    if audit:
-        session.run_many(store.record.insert_audit, audit)
-    if kept:
-        session.run_many(store.custody.insert_audit_items, kept)
+    try:
+        if audit:
+            session.run_many(store.record.insert_audit, audit)
+        if kept:
+            session.run_many(store.custody.insert_audit_items, kept)
+    except session.database_error as problem:
+        raise AuditFailed from problem

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -47,6 +48,25 @@ class TenantSchema:
     head: int  # the cell's schema version when this was read
 
 
+class FailureCounts:
+    """Requests without a valid credential, by code, since the last flush. Safe between threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+
+    def add(self, counts: Mapping[str, int]) -> None:
+        """Adds counts."""
+        with self._lock:
+            self._counts.update(counts)
+
+    def take(self) -> dict[str, int]:
+        """The counts so far, which start anew."""
+        with self._lock:
+            taken, self._counts = dict(self._counts), Counter()
+        return taken
+
+
 class Schemas:
     """The schemas in force, read once and again after `forget`."""
 
@@ -88,7 +108,7 @@ class Cell:
     schemas: Schemas
     clock: Clock
     limits: Limits
-    failures: Counter[str] = field(default_factory=Counter)  # unauthenticated, since the last flush
+    failures: FailureCounts = field(default_factory=FailureCounts)
 
     def forget(self) -> None:
         """Drops everything remembered of the database, after something was found stale."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from vault.audit.event import Event
 from vault.authn.identities import Caller, Holder, in_networks, parse_authorization
-from vault.errors import Denied, Stale, Unauthenticated
+from vault.errors import CoatcheckError, Denied, Stale, Unauthenticated
 from vault.identifiers import new_id
 from vault.ledger.command import Command, Committed, Needs, State, Writes
 from vault.policy.principal import Kind, Principal
@@ -117,7 +117,7 @@ def authenticate(cell: Cell, request: Request) -> Caller:
     try:
         return cell.identities.caller(parse_authorization(request.authorization))
     except Unauthenticated as failure:
-        cell.failures[failure.code] += 1
+        cell.failures.add({failure.code: 1})
         raise
 
 
@@ -130,7 +130,7 @@ def holder(cell: Cell, request: Request) -> Holder:
     try:
         return cell.identities.holder(parse_authorization(request.authorization))
     except Unauthenticated as failure:
-        cell.failures[failure.code] += 1
+        cell.failures.add({failure.code: 1})
         raise
 
 
@@ -193,8 +193,10 @@ def host_caller(uid: int, tenant: str) -> Caller:
 
 def flush_failures(cell: Cell) -> Steps:
     """Puts the counts of unauthenticated failures on the record, if there are any."""
-    counts = dict(cell.failures)
+    counts = cell.failures.take()
     if counts:
-        cell.failures.subtract(counts)
-        cell.failures += type(cell.failures)()  # drops what is zero
-        yield FailuresCounted(counts)
+        try:
+            yield FailuresCounted(counts)
+        except CoatcheckError:
+            cell.failures.add(counts)
+            raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, and_, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Integer, and_, bindparam, case, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import ClauseElement
@@ -35,14 +35,15 @@ class RecordStatements:
             select(h.region, h.next, h.write_epoch, h.read_epoch, h.fence, h.schema_version, h.last_at)
         )
         # The last statement of every transaction: audit numbers are handed out here, and only if the
-        # epochs, the fence and the schema are still what the group decided on.
+        # epochs, the fence and the schema are still what the group decided on. The time of its events is
+        # what this returns: never earlier than another process's group that got here first.
         self.advance_head = self._compiled(
             update(self._tables.head)
             .values(
                 next=h.next + bindparam("events"),
                 fence=h.fence + bindparam("fence_by"),
                 schema_version=h.schema_version + bindparam("schema_by"),
-                last_at=bindparam("at"),
+                last_at=case((h.last_at > bindparam("at"), h.last_at), else_=bindparam("at")),
             )
             .where(
                 h.id == 1,
@@ -51,7 +52,7 @@ class RecordStatements:
                 h.fence == bindparam("seen_fence"),
                 h.schema_version == bindparam("seen_schema"),
             )
-            .returning(h.next)
+            .returning(h.next, h.last_at)
         )
 
     def _identities(self) -> None:

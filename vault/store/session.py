@@ -6,6 +6,7 @@ connection (a third of the cost of executing Core each time). Everybody else rea
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, Final, cast
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import Dialect, make_url
 from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql import ClauseElement
 
 from vault.clock import Clock, Micros
@@ -23,6 +25,8 @@ BUSY_TIMEOUT_MS: Final = 1_000
 LOCK_TIMEOUT_MS: Final = 1_000
 WAL_AUTOCHECKPOINT_PAGES: Final = 4_000
 CACHE_KIB: Final = 65_536
+_PRIMARY_CODE: Final = 0xFF  # of SQLite's extended result codes
+_READ_ONLY_SQL_TRANSACTION: Final = "25006"  # PostgreSQL, appendix A
 Row = Sequence[Any]
 
 
@@ -86,37 +90,86 @@ class StatementFamily:
 
 
 class Session:
-    """One pinned connection on which the committer runs its transactions. One thread at a time."""
+    """One pinned connection on which the committer runs its transactions. One thread at a time.
+
+    It connects when the first transaction begins, and anew after a connection was lost.
+    """
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
-        self._pooled = engine.raw_connection()  # pinned: out of the pool for the session's life
-        self._connection = cast(Any, self._pooled.dbapi_connection)
+        self._engine = engine
         self._sqlite = engine.dialect.name == "sqlite"
         self._clock = clock
-        self._cursor: Any = self._connection.cursor()
-        dbapi = engine.dialect.loaded_dbapi
+        self._pinned: PoolProxiedConnection | None = None
+        self._connection: Any = None
+        self._cursor: Any = None
+        dbapi: Any = engine.dialect.loaded_dbapi
         self.database_error: type[Exception] = dbapi.Error
         self.integrity_error: type[Exception] = dbapi.IntegrityError
-        if not self._sqlite:
-            self._connection.autocommit = True
+        self._operational_error: type[Exception] = dbapi.OperationalError
 
     def begin(self) -> None:
-        """Starts a write transaction."""
-        self._cursor.execute("BEGIN IMMEDIATE" if self._sqlite else "BEGIN")
-        if not self._sqlite:
-            self._cursor.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
+        """Starts a write transaction; connects anew if the server has dropped an idle connection."""
+        if self._cursor is not None and not self._sqlite:
+            try:
+                self._start()
+            except self._operational_error:
+                self.close()
+            else:
+                return
+        if self._cursor is None:
+            self._connect()
+        self._start()
 
     def commit(self) -> None:
         """Makes the transaction durable."""
         self._cursor.execute("COMMIT")
 
-    def rollback(self) -> None:
-        """Undoes it, if there is one."""
+    def rollback(self) -> bool:
+        """Undoes the transaction, if there is one; whether the connection still stands.
+
+        If it does not, whether a commit under way took place is not known.
+        """
+        if self._cursor is None:
+            return False
         try:
-            self._cursor.execute("ROLLBACK")
+            if not self._sqlite or self._connection.in_transaction:
+                self._cursor.execute("ROLLBACK")
         except self.database_error:
-            if not self._sqlite:
-                raise
+            self.close()
+            return False
+        return True
+
+    def unavailable(self, problem: BaseException | None) -> bool:
+        """Whether an error means that the database cannot be reached or cannot write now.
+
+        Full, locked, read-only, gone; as against a statement that it cannot take.
+        """
+        if isinstance(problem, sqlite3.Error):
+            code = getattr(problem, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+            return code & _PRIMARY_CODE not in (
+                sqlite3.SQLITE_ERROR,
+                sqlite3.SQLITE_CONSTRAINT,
+                sqlite3.SQLITE_MISMATCH,
+                sqlite3.SQLITE_MISUSE,
+                sqlite3.SQLITE_RANGE,
+                sqlite3.SQLITE_TOOBIG,
+            )
+        read_only = getattr(problem, "sqlstate", None) == _READ_ONLY_SQL_TRANSACTION
+        return isinstance(problem, self._operational_error) or read_only
+
+    def _connect(self) -> None:
+        pinned = self._engine.raw_connection()
+        pinned.detach()  # it is never given back to the pool: its mode is not the pool's
+        self._pinned = pinned
+        self._connection = cast(Any, pinned.dbapi_connection)
+        if not self._sqlite:
+            self._connection.autocommit = True
+        self._cursor = self._connection.cursor()
+
+    def _start(self) -> None:
+        self._cursor.execute("BEGIN IMMEDIATE" if self._sqlite else "BEGIN")
+        if not self._sqlite:
+            self._cursor.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
 
     def now(self, last: Micros) -> Micros:
         """The time that decides: the database's clock; on SQLite the host's, never before `last`."""
@@ -151,8 +204,11 @@ class Session:
         self._cursor.executemany(statement.sql, [statement.bind(row) for row in rows])
 
     def close(self) -> None:
-        """Gives the connection back."""
-        self._pooled.close()
+        """Closes the connection."""
+        if self._pinned is not None:
+            with contextlib.suppress(self.database_error):
+                self._pinned.close()
+        self._pinned = self._connection = self._cursor = None
 
 
 def open_engine(url: str) -> Engine:
