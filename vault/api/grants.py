@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 from vault.api.route import Call, Route, number
-from vault.services.grants import (
-    GrantAnswer,
-    GrantBody,
-    GrantFilter,
-    RevokeBody,
-    create_grant,
-    list_grants,
-    read_grant,
-    revoke_grant,
-)
+from vault.services.grant_views import GrantAnswer, GrantFilter, list_grants, read_grant
+from vault.services.grants import GrantBody, RevokeBody, create_grant, revoke_grant
 from vault.services.listing import DEFAULT_LIMIT, Listing, Page
 
 PAGE = {"limit": "rows of the page, 1 to 500 (default 100)", "cursor": "`next` of the page before"}

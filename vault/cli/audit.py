@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from vault.cli.doors import Door, command
+from vault.errors import BadInput
 from vault.services import audit as service
 from vault.wiring import Wiring
 
@@ -30,6 +31,8 @@ def tail(door: Door, count: int, kind: str | None) -> None:
     if door.remote:
         events = list(reversed(door.call("GET", "audit", query={"limit": count, "kind": kind})["items"]))
     else:
+        if kind is not None:
+            raise BadInput("usage", option="--kind", reason="goes with --url")
         config = door.config
         with Wiring(config).reader(door.region(config)) as store:
             shown = msgspec.json.encode(service.tail(store, count))

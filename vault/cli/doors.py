@@ -80,7 +80,8 @@ class Door:
                 raise Misconfigured("host_permissions", path=str(key_file)) from None
         for option, value in (("--url", url), ("--region", region), ("--key", key)):
             if not value:
-                raise BadInput("usage", missing=option)
+                variable = "COATCHECK_" + option.removeprefix("--").upper()
+                raise BadInput("usage", missing=f"{option}, or {variable}")
         return Client(
             str(url), str(region), str(key), float(self._options.get("timeout") or DEFAULT_TIMEOUT_S)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -41,9 +42,13 @@ def init(door: Door, folder: Path, dev: bool, passphrase_file: str | None) -> No
         _write(path, DEVELOPMENT)
         _write(folder / "schema.toml", DEVELOPMENT_SCHEMA)
     else:
-        secret = f'passphrase_file = "{passphrase_file}"\n' if passphrase_file else ""
+        secret = _passphrase_line(folder, passphrase_file)
         _write(path, PRODUCTION.format(region=named, passphrase=secret))
     config = load(path)
+    if passphrase_file and not any(cell.passphrase_file for cell in config.cell.values()):
+        # The file was there before, and init changes no file: the option would be forgotten in silence.
+        reason = f"is not in the {FILE_NAME} that is there; add it"
+        raise Misconfigured("config_invalid", setting="passphrase_file", reason=reason)
     created = create_cells(config)
     if config.development:
         seed(config, folder)
@@ -60,6 +65,16 @@ def create_cells(config: Config) -> list[str]:
     """Creates what is missing; the regions that were created now."""
     wiring = Wiring(config, ask_passphrase)
     return [region for region in config.cell if wiring.create(region, as_host())]
+
+
+def _passphrase_line(folder: Path, named: str | None) -> str:
+    """The setting: relative to the deployment's folder if the file is there, else where the shell is."""
+    if named is None:
+        return ""
+    path = Path(named)
+    if not (folder / path).exists() and path.exists():
+        path = path.resolve()
+    return f"passphrase_file = {json.dumps(str(path), ensure_ascii=False)}\n"
 
 
 def _write(path: Path, text: str) -> None:

@@ -17,6 +17,7 @@ from vault.identifiers import KeyId
 
 VERSION: Final = 0x01
 SUITE_AES_256_GCM: Final = 0x01  # HKDF-SHA-256, AES-256-GCM, 32-byte commitment
+SUITES: Final = frozenset({SUITE_AES_256_GCM})
 KEY_ID_BYTES: Final = 16
 KEY_VERSION_BYTES: Final = 4
 SALT_BYTES: Final = 32

@@ -12,10 +12,13 @@ from dataclasses import dataclass
 
 from vault.context import EncryptionContext
 from vault.crypto.aead import MessageKeys
+from vault.crypto.kdf import KEY_BYTES
 from vault.envelope.message import (
+    KEY_ID_BYTES,
     KEY_VERSION_BYTES,
     SALT_BYTES,
     SUITE_AES_256_GCM,
+    SUITES,
     VERSION,
     Message,
     parse,
@@ -34,12 +37,21 @@ class SealingKey:
         version: 0 to 2**32 - 1.
         key: 32 uniform bytes.
         suite: the one suite this key's record allows.
+
+    Raises:
+        ValueError: one of them is not so; a message would be sealed that can never be opened.
     """
 
     id: KeyId
     version: int
     key: Secret
     suite: int = SUITE_AES_256_GCM
+
+    def __post_init__(self) -> None:
+        if len(self.id) != KEY_ID_BYTES or not 0 <= self.version < 1 << 8 * KEY_VERSION_BYTES:
+            raise ValueError("a key has an id of 16 bytes and a version of 4")
+        if len(self.key) != KEY_BYTES or self.suite not in SUITES:
+            raise ValueError("a key has 32 bytes and a suite that exists")
 
 
 def seal(key: SealingKey, context: EncryptionContext, plaintext: bytes | Secret) -> bytes:

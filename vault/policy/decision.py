@@ -58,9 +58,6 @@ def decide_use(grant: Grant, uses: int, now: Micros, request: UseRequest) -> Dec
     if request.purpose != grant.purpose:
         return Decision("purpose_mismatch", request.items, 7)
     for field in request.fields:
-        entry = grant.entry_for(field, request.operation, request.delivery)
-        if entry is None:
+        if not grant.entries_for(field, request.operation, request.delivery, request.mask):
             return Decision("scope_denied", request.items, 8, "field")
-        if request.operation == "mask" and entry.mask is not None and entry.mask != request.mask:
-            return Decision("scope_denied", request.items, 8, "mask")
     return Decision(None, request.items)

@@ -75,12 +75,18 @@ class Grant:
             return "exhausted"
         return "pending" if now < self.valid_from else "active"
 
-    def entry_for(self, field: str, operation: str, delivery: str) -> ScopeEntry | None:
-        """The first line of the scope that covers an operation on a field."""
-        for entry in self.scope:
-            if field in entry.fields and operation in entry.operations and delivery in entry.delivery:
-                return entry
-        return None
+    def entries_for(
+        self, field: str, operation: str, delivery: str, mask: str | None
+    ) -> tuple[ScopeEntry, ...]:
+        """The lines of the scope that cover an operation on a field, with this mask if it is `mask`."""
+        return tuple(
+            entry
+            for entry in self.scope
+            if field in entry.fields
+            and operation in entry.operations
+            and delivery in entry.delivery
+            and (operation != "mask" or entry.mask in (None, mask))
+        )
 
 
 @dataclass(frozen=True, slots=True)

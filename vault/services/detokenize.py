@@ -158,17 +158,25 @@ class UseGrant(Command):
         elif self._use.operation == "mask" and self._use.mask not in rule.masks:
             used.failures[index] = "operation_unsupported"
         elif rule.protection is Protection.VAULTLESS:
-            entry = used.grant.entry_for(rule.name, self._use.operation, self._use.delivery)
-            pinned = entry.key_version if entry else None
-            version = pinned if item.key_version is None else item.key_version
-            if version is None:
-                used.failures[index] = "key_version_required"
-            elif pinned is not None and version != pinned:
-                used.failures[index] = "token_unknown"
-            else:
-                used.versions[index] = version
+            self._decide_version(used, index, item, rule)
         else:
             self._decide_claim(state, used, index, asked)
+
+    def _decide_version(self, used: _Used, index: int, item: DetokenizeItem, rule: FieldRule) -> None:
+        """The key version a vaultless token is opened under: the item's, or the one its scope pins."""
+        use = self._use
+        entries = used.grant.entries_for(rule.name, use.operation, use.delivery, use.mask)
+        pinned = {entry.key_version for entry in entries}
+        version = item.key_version
+        if version is None and len(pinned) == 1:
+            version = pinned.pop()
+            pinned = {version}
+        if version is None:
+            used.failures[index] = "key_version_required"
+        elif pinned.isdisjoint((None, version)):
+            used.failures[index] = "token_unknown"
+        else:
+            used.versions[index] = version
 
     def _decide_claim(self, state: State, used: _Used, index: int, asked: _Asked) -> None:
         token = state.tokens.get(asked.row or b"")
@@ -199,7 +207,7 @@ class UseGrant(Command):
             "purpose": grant.purpose,
             "legal_basis": purpose.legal_basis if purpose else "",
             "disclosure_class": purpose.disclosure_class if purpose else "",
-            "operation": self._use.operation if decision.code is None else "refused",
+            "operation": self._use.operation,
             "delivery": "plain",
             "fields": self._field_entries(used),
             "charged": decision.charged,
@@ -208,7 +216,8 @@ class UseGrant(Command):
         }
         if decision.code is not None:
             facts |= {"code": decision.code, "check": decision.check}
-        elif self._use.mask is not None:
+        # A mask's name is the schema's only if a field of the request has it; else it is a caller's text.
+        if any(one.rule is not None and self._use.mask in one.rule.masks for one in self._asked):
             facts["mask"] = self._use.mask
         claims = used.claims.values()
         items: dict[str, Any] = {}

@@ -12,7 +12,7 @@ from vault.clock import SECOND, Micros, day_of, format_time, parse_time
 from vault.crypto.mac import secret_digest
 from vault.crypto.randomness import credential_secret
 from vault.errors import BadInput, CoatcheckError, Denied, Unknown
-from vault.identifiers import format_id, new_id, parse_id
+from vault.identifiers import format_id, new_id
 from vault.ledger.command import Needs, State, Verb, Writes
 from vault.policy.grant import (
     Proposal,
@@ -24,11 +24,10 @@ from vault.policy.grant import (
 from vault.policy.principal import Kind, full_name
 from vault.schema.document import Schema
 from vault.services.cell import Cell, Origin
-from vault.services.gate import CallerCommand, Refused, Request, admit, authenticate, holder, trace
+from vault.services.gate import CallerCommand, Refused, Request, admit, authenticate, trace
+from vault.services.grant_views import GrantAnswer, visible
 from vault.services.hidden import Hidden
-from vault.services.listing import Listing, Page, check_page, listing
 from vault.services.subjects import check_subject, enter
-from vault.store.rows import decode_grant
 
 MAX_TEXT = 500
 MAX_SUBJECTS = 1_000
@@ -69,38 +68,10 @@ class GrantBody(Hidden, forbid_unknown_fields=True, frozen=True, omit_defaults=T
     reason: str | None = None
 
 
-class GrantAnswer(Hidden, frozen=True, omit_defaults=True):
-    """A grant as it is shown; the credential only in the answer that created it."""
-
-    id: str
-    state: str
-    version: int
-    agent: str
-    purpose: str
-    scope: list[ScopeEntry]
-    uses: int
-    uses_left: int
-    batch: int
-    created_by: str
-    valid_from: str
-    valid_until: str
-    subjects: list[str] | None = None
-    credential: str | None = None
-    decision: str | None = None
-
-
 class RevokeBody(Hidden, forbid_unknown_fields=True, frozen=True):
     """Why a grant is revoked."""
 
     reason: str | None = None
-
-
-class GrantFilter(msgspec.Struct, frozen=True):
-    """Which grants a list shows."""
-
-    agent: str | None = None
-    purpose: str | None = None
-    state: str | None = None
 
 
 class CreateGrant(CallerCommand):
@@ -269,7 +240,7 @@ def create_grant(cell: Cell, request: Request, body: GrantBody) -> Verb[GrantAns
 def revoke_grant(cell: Cell, request: Request, grant: str, body: RevokeBody) -> Verb[GrantAnswer]:
     """Revokes a grant: its creator may, and whoever holds `grant:revoke`."""
     caller = authenticate(cell, request)
-    row = _visible(cell, caller, grant)
+    row = visible(cell, caller, grant)
     reason = _text(body.reason)
     if row is None:
         raise Unknown("not_found")
@@ -278,50 +249,10 @@ def revoke_grant(cell: Cell, request: Request, grant: str, body: RevokeBody) -> 
     else:
         yield from admit(cell, caller, request.origin, "grant.revoke")
     yield RevokeGrant(caller, request.origin, grant, reason)
-    shown = _visible(cell, caller, grant)
+    shown = visible(cell, caller, grant)
     if shown is None:
         raise Unknown("not_found")
     return shown
-
-
-def read_grant(cell: Cell, request: Request, grant: str) -> Verb[GrantAnswer]:
-    """One grant: for its creator, its holder, and whoever holds `grant:list`."""
-    if (request.authorization or "")[7:10] == "cg_":
-        who = holder(cell, request)
-        shown = _read(cell, who.tenant, grant) if who.credential.id == grant else None
-    else:
-        caller = authenticate(cell, request)
-        yield from admit(cell, caller, request.origin, "grant.read")
-        shown = _visible(cell, caller, grant)
-    if shown is None:
-        raise Unknown("not_found")
-    return shown
-
-
-def list_grants(cell: Cell, request: Request, page: Page, only: GrantFilter) -> Verb[Listing]:
-    """Grants of the tenant, newest first."""
-    caller = authenticate(cell, request)
-    yield from admit(cell, caller, request.origin, "grant.list", "grant:list")
-    below = check_page(page, "gr")
-    now = cell.clock.now()
-    found: list[GrantAnswer] = []
-    while len(found) <= page.limit:
-        rows = cell.store.read(
-            cell.store.record.grants_page,
-            {"tenant": caller.principal.tenant, "below": below, "most": page.limit + 1},
-        )
-        shown = [_shown(row, now) for row in rows]
-        found += [
-            grant
-            for grant in shown
-            if only.agent in (None, grant.agent)
-            and only.purpose in (None, grant.purpose)
-            and only.state in (None, grant.state)
-        ]
-        if len(rows) <= page.limit:
-            break
-        below = rows[-1][0]
-    return listing(found, [grant.id for grant in found], page)
 
 
 def _refuse(caller: Caller, origin: Origin, code: str, **facts: Any) -> Verb[None]:
@@ -412,48 +343,3 @@ def _row(caller: Caller, proposal: Proposal, body: GrantBody, now: Micros, diges
         "version": 1,
         "created_at": now,
     }
-
-
-def _visible(cell: Cell, caller: Caller, grant: str) -> GrantAnswer | None:
-    """The grant, if there is one and the caller may see it."""
-    shown = _read(cell, caller.principal.tenant, grant)
-    if shown is None:
-        return None
-    may = not caller.api_key or shown.created_by == caller.principal.id
-    held = caller.principal.held
-    return shown if may or "grant:list" in held or "grant:revoke" in held else None
-
-
-def _read(cell: Cell, tenant: str, grant: str) -> GrantAnswer | None:
-    try:
-        parse_id("gr", grant)
-    except ValueError:
-        return None
-    rows = cell.store.read_keys(cell.store.record.grants, [grant])
-    if not rows or rows[0][1] != tenant:
-        return None
-    shown = _shown(rows[0], cell.clock.now())
-    if not rows[0][6]:
-        people = cell.store.read_keys(cell.store.record.grant_subjects, [grant])
-        subjects = sorted(format_id("sub", bytes(row[1])) for row in people)
-        return msgspec.structs.replace(shown, subjects=subjects)
-    return shown
-
-
-def _shown(row: Any, now: Micros) -> GrantAnswer:
-    found = decode_grant(row, frozenset())
-    grant = found.grant
-    return GrantAnswer(
-        id=grant.id,
-        state=grant.state_at(now, found.uses),
-        version=grant.version,
-        agent=grant.agent,
-        purpose=grant.purpose,
-        scope=list(grant.scope),
-        uses=found.uses,
-        uses_left=grant.max_uses - found.uses,
-        batch=grant.batch,
-        created_by=grant.created_by,
-        valid_from=format_time(grant.valid_from),
-        valid_until=format_time(grant.valid_until),
-    )

@@ -1,0 +1,132 @@
+"""Grants as they are shown: one to its creator, its holder and reviewers; the list to reviewers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from vault.authn.identities import Caller
+from vault.clock import Micros, format_time
+from vault.errors import Unknown
+from vault.identifiers import format_id, parse_id
+from vault.ledger.command import Verb
+from vault.policy.grant import ScopeEntry
+from vault.services.cell import Cell
+from vault.services.gate import Request, admit, authenticate, holder
+from vault.services.hidden import Hidden
+from vault.services.listing import Listing, Page, check_page, listing
+from vault.store.rows import decode_grant
+
+
+class GrantAnswer(Hidden, frozen=True, omit_defaults=True):
+    """A grant as it is shown; the credential only in the answer that created it."""
+
+    id: str
+    state: str
+    version: int
+    agent: str
+    purpose: str
+    scope: list[ScopeEntry]
+    uses: int
+    uses_left: int
+    batch: int
+    created_by: str
+    valid_from: str
+    valid_until: str
+    subjects: list[str] | None = None
+    credential: str | None = None
+    decision: str | None = None
+
+
+class GrantFilter(msgspec.Struct, frozen=True):
+    """Which grants a list shows."""
+
+    agent: str | None = None
+    purpose: str | None = None
+    state: str | None = None
+
+
+def read_grant(cell: Cell, request: Request, grant: str) -> Verb[GrantAnswer]:
+    """One grant: for its creator, its holder, and whoever holds `grant:list`."""
+    if (request.authorization or "")[7:10] == "cg_":
+        who = holder(cell, request)
+        shown = _read(cell, who.tenant, grant) if who.credential.id == grant else None
+    else:
+        caller = authenticate(cell, request)
+        yield from admit(cell, caller, request.origin, "grant.read")
+        shown = visible(cell, caller, grant)
+    if shown is None:
+        raise Unknown("not_found")
+    return shown
+
+
+def list_grants(cell: Cell, request: Request, page: Page, only: GrantFilter) -> Verb[Listing]:
+    """Grants of the tenant, newest first."""
+    caller = authenticate(cell, request)
+    yield from admit(cell, caller, request.origin, "grant.list", "grant:list")
+    below = check_page(page, "gr")
+    now = cell.clock.now()
+    found: list[GrantAnswer] = []
+    while len(found) <= page.limit:
+        rows = cell.store.read(
+            cell.store.record.grants_page,
+            {"tenant": caller.principal.tenant, "below": below, "most": page.limit + 1},
+        )
+        shown = [_shown(row, now) for row in rows]
+        found += [
+            grant
+            for grant in shown
+            if only.agent in (None, grant.agent)
+            and only.purpose in (None, grant.purpose)
+            and only.state in (None, grant.state)
+        ]
+        if len(rows) <= page.limit:
+            break
+        below = rows[-1][0]
+    return listing(found, [grant.id for grant in found], page)
+
+
+def visible(cell: Cell, caller: Caller, grant: str) -> GrantAnswer | None:
+    """The grant, if there is one and the caller may see it."""
+    shown = _read(cell, caller.principal.tenant, grant)
+    if shown is None:
+        return None
+    may = not caller.api_key or shown.created_by == caller.principal.id
+    held = caller.principal.held
+    return shown if may or "grant:list" in held or "grant:revoke" in held else None
+
+
+def _read(cell: Cell, tenant: str, grant: str) -> GrantAnswer | None:
+    try:
+        parse_id("gr", grant)
+    except ValueError:
+        return None
+    rows = cell.store.read_keys(cell.store.record.grants, [grant])
+    if not rows or rows[0][1] != tenant:
+        return None
+    shown = _shown(rows[0], cell.clock.now())
+    if not rows[0][6]:
+        people = cell.store.read_keys(cell.store.record.grant_subjects, [grant])
+        subjects = sorted(format_id("sub", bytes(row[1])) for row in people)
+        return msgspec.structs.replace(shown, subjects=subjects)
+    return shown
+
+
+def _shown(row: Any, now: Micros) -> GrantAnswer:
+    found = decode_grant(row, frozenset())
+    grant = found.grant
+    return GrantAnswer(
+        id=grant.id,
+        state=grant.state_at(now, found.uses),
+        version=grant.version,
+        agent=grant.agent,
+        purpose=grant.purpose,
+        scope=list(grant.scope),
+        uses=found.uses,
+        uses_left=grant.max_uses - found.uses,
+        batch=grant.batch,
+        created_by=grant.created_by,
+        valid_from=format_time(grant.valid_from),
+        valid_until=format_time(grant.valid_until),
+    )
