@@ -141,6 +141,11 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         return None
 
 
+def no_color_wanted() -> bool:
+    """Whether the environment asks for no colours (NO_COLOR)."""
+    return bool(os.environ.get("NO_COLOR"))
+
+
 def find_file(flag: str | None) -> Path:
     """The configuration file: the flag's, `COATCHECK_CONFIG`'s, or ./coatcheck.toml."""
     path = Path(flag or os.environ.get("COATCHECK_CONFIG") or FILE_NAME)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from vault.config import no_color_wanted
 from vault.errors import CoatcheckError
 
 
@@ -81,7 +81,7 @@ class Output:
 
 def use_color(no_color: bool) -> bool:
     """Whether errors are coloured: on a terminal, unless `--no-color` or NO_COLOR says otherwise."""
-    return sys.stderr.isatty() and not no_color and not os.environ.get("NO_COLOR")
+    return sys.stderr.isatty() and not no_color and not no_color_wanted()
 
 
 def _cell(value: Any) -> str:
