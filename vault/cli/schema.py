@@ -89,6 +89,8 @@ def _show(door: Door, plan: dict[str, Any]) -> None:
         return
     rows = [{**change, "settings": change.get("settings", [])} for change in plan["changes"]]
     door.output.table(rows, ("action", "kind", "name", "settings"))
+    for name, domain in plan["domains"].items():
+        door.output.note(f"{name}: each value hides among {domain['size']:,} ({domain['note']})")
     for refusal in plan["refusals"]:
         door.output.note(f"refused: {refusal}")
     door.output.record({"digest": plan["digest"]})
