@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 VERSION: Final = 0x01
@@ -82,12 +83,20 @@ class EncryptionContext:
 
     def encode(self) -> bytes:
         """The canonical bytes, used as associated data and, hashed, in the key derivation."""
-        return canonical(
-            (
-                (TAG_USE, self.use.value.encode()),
-                (TAG_TENANT, self.tenant.encode()),
-                (TAG_REGION, self.region.encode()),
-                (TAG_FIELD, None if self.field is None else self.field.encode()),
-                (TAG_RECORD, self.record),
-            ),
-        )
+        prefix = _unrecorded(self.use, self.tenant, self.region, self.field)
+        if self.record is None:
+            return prefix
+        return prefix + bytes((TAG_RECORD,)) + len(self.record).to_bytes(4, "big") + self.record
+
+
+@lru_cache(maxsize=4096)
+def _unrecorded(use: Use, tenant: str, region: str, field: str | None) -> bytes:
+    """A context's encoding up to its record, which has the highest tag and changes with every message."""
+    return canonical(
+        (
+            (TAG_USE, use.value.encode()),
+            (TAG_TENANT, tenant.encode()),
+            (TAG_REGION, region.encode()),
+            (TAG_FIELD, None if field is None else field.encode()),
+        ),
+    )

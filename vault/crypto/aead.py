@@ -22,12 +22,16 @@ IV_BYTES: Final = 12  # SP 800-38D, 5.2.1.1
 TAG_BYTES: Final = 16
 COMMITMENT_BYTES: Final = 32
 _LENGTH: Final = KEY_BYTES + IV_BYTES + COMMITMENT_BYTES
+_PUBLIC: Final = KEY_BYTES + IV_BYTES  # what lies behind is the commitment
+_IV: Final = slice(KEY_BYTES, _PUBLIC)
+_HASH: Final = SHA256()
+_LABEL: Final = Label.VE1.value
 
 
 class MessageKeys:
     """The keys of one message: AES-256-GCM key and IV (hidden), and the commitment (public)."""
 
-    __slots__ = ("_aead", "_iv", "commitment")
+    __slots__ = ("_aead", "_okm", "commitment")
 
     def __init__(self, key: Secret, info: bytes) -> None:
         """Derives the keys.
@@ -41,16 +45,16 @@ class MessageKeys:
         """
         if len(key) != KEY_BYTES:
             raise ValueError("a message key has 32 bytes")
-        okm = Secret(HKDFExpand(SHA256(), _LENGTH, Label.VE1.value + info).derive(key.expose()))
-        self._aead = AESGCM(okm.expose()[:KEY_BYTES])
-        self._iv = Secret(okm.expose()[KEY_BYTES : KEY_BYTES + IV_BYTES])
-        self.commitment = okm.expose()[KEY_BYTES + IV_BYTES :]
+        # Kept whole as one Secret: slices are taken in expressions, so no frame's local holds a key.
+        self._okm = Secret(HKDFExpand(_HASH, _LENGTH, _LABEL + info).derive(key.expose()))
+        self._aead = AESGCM(self._okm.expose()[:KEY_BYTES])
+        self.commitment = self._okm.expose()[_PUBLIC:]
 
     def seal(self, plaintext: bytes | Secret, associated: bytes) -> bytes:
         """Ciphertext and tag. Once per set of keys: the IV is derived, not drawn."""
         if isinstance(plaintext, Secret):
-            return self._aead.encrypt(self._iv.expose(), plaintext.expose(), associated)
-        return self._aead.encrypt(self._iv.expose(), plaintext, associated)
+            return self._aead.encrypt(self._okm.expose()[_IV], plaintext.expose(), associated)
+        return self._aead.encrypt(self._okm.expose()[_IV], plaintext, associated)
 
     def open(self, ciphertext: bytes, associated: bytes, commitment: bytes) -> bytes:
         """The plaintext, if the commitment and the tag are right.
@@ -61,6 +65,6 @@ class MessageKeys:
         if not hmac.compare_digest(self.commitment, commitment):
             raise IntegrityError("ciphertext_invalid")
         try:
-            return self._aead.decrypt(self._iv.expose(), ciphertext, associated)
+            return self._aead.decrypt(self._okm.expose()[_IV], ciphertext, associated)
         except InvalidTag:
             raise IntegrityError("ciphertext_invalid") from None

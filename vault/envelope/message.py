@@ -8,8 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from vault.crypto.aead import COMMITMENT_BYTES, TAG_BYTES
 from vault.errors import IntegrityError
@@ -29,8 +28,7 @@ TEXT_PREFIX: Final = "ve1."
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A `ve1` message taken apart; nothing in it is trusted yet."""
 
     suite: int

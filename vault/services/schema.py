@@ -9,9 +9,10 @@ import msgspec
 from vault.audit.event import Event
 from vault.authn.identities import Caller
 from vault.errors import BadInput, Conflict, Stale, Unknown
+from vault.formats.template import Domain
 from vault.keyring.hierarchy import Purpose, new_field_key
 from vault.ledger.command import Needs, State, Verb, Writes
-from vault.schema.document import FieldRule, Schema, parse_document, parse_toml
+from vault.schema.document import FieldRule, Protection, Schema, parse_document, parse_toml
 from vault.schema.plan import Plan, make_plan, new_key_purposes
 from vault.services.cell import Cell, Origin, TenantSchema
 from vault.services.gate import CallerCommand, Request, admit, authenticate, trace
@@ -36,11 +37,24 @@ class ChangeAnswer(msgspec.Struct, omit_defaults=True):
     settings: list[str] = []
 
 
+class DomainAnswer(msgspec.Struct):
+    """How many values of a length look alike: what one value hides among."""
+
+    length: int
+    size: int
+    note: str
+
+
 class PlanAnswer(msgspec.Struct):
-    """What applying changes, what is refused, and the digest to apply with."""
+    """What applying changes, what is refused, and the digest to apply with.
+
+    `domains` has the effective domain of each vaultless field: what one value hides among, after check
+    digits and kept characters.
+    """
 
     changes: list[ChangeAnswer]
     refusals: list[str]
+    domains: dict[str, DomainAnswer]
     digest: str
 
 
@@ -57,14 +71,6 @@ class SchemaAnswer(msgspec.Struct):
     version: int
     digest: str
     document: dict[str, Any]
-
-
-class DomainAnswer(msgspec.Struct):
-    """How many values of a length look alike: what one value hides among."""
-
-    length: int
-    size: int
-    note: str
 
 
 class FieldAnswer(msgspec.Struct, omit_defaults=True):
@@ -151,8 +157,14 @@ def plan_schema(cell: Cell, request: Request, body: SchemaBody) -> Verb[PlanAnsw
     """What applying a document would change."""
     caller = authenticate(cell, request)
     yield from admit(cell, caller, request.origin, "schema.plan", "schema:read")
-    plan = make_plan(cell.schemas.of(caller.principal.tenant).schema, _document(body))
-    return PlanAnswer(_changes(plan), list(plan.refusals), plan.digest)
+    then = _document(body)
+    plan = make_plan(cell.schemas.of(caller.principal.tenant).schema, then)
+    domains = {
+        name: _domain(rule.template.domain())
+        for name, rule in sorted(then.fields.items())
+        if rule.protection is Protection.VAULTLESS
+    }
+    return PlanAnswer(_changes(plan), list(plan.refusals), domains, plan.digest)
 
 
 def apply_schema(cell: Cell, request: Request, body: SchemaBody) -> Verb[AppliedAnswer]:
@@ -229,11 +241,14 @@ def _field(cell: Cell, tenant: str, rule: FieldRule) -> FieldAnswer:
         classification=rule.classification,
         masks=sorted(rule.masks),
     )
-    if rule.protection.value == "vaultless":
-        domain, smallest = rule.template.domain(), rule.template.smallest()
+    if rule.protection is Protection.VAULTLESS:
         answer.key_version = cell.keyring.ff1_versions(tenant, rule.name).primary
         answer.small = "refuse"
         answer.subject = "none"
-        answer.domain = DomainAnswer(domain.length, domain.size, domain.note)
-        answer.smallest_domain = DomainAnswer(smallest.length, smallest.size, smallest.note)
+        answer.domain = _domain(rule.template.domain())
+        answer.smallest_domain = _domain(rule.template.smallest())
     return answer
+
+
+def _domain(domain: Domain) -> DomainAnswer:
+    return DomainAnswer(domain.length, domain.size, domain.note)
