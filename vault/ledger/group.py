@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from vault.audit.event import seal_event
-from vault.clock import Micros
+from vault.clock import Micros, day_of
 from vault.errors import CoatcheckError, Internal, Stale, Unavailable
 from vault.ledger.command import Command, Committed, committed
 from vault.ledger.state import Claim, Head, Needs, State, TokenRow, Writes
@@ -134,9 +134,14 @@ def load(session: Session, store: Store, needs: Needs, state: State) -> State:
     if needs.api_keys:
         for row in session.family(record.api_keys, sorted(needs.api_keys)):
             state.api_keys[row[0]] = ApiKeyRow(*row)
-    for counter in sorted(needs.counters):
-        rows = session.rows(record.counter, dict(zip(("principal", "kind", "day"), counter, strict=True)))
-        state.counters[counter] = rows[0][0] if rows else 0
+    for principal in sorted(needs.dependents):
+        params = {"principal_id": principal, "at": state.now}
+        keys, grants = session.rows(record.what_hangs_on, params)[0]
+        state.dependents[principal] = (keys, grants)
+    for principal, kind in sorted(needs.counters):
+        params = {"principal": principal, "kind": kind, "day": day_of(state.now)}
+        rows = session.rows(record.counter, params)
+        state.counters[principal, kind] = rows[0][0] if rows else 0
     if needs.grants:
         _load_grants(session, store, needs, state)
     if needs.refs:
@@ -191,7 +196,8 @@ def _write(session: Session, store: Store, writes: Writes) -> None:
             session.run_many(store.insert(table), rows)
     for grant, uses in sorted(writes.charges.items()):
         session.run(record.charge_grant, {"grant_id": grant, "by": uses})
-    for (principal, kind, day), by in sorted(writes.counters.items()):
+    day = day_of(state.now)
+    for (principal, kind), by in sorted(writes.counters.items()):
         session.run(record.add_to_counter, {"principal": principal, "kind": kind, "day": day, "by": by})
     for name, params in writes.updates:
         session.run(getattr(record, name), params)

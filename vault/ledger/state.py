@@ -48,7 +48,8 @@ class Needs:
     principals: set[str] = field(default_factory=set)
     names: set[tuple[str, str]] = field(default_factory=set)  # (tenant, full name)
     api_keys: set[str] = field(default_factory=set)
-    counters: set[tuple[str, str, str]] = field(default_factory=set)  # (principal, kind, day)
+    dependents: set[str] = field(default_factory=set)  # principals whose keys and grants are counted
+    counters: set[tuple[str, str]] = field(default_factory=set)  # (principal, kind), of the ledger's day
     grants: set[str] = field(default_factory=set)
     refs: set[bytes] = field(default_factory=set)
     subjects: set[bytes] = field(default_factory=set)
@@ -66,7 +67,8 @@ class State:
     principals: dict[str, PrincipalRow] = field(default_factory=dict)
     names: dict[tuple[str, str], str] = field(default_factory=dict)
     api_keys: dict[str, ApiKeyRow] = field(default_factory=dict)
-    counters: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    dependents: dict[str, tuple[int, int]] = field(default_factory=dict)  # living keys, living grants
+    counters: dict[tuple[str, str], int] = field(default_factory=dict)
     grants: dict[str, GrantRow] = field(default_factory=dict)
     refs: dict[bytes, bytes] = field(default_factory=dict)
     subjects: dict[bytes, str] = field(default_factory=dict)
@@ -82,7 +84,7 @@ class Writes:
     state: State
     inserts: dict[str, list[Mapping[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     charges: dict[str, int] = field(default_factory=dict)
-    counters: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    counters: dict[tuple[str, str], int] = field(default_factory=dict)
     updates: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     fence_by: int = 0
@@ -97,8 +99,8 @@ class Writes:
         self.state.grants[grant].uses += uses
         self.charges[grant] = self.charges.get(grant, 0) + uses
 
-    def count(self, counter: tuple[str, str, str], by: int) -> None:
-        """Adds to a daily counter."""
+    def count(self, counter: tuple[str, str], by: int) -> None:
+        """Adds to a counter of the ledger's day."""
         self.state.counters[counter] = self.state.counters.get(counter, 0) + by
         self.counters[counter] = self.counters.get(counter, 0) + by
 

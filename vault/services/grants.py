@@ -8,7 +8,7 @@ import msgspec
 
 from vault.audit.event import Event, listed
 from vault.authn.identities import Caller
-from vault.clock import SECOND, Micros, day_of, format_time, parse_time
+from vault.clock import SECOND, Micros, format_time, parse_time
 from vault.crypto.mac import secret_digest
 from vault.crypto.randomness import credential_secret
 from vault.errors import BadInput, CoatcheckError, Denied, Unknown
@@ -100,8 +100,8 @@ class CreateGrant(CallerCommand):
         needs.counters.add(self._counter)
 
     @property
-    def _counter(self) -> tuple[str, str, str]:
-        return (self.caller.principal.id, USES_PER_DAY, day_of(self._row["created_at"]))
+    def _counter(self) -> tuple[str, str]:
+        return (self.caller.principal.id, USES_PER_DAY)
 
     def decide(self, state: State, writes: Writes) -> CoatcheckError | None:
         """Returns the refusal, if the ceiling or the agent says no; it is on the record either way."""

@@ -190,19 +190,18 @@ class RemovePrincipal(AdministrativeCommand):
 
     alone = True
 
-    def __init__(self, caller: Caller, origin: Origin, principal: str, keys: int, grants: int) -> None:
+    def __init__(self, caller: Caller, origin: Origin, principal: str) -> None:
         super().__init__(caller, origin, "principal.remove", principal=principal)
         self._principal = principal
-        self._keys = keys
-        self._grants = grants
 
     def needs(self, needs: Needs) -> None:
-        """The caller's rows and the principal."""
+        """The caller's rows, the principal, and what hangs on it."""
         super().needs(needs)
         needs.principals.add(self._principal)
+        needs.dependents.add(self._principal)
 
-    def decide(self, state: State, writes: Writes) -> None:
-        """Removes it."""
+    def decide(self, state: State, writes: Writes) -> tuple[int, int]:
+        """Removes it; how many keys and grants went with it."""
         self.check(state)
         row = state.principals.get(self._principal)
         if row is None or row.removed or row.principal.tenant != self.caller.principal.tenant:
@@ -211,7 +210,9 @@ class RemovePrincipal(AdministrativeCommand):
         writes.update("revoke_api_keys_of", principal_id=self._principal, at=state.now)
         writes.update("revoke_grants_of", principal_id=self._principal, at=state.now)
         writes.fence_by += 1
-        self.note(writes, name=row.principal.name, keys=self._keys, grants=self._grants)
+        keys, grants = state.dependents[self._principal]
+        self.note(writes, name=row.principal.name, keys=keys, grants=grants)
+        return keys, grants
 
 
 def create_principal(cell: Cell, request: Request, body: PrincipalBody) -> Verb[PrincipalAnswer]:
@@ -245,11 +246,8 @@ def remove_principal(cell: Cell, request: Request, principal: str) -> Verb[Remov
     caller = authenticate(cell, request)
     yield from admit(cell, caller, request.origin, "principal.remove", "principal:write")
     _check_id("pr", principal)
-    counts = cell.store.read(
-        cell.store.record.what_hangs_on, {"principal_id": principal, "at": cell.clock.now()}
-    )
-    keys, grants = counts[0]
-    yield RemovePrincipal(caller, request.origin, principal, keys, grants)
+    done = yield RemovePrincipal(caller, request.origin, principal)
+    keys, grants = done.value
     return Removed(principal, keys, grants)
 
 

@@ -65,26 +65,27 @@ class RecordStatements:
             p.id, p.tenant, p.kind, p.name, p.roles, p.permissions, p.ceiling, p.version, p.removed_at
         )  # fmt: skip
         self.principals = StatementFamily(
-            lambda size: select(*principal).where(p.id.in_(keys(size))).order_by(p.id).with_for_update(),
+            lambda size: select(*principal).where(p.id.in_(keys(size))).order_by(p.id),
             self._dialect,
+            locks=True,
         )
         self.principals_by_name = StatementFamily(
             lambda size: (
                 select(*principal)
                 .where(p.tenant == bindparam("tenant"), p.removed_at == 0, p.name.in_(keys(size)))
                 .order_by(p.id)
-                .with_for_update()
             ),
             self._dialect,
+            locks=True,
         )
         self.api_keys = StatementFamily(
             lambda size: (
                 select(k.id, k.principal, k.digest, k.networks, k.expires_at, k.revoked_at)
                 .where(k.id.in_(keys(size)))
                 .order_by(k.id)
-                .with_for_update()
             ),
             self._dialect,
+            locks=True,
         )
         self.principals_page = self._compiled(
             select(*principal)
@@ -165,10 +166,9 @@ class RecordStatements:
         self.insert_grant = self._compiled(insert(t.grants))
         self.insert_grant_subject = self._compiled(insert(t.grant_subjects))
         self.grants = StatementFamily(
-            lambda size: (
-                select(*self.grant_columns()).where(g.id.in_(keys(size))).order_by(g.id).with_for_update()
-            ),
+            lambda size: select(*self.grant_columns()).where(g.id.in_(keys(size))).order_by(g.id),
             self._dialect,
+            locks=True,
         )
         self.grant_subjects = StatementFamily(
             lambda size: select(s.grant, s.subject).where(s.grant.in_(keys(size))), self._dialect

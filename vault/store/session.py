@@ -16,7 +16,7 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import Dialect, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import PoolProxiedConnection
-from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql import ClauseElement, Select
 
 from vault.clock import Clock, Micros
 from vault.errors import Misconfigured
@@ -36,12 +36,14 @@ class Statement:
     Args:
         element: the statement; parameters are `bindparam`s by name.
         dialect: of the database it will run on.
+        locks: whether a session locks the rows that it selects. Reads outside the ledger never do.
     """
 
     __slots__ = ("_defaults", "_names", "element", "sql")
 
-    def __init__(self, element: ClauseElement, dialect: Dialect) -> None:
-        compiled = element.compile(dialect=dialect)
+    def __init__(self, element: ClauseElement, dialect: Dialect, *, locks: bool = False) -> None:
+        locking = element.with_for_update() if locks and isinstance(element, Select) else element
+        compiled = locking.compile(dialect=dialect)
         self.element = element
         self.sql = str(compiled)
         self._names: tuple[str, ...] | None = None
@@ -63,13 +65,15 @@ class StatementFamily:
 
     Args:
         build: makes the statement for a size; its list parameters are named `k0`, `k1`, ...
+        locks: as for a statement.
     """
 
     MAX: Final = 512
 
-    def __init__(self, build: Any, dialect: Dialect) -> None:
+    def __init__(self, build: Any, dialect: Dialect, *, locks: bool = False) -> None:
         self._build = build
         self._dialect = dialect
+        self._locks = locks
         self._sizes: dict[int, Statement] = {}
 
     def sized(self, count: int) -> Statement:
@@ -77,7 +81,7 @@ class StatementFamily:
         size = 1 << max(0, count - 1).bit_length()
         statement = self._sizes.get(size)
         if statement is None:
-            statement = self._sizes[size] = Statement(self._build(size), self._dialect)
+            statement = self._sizes[size] = Statement(self._build(size), self._dialect, locks=self._locks)
         return statement
 
     def chunks(self, keys: Sequence[Any]) -> Iterable[tuple[Statement, dict[str, Any]]]:

@@ -1,0 +1,266 @@
+"""The service as its users meet it: `coatcheck serve` as a process on a development deployment, and HTTP.
+
+with running(tmp_path / "deployment") as service:
+    answer = service.call("POST", "tokenize", {"field": "customer.ssn", "values": ["123-45-6789"]})
+    assert answer.status == 200
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+COATCHECK: Final = (sys.executable, "-m", "vault")
+HOST: Final = "127.0.0.1"
+PATIENCE_S: Final = 60.0  # nothing here is waited for longer; no test is about how long it takes
+ADDRESS_IN_USE: Final = 9
+
+
+class Answer(NamedTuple):
+    """An HTTP answer: its status, its headers as they came (names in lower case), its body."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """The one header of that name; None without it.
+
+        Raises:
+            AssertionError: it came more than once.
+        """
+        found = [value for other, value in self.headers if other == name]
+        assert len(found) <= 1, f"{name} came {len(found)} times"
+        return found[0] if found else None
+
+    def json(self) -> Any:
+        """The body, decoded."""
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        """The code of a refusal."""
+        return str(self.json()["code"])
+
+
+def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's environment without settings of Coatcheck, and with some more."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("COATCHECK_")}
+    return plain | dict(more or {})
+
+
+def coatcheck(
+    *arguments: str | Path,
+    given: str | bytes | None = None,
+    more: Mapping[str, str] | None = None,
+    cwd: Path = ROOT,
+) -> subprocess.CompletedProcess[str]:
+    """Runs `coatcheck` to its end; without input, standard input is empty and no terminal."""
+    return subprocess.run(
+        [*COATCHECK, *map(str, arguments)],
+        cwd=cwd,
+        env=environment({"PYTHONPATH": str(ROOT)} | dict(more or {})),
+        input=given.decode() if isinstance(given, bytes) else given or "",
+        text=True,
+        capture_output=True,
+        timeout=2 * PATIENCE_S,
+        check=False,
+    )
+
+
+def free_port() -> int:
+    """A port that nobody listens on at this moment."""
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        return int(listener.getsockname()[1])
+
+
+def read_answer(connection: socket.socket, method: str = "GET") -> Answer:
+    """The next answer on a connection.
+
+    Raises:
+        http.client.HTTPException, OSError: the connection ended before it was whole.
+    """
+    response = http.client.HTTPResponse(connection, method=method)
+    response.begin()
+    body = response.read()
+    headers = [(name.lower(), value) for name, value in response.getheaders()]
+    return Answer(response.status, headers, body)
+
+
+@dataclass
+class Service:
+    """A deployment and, while it runs, the process that serves it.
+
+    Attributes:
+        folder: holds coatcheck.toml, databases, keys, dev-credentials.json, `stdout` and `stderr`.
+        settings: environment variables of the process, such as `COATCHECK_LOG__LEVEL`.
+    """
+
+    folder: Path
+    settings: dict[str, str] = field(default_factory=dict)
+    port: int = 0
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The service's address."""
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        assert self.process is not None
+        return self.process.pid
+
+    def credential(self, name: str = "service_key", region: str = "eu") -> str:
+        """A credential of dev-credentials.json: `service_key` or `admin_key`."""
+        document = json.loads((self.folder / "dev-credentials.json").read_bytes())
+        return str(document["regions"][region][name])
+
+    def spawn(self) -> subprocess.Popen[bytes]:
+        """Starts the process, without waiting for it."""
+        self.port = free_port()
+        with (self.folder / "stdout").open("ab") as out, (self.folder / "stderr").open("ab") as err:
+            self.process = subprocess.Popen(
+                [*COATCHECK, "serve", "--config", str(self.folder)],
+                cwd=ROOT,
+                env=environment({"COATCHECK_PORT": str(self.port)} | self.settings),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+            )
+        return self.process
+
+    def start(self) -> None:
+        """Starts the process and waits until it answers; takes another port when one is taken."""
+        for _ in range(5):
+            process = self.spawn()
+            if self._answers(process):
+                return
+            assert process.returncode == ADDRESS_IN_USE, self.log()[-2000:]
+        raise AssertionError("no port was free")
+
+    def _answers(self, process: subprocess.Popen[bytes]) -> bool:
+        """Waits for the first answer; False when the process ended instead."""
+        end = time.monotonic() + PATIENCE_S
+        while time.monotonic() < end:
+            if process.poll() is not None:
+                return False
+            try:
+                self.get("/livez")
+            except (OSError, http.client.HTTPException):
+                time.sleep(0.02)
+            else:
+                return True
+        raise AssertionError("the service does not answer")
+
+    def kill(self) -> None:
+        """Ends the process at once (SIGKILL)."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(PATIENCE_S)
+
+    def stop(self) -> int:
+        """Ends the process as an operator does (SIGTERM); its exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE_S)
+
+    def log(self) -> str:
+        """All that the process wrote so far, on both of its outputs."""
+        parts = [self.folder / "stdout", self.folder / "stderr"]
+        return "".join(path.read_text(encoding="utf-8", errors="replace") for path in parts)
+
+    def connect(self) -> socket.socket:
+        """A connection to the service."""
+        return socket.create_connection((HOST, self.port), timeout=PATIENCE_S)
+
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> Answer:
+        """GET of any path."""
+        return self.request("GET", path, None, headers or {})
+
+    def request(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
+        """Any request that http.client is willing to send."""
+        client = http.client.HTTPConnection(HOST, self.port, timeout=PATIENCE_S)
+        try:
+            client.request(method, path, body, dict(headers))
+            response = client.getresponse()
+            shown = [(name.lower(), value) for name, value in response.getheaders()]
+            return Answer(response.status, shown, response.read())
+        finally:
+            client.close()
+
+    def call(
+        self, method: str, path: str, body: Any = None, *, key: str | None = None, region: str = "eu"
+    ) -> Answer:
+        """A request below `/v1/REGION`, as the service principal unless another credential is given.
+
+        Args:
+            body: sent as JSON; bytes are sent as they are.
+        """
+        headers = {"authorization": f"Bearer {key or self.credential(region=region)}"}
+        raw: bytes | None = None
+        if body is not None:
+            headers["content-type"] = "application/json"
+            raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.request(method, f"/v1/{region}/{path}", raw, headers)
+
+    def raw(self, data: bytes, *, then_close: bool = False) -> Answer | None:
+        """The answer to bytes as they stand; None when the service ended the connection without one.
+
+        Args:
+            then_close: end our side after sending, as a client does that has no more to say.
+        """
+        with self.connect() as connection:
+            try:
+                connection.sendall(data)
+                if then_close:
+                    connection.shutdown(socket.SHUT_WR)
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # refused before all was sent: the answer may be there already
+            try:
+                return read_answer(connection, data.partition(b" ")[0].decode("latin-1"))
+            except (http.client.BadStatusLine, ConnectionResetError):
+                return None
+
+    def memory(self, what: str = "VmRSS") -> int:
+        """Bytes of resident memory: `VmRSS` now, `VmHWM` the most since `forget_peak`."""
+        for line in Path(f"/proc/{self.pid}/status").read_text(encoding="ascii").splitlines():
+            if line.startswith(what + ":"):
+                return int(line.split()[1]) * 1024
+        raise AssertionError(f"no {what}")
+
+    def forget_peak(self) -> None:
+        """Sets the peak of resident memory to what is resident now (proc(5), clear_refs)."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5", encoding="ascii")
+
+
+def initialise(folder: Path) -> None:
+    """Makes a development deployment; files that are there already are kept."""
+    made = coatcheck("init", "--dev", folder)
+    assert made.returncode == 0, made.stderr
+
+
+@contextmanager
+def running(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Service]:
+    """A new development deployment, being served."""
+    initialise(folder)
+    service = Service(folder, dict(settings or {}))
+    try:
+        service.start()
+        yield service
+    finally:
+        service.kill()
