@@ -7,6 +7,7 @@ import re
 import time
 from dataclasses import dataclass
 from datetime import MAXYEAR, UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Final, Protocol
 
 Micros = int
@@ -65,12 +66,15 @@ def _moment(at: Micros) -> datetime:
 
 
 def format_time(at: Micros) -> str:
-    """RFC 3339 in UTC with microseconds, e.g. `2026-11-23T14:00:00.000000Z`.
+    """RFC 3339 in UTC with microseconds, e.g. `2026-11-23T14:00:00.000000Z`."""
+    seconds, micros = divmod(at, SECOND)
+    return f"{_whole_seconds(seconds)}.{micros:06d}Z"
 
-    Raises:
-        ValueError: outside the years 1970 to 9999.
-    """
-    return _moment(at).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+@lru_cache(maxsize=64)
+def _whole_seconds(seconds: int) -> str:
+    """The part of a time that many events share."""
+    return _moment(seconds * SECOND).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def parse_time(text: str) -> Micros:

@@ -36,6 +36,8 @@ PREFIXES: Final = {
 
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford base32: no I, L, O, U
 _VALUES: Final = {char: index for index, char in enumerate(_ALPHABET)}
+_PAIRS: Final = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
+_SHIFTS: Final = tuple(range(120, -1, -10))
 _BODY: Final = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 _SECRET: Final = re.compile(r"[0-9A-Za-z]{43}")
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -59,7 +61,8 @@ def format_id(prefix: str, raw: bytes) -> str:
     if len(raw) != 16:
         raise ValueError("an id has 16 bytes")
     number = int.from_bytes(raw, "big")
-    return prefix + "_" + "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
+    pairs = [_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS]
+    return prefix + "_" + "".join(pairs)
 
 
 def parse_id(prefix: str, text: str) -> bytes:

@@ -34,6 +34,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *identities.ROUTES,
     *audit.ROUTES,
 )
+_EXPECTED: Final = frozenset({"draining", "too_busy"})  # answered by design, and counted
 _log = logging.getLogger("coatcheck.http")
 _encode = msgspec.json.Encoder().encode
 _JSON: Final = (b"content-type", b"application/json")
@@ -109,7 +110,7 @@ class Api:
             except CoatcheckError as refusal:
                 code = refusal.code
                 status, headers, body = problem_response(refusal, request)
-                if status >= 500:
+                if status >= 500 and code not in _EXPECTED:
                     _log.error("refused", extra={"request": request, "code": code, "route": name})
             except Exception:  # noqa: BLE001 - a defect of ours answers 500 and is logged by its place
                 code = "internal"

@@ -17,11 +17,18 @@ _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 def make_private_folder(folder: Path) -> None:
     """Creates a folder (and those above it) that only its owner may enter; refuses a wider one.
 
+    Each new entry is made durable in the folder above, or a key file in it could be lost with it.
+
     Raises:
         Misconfigured: `host_permissions`.
     """
     try:
-        folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+        missing = [place for place in (folder, *folder.parents) if not place.exists()]
+        for place in reversed(missing):
+            place.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+            sync_folder(place.parent)
+        if not folder.is_dir():
+            raise NotADirectoryError
         if stat.S_IMODE(folder.stat().st_mode) & _OTHERS:
             raise Misconfigured("host_permissions", path=str(folder), needs="0700")
     except OSError:
@@ -34,10 +41,13 @@ def write_private(path: Path, content: bytes) -> None:
     Raises:
         Misconfigured: `host_permissions`.
     """
-    temporary = path.with_name(path.name + ".new")
+    temporary = _unfinished(path)
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _FILE_MODE)
-        with os.fdopen(descriptor, "wb") as file:
+        if path.exists():
+            raise FileExistsError
+        _erase(temporary)  # what a killed attempt left
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(temporary, flags, _FILE_MODE), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -65,7 +75,26 @@ def read_private(path: Path) -> bytes:
 
 
 def destroy(path: Path) -> None:
-    """Overwrites, syncs and unlinks. What a copying file system or a backup still holds is out of reach."""
+    """Overwrites, syncs and unlinks a file, and what a killed attempt to write it left.
+
+    What a copying file system or a backup still holds is out of reach.
+
+    Raises:
+        Misconfigured: `host_permissions`.
+    """
+    try:
+        _erase(path)
+        _erase(_unfinished(path))
+    except OSError:
+        raise Misconfigured("host_permissions", path=str(path)) from None
+
+
+def _unfinished(path: Path) -> Path:
+    """The name a file has until it is whole."""
+    return path.with_name(path.name + ".new")
+
+
+def _erase(path: Path) -> None:
     try:
         with path.open("r+b") as file:
             file.write(os.urandom(path.stat().st_size))
@@ -75,8 +104,6 @@ def destroy(path: Path) -> None:
         sync_folder(path.parent)
     except FileNotFoundError:
         return
-    except OSError:
-        raise Misconfigured("host_permissions", path=str(path)) from None
 
 
 def sync_folder(folder: Path) -> None:

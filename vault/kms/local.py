@@ -16,8 +16,8 @@ from vault.context import EncryptionContext, Use
 from vault.crypto.kdf import KEY_BYTES, Label, expand
 from vault.crypto.passwords import RFC9106_LOW_MEMORY, SALT_BYTES, Argon2Parameters, derive_key
 from vault.crypto.randomness import new_key
-from vault.envelope.seal import SealingKey, open_message, open_secret, seal
-from vault.errors import IntegrityError, Misconfigured
+from vault.envelope.seal import SealingKey, open_secret, seal
+from vault.errors import IntegrityError, Misconfigured, Unavailable
 from vault.identifiers import NIL, KeyId
 from vault.kms.files import destroy, make_private_folder, read_private, write_private
 from vault.kms.provider import ProviderSettings, register
@@ -82,22 +82,23 @@ class LocalProvider:
         return SealingKey(KeyId(NIL), version, expand(root, Label.ROOT_WRAP))
 
     def _read(self, version: int) -> Secret:
-        raw = read_private(self._path(version))
+        """A root key from its file. A wrong passphrase and a damaged file look alike, so one error is both."""
+        path = self._path(version)
+        if not path.exists():
+            raise Unavailable("key_unavailable", root=version)
+        raw = read_private(path)
         try:
             magic, kind, *cost, salt = _HEAD.unpack_from(raw)
             parameters = Argon2Parameters(*cost)
-        except (struct.error, ValueError):
-            raise IntegrityError("ciphertext_invalid") from None
-        if magic != _MAGIC or kind not in (_PASSPHRASE, _KEY_FILE):
-            raise IntegrityError("ciphertext_invalid")
-        cover = self._cover(version, kind, salt, parameters)
-        head = raw[: _HEAD.size]
-        try:
-            return Secret(open_message(cover, self._context(Use.ROOT_KEY, head), raw[_HEAD.size :]))
-        except IntegrityError:
-            raise Misconfigured(
-                "config_invalid", setting="passphrase", reason="wrong for this key store"
-            ) from None
+            if magic != _MAGIC or kind not in (_PASSPHRASE, _KEY_FILE):
+                raise ValueError("not a root key's file")
+            cover = self._cover(version, kind, salt, parameters)
+            context = self._context(Use.ROOT_KEY, raw[: _HEAD.size])
+            return open_secret(cover, context, raw[_HEAD.size :])
+        except (struct.error, ValueError, IntegrityError):
+            setting = "passphrase_file" if self._key_file is None else "key_file"
+            reason = "is not the one of this key store, or the file of its root key is damaged"
+            raise Misconfigured("config_invalid", setting=setting, reason=reason) from None
 
     def _cover(self, version: int, kind: int, salt: bytes, cost: Argon2Parameters) -> SealingKey:
         """The key that covers a root key's file."""

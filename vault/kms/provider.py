@@ -18,8 +18,10 @@ from vault.secret import Secret
 class Provider(Protocol):
     """A region's key store.
 
-    Every method may raise `Unavailable("key_unavailable")`; `unwrap` raises
-    `IntegrityError("ciphertext_invalid")` when the wrapped bytes or their context are not what they were.
+    Every method may raise `Unavailable("key_unavailable")`; `wrap` and `unwrap` do when there is no such
+    root version, never made or destroyed. `unwrap` raises `IntegrityError("ciphertext_invalid")` when the
+    wrapped bytes or their context are not what they were. What every provider must do stands in
+    tests/contract/test_kms_provider.py.
     """
 
     destroy_means: str
