@@ -66,7 +66,11 @@ def _moment(at: Micros) -> datetime:
 
 
 def format_time(at: Micros) -> str:
-    """RFC 3339 in UTC with microseconds, e.g. `2026-11-23T14:00:00.000000Z`."""
+    """RFC 3339 in UTC with microseconds, e.g. `2026-11-23T14:00:00.000000Z`.
+
+    Raises:
+        ValueError: outside the years 1970 to 9999.
+    """
     seconds, micros = divmod(at, SECOND)
     return f"{_whole_seconds(seconds)}.{micros:06d}Z"
 
