@@ -1,0 +1,769 @@
+"""Writes docs/reference/ from the code: `python docs/build.py` writes, `... --check` says what is stale.
+
+The same code gives the same bytes. A setting without a description, or a description without its
+setting, is an error here, so the pages are complete. Exit codes: 0 current, 1 stale, 2 usage.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import sys
+import unittest.mock
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+
+import vault.__main__  # noqa: F401 - adds `serve` to the command line
+from vault import config
+from vault.api import openapi
+from vault.api.app import ROUTES
+from vault.api.problems import TYPE_PREFIX
+from vault.api.route import Route
+from vault.audit.event import KINDS, Event, seal_event
+from vault.cli.main import cli
+from vault.clock import parse_time
+from vault.crypto.ff1 import MIN_DOMAIN
+from vault.errors import CODES, CoatcheckError, Exit
+from vault.formats.catalog import CATALOG, Entry, Parameter, parse_template
+from vault.policy.permissions import PERMISSIONS, ROLES
+from vault.policy.principal import Ceiling
+from vault.schema import document as schema_document
+from vault.schema.refusals import Refusals
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+FOLDER: Final = ROOT / "docs" / "reference"
+WRITTEN: Final = "<!-- Written by docs/build.py from the code; change the code, then run it. -->"
+SAMPLES: Final = 3  # of each template
+
+
+# Markdown
+
+
+def page(title: str, *parts: str) -> str:
+    """A page from its parts; empty ones are left out."""
+    return "\n\n".join((f"# {title}", WRITTEN, *(part.strip("\n") for part in parts if part))) + "\n"
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table; nothing without rows."""
+    lines = [_row(columns), "|" + "---|" * len(columns), *map(_row, rows)]
+    return "\n".join(lines) if len(lines) > 2 else ""
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def code(text: object) -> str:
+    """A text as code."""
+    return f"`{text}`"
+
+
+def codes(names: Iterable[object]) -> str:
+    """Texts as code, with commas."""
+    return ", ".join(map(code, names))
+
+
+def sentence(text: str) -> str:
+    """A text that ends with a full stop."""
+    return text if not text or text.endswith((".", ":")) else text + "."
+
+
+def anchor(heading: str) -> str:
+    """A heading's anchor, as the usual renderers make it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def agree(what: str, there: Iterable[str], described: Iterable[str]) -> None:
+    """Returns if exactly what is there is described."""
+    if differ := sorted(set(there) ^ set(described)):
+        raise SystemExit(f"docs/build.py: {what}: described or there, but not both: {', '.join(differ)}")
+
+
+# cli.md
+
+_CLI: Final = """
+Values and tokens go in on standard input or from a file, never as arguments. Data comes out on standard
+output, everything else on standard error.
+"""
+_EXITS: Final = {
+    Exit.OK: "done",
+    Exit.USAGE: "the command was not understood",
+    Exit.BAD_INPUT: "what was sent cannot be taken",
+    Exit.NOT_AUTHENTICATED: "no credential, or one that is not valid",
+    Exit.DENIED: "known, and not allowed",
+    Exit.UNKNOWN: "not here, or not for this caller",
+    Exit.CONFLICT: "true a moment ago, or held by another",
+    Exit.PARTIAL: "part of the work was done, the rest is listed (no command gives this yet)",
+    Exit.UNAVAILABLE: "not now; nothing was done",
+    Exit.INTEGRITY: "bytes are not what was written",
+    Exit.CONFIG: "the host's files or settings cannot be used",
+    Exit.INTERNAL: "a defect of the program",
+}
+_SHARED: Final = ("url", "key", "key_file", "timeout", "config", "region", "yes", "json", "quiet", "no_color")
+
+
+def commands(group: click.Group, *above: str) -> list[tuple[tuple[str, ...], click.Command]]:
+    """Every command with the words that call it, alphabetically."""
+    found: list[tuple[tuple[str, ...], click.Command]] = []
+    for name, item in sorted(group.commands.items()):
+        words = (*above, name)
+        found += commands(item, *words) if isinstance(item, click.Group) else [(words, item)]
+    return found
+
+
+def options_of(command: click.Command) -> dict[str, click.Option]:
+    """The options of a command by their Python name, in the order of its help."""
+    return {str(item.name): item for item in command.params if isinstance(item, click.Option)}
+
+
+def _reach(options: Mapping[str, click.Option]) -> str:
+    if "url" in options and "config" in options:
+        return "Over HTTP with `--url`, otherwise on this host."
+    if "url" in options:
+        return "Over HTTP."
+    return "On this host." if "config" in options else ""
+
+
+def _option(option: click.Option) -> tuple[str, str]:
+    names = codes(option.opts)
+    if not option.is_flag:
+        names += f" {option.metavar or _kind(option.type)}"
+    notes = [sentence(option.help or "")]
+    if option.required:
+        notes.append("Required.")
+    if option.multiple:
+        notes.append("Can be repeated.")
+    if option.show_default and option.default is not None:
+        notes.append(f"Default: {code(option.default)}.")
+    if option.envvar:
+        notes.append(f"Environment: {code(option.envvar)}.")
+    return names, " ".join(notes)
+
+
+def _kind(kind: click.ParamType[Any]) -> str:
+    return "|".join(kind.choices) if isinstance(kind, click.Choice) else kind.name.upper().split()[0]
+
+
+def _command(words: tuple[str, ...], command: click.Command) -> str:
+    options = options_of(command)
+    arguments = [_argument(item) for item in command.params if isinstance(item, click.Argument)]
+    usage = " ".join(("coatcheck", *words, "[OPTIONS]", *arguments))
+    own = [_option(option) for name, option in options.items() if name not in _SHARED]
+    about = " ".join(f"{command.help or ''} {_reach(options)}".split())
+    parts = (f"## {' '.join(words)}", about, f"```text\n{usage}\n```", table(("option", "what it does"), own))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _argument(argument: click.Argument) -> str:
+    name = argument.metavar or str(argument.name).upper()
+    return name if argument.required else f"[{name}]"
+
+
+def cli_page() -> str:
+    """Every command with its options; what all share once."""
+    every = commands(cli)
+    shared: dict[str, click.Option] = {}
+    for _, command in every:
+        shared |= {name: option for name, option in options_of(command).items() if name in _SHARED}
+    listed = (
+        (f"[{' '.join(words)}](#{'-'.join(words)})", item.get_short_help_str(200)) for words, item in every
+    )
+    return page(
+        "The command line",
+        _CLI,
+        table(("command", "what it does"), listed),
+        "## Options that commands share",
+        "Commands that work over HTTP take the first four; those that open a cell on this host `--config`.",
+        table(("option", "what it does"), (_option(shared[name]) for name in _SHARED)),
+        "## Exit codes",
+        "Each code of [codes](codes.md) belongs to one of these classes.",
+        table(("exit", "meaning"), ((str(int(exit_)), text) for exit_, text in _EXITS.items())),
+        *(_command(words, command) for words, command in every),
+    )
+
+
+# http.md
+
+_HTTP: Final = """
+Everything stands under `/v1/{region}`. The region comes first: a service that does not host it answers 421
+(`misdirected_region`) from the path alone, with the `url` of the service that does if its configuration
+names one. `GET /openapi.json` describes the same as this page for programs.
+
+- **Who.** `Authorization: Bearer ck_...` is a service key, `Authorization: Bearer cg_...` a grant's
+  credential. A body is read only after its sender is known. The tenant is the credential's.
+- **Bodies** are JSON in UTF-8 with `Content-Type: application/json`. Unknown members, members named twice and
+  deep nesting are refused. A `null` value gives a `null` token, and the other way round; it is not charged.
+- **Answers** carry `X-Request-Id` and `Cache-Control: no-store`. Where a decision is on the record, the
+  answer carries `decision`, the id of its audit event.
+- **Refusals** are problem documents (RFC 9457): `type`, `code`, `title`, `status`, `retry`, `request`,
+  sometimes `hint`, and facts of the code. [Codes](codes.md) lists them. No refusal repeats what was sent.
+- **Batches** are done as a whole or not at all. With bad items the answer is 422, its `code` is the first bad
+  item's, and `errors` lists all of them as `{"index", "code"}`. Under a grant the charge stands.
+- **Lists** answer `{"items", "next"}`; `next` is the `cursor` of the following page, or `null`.
+"""
+_OUTSIDE: Final = (
+    ("GET /livez", "the process answers"),
+    ("GET /readyz", "every cell's database answers, and the service is not shutting down; else 503"),
+    ("GET /openapi.json", "the OpenAPI 3.1 document"),
+    ("GET /metrics", "counters and times for Prometheus; in development only"),
+    ("GET /docs", "the routes as a page; in development only"),
+)
+_CREDENTIALS: Final = {"key": "a service key", "grant": "a grant's credential"}
+
+
+def _link(name: str) -> str:
+    return f"[{name}](#{name.lower()})"
+
+
+def _common() -> set[str]:
+    return set.intersection(*(set(openapi.codes_of(route)) for route in ROUTES))
+
+
+def _route(route: Route) -> str:
+    lines = [sentence(route.summary), ""]
+    lines.append(f"- Credential: {' or '.join(_CREDENTIALS[name] for name in route.who)}.")
+    if route.permission:
+        lines.append(f"- Permission: {code(route.permission)}.")
+    lines += [f"- Query: {code(name)}, {sentence(text)}" for name, text in route.query.items()]
+    if route.body is not None:
+        bound = "`limits.batch_mib`" if route.batch else "`limits.body_kib`"
+        optional = " An empty body stands for `{}`." if route.body_optional else ""
+        lines.append(f"- Body: {_link(route.body.__name__)}, at most {bound}.{optional}")
+    answers = route.answer if isinstance(route.answer, tuple) else (route.answer,)
+    lines.append(f"- Answer: {route.status}, {' or '.join(_link(item.__name__) for item in answers)}.")
+    own = [name for name in openapi.codes_of(route) if name not in _common()]
+    lines.append(f"- Codes: {codes(own)}.")
+    return f"### {route.method} {route.path}\n\n" + "\n".join(lines)
+
+
+def _described(text: str) -> tuple[str, dict[str, str]]:
+    """A docstring's description, and what its `Attributes:` say of each member."""
+    about, _, rest = text.partition("Attributes:")
+    members: dict[str, str] = {}
+    name = ""
+    for line in rest.splitlines():
+        found = re.fullmatch(r" *(\w+): (.+)", line)
+        if found:
+            name = found[1]
+            members[name] = found[2]
+        elif name and line.strip():
+            members[name] += " " + line.strip()
+    return re.sub(r" \([A-Z]+\.md\)", "", " ".join(about.split())), members
+
+
+def _json_type(schema: Mapping[str, Any]) -> str:
+    if "$ref" in schema:
+        return _link(str(schema["$ref"]).rpartition("/")[2])
+    if "anyOf" in schema:
+        return " or ".join(_json_type(part) for part in schema["anyOf"])
+    kind = str(schema.get("type", "any"))
+    if kind == "array":
+        return f"list of {_json_type(schema.get('items', {}))}"
+    return {"string": "text", "boolean": "flag"}.get(kind, kind)
+
+
+def _member(name: str, schema: Mapping[str, Any], *, required: bool) -> tuple[str, str, str]:
+    default = schema.get("default")
+    shown = "required" if required else "" if default is None else code(msgspec.json.encode(default).decode())
+    return code(name), _json_type(schema), shown
+
+
+def _type(name: str, schema: Mapping[str, Any]) -> str:
+    about, members = _described(str(schema.get("description", "")))
+    required = schema.get("required", ())
+    rows = [
+        _member(member, of, required=member in required)
+        for member, of in schema.get("properties", {}).items()
+    ]
+    notes = "\n".join(f"- {code(member)}: {sentence(text)}" for member, text in members.items())
+    parts = (f"### {name}", sentence(about), table(("member", "type", "default"), rows), notes)
+    return "\n\n".join(part for part in parts if part)
+
+
+def http_page() -> str:
+    """The routes, and the types of their bodies and answers."""
+    schemas = openapi.document(ROUTES)["components"]["schemas"]
+    rows = (
+        (
+            f"[{route.method} {route.path}](#{anchor(f'{route.method} {route.path}')})",
+            ", ".join(route.who),
+            code(route.permission) if route.permission else "",
+            sentence(route.summary),
+        )
+        for route in ROUTES
+    )
+    return page(
+        "The HTTP interface",
+        _HTTP,
+        "## Routes",
+        table(("route", "credential", "permission", "what it does"), rows),
+        f"Every route can answer {codes(sorted(_common()))}; they are not repeated below.",
+        *map(_route, ROUTES),
+        "## Outside `/v1`",
+        table(("route", "what it says"), ((code(name), text) for name, text in _OUTSIDE)),
+        "## Types",
+        *(_type(name, schemas[name]) for name in sorted(schemas) if name != "Problem"),
+    )
+
+
+# codes.md
+
+_CODES: Final = f"""
+A code is the same in an HTTP answer, in the audit log and on the command line. Codes are never renamed. In a
+problem document `type` is `{TYPE_PREFIX}` and the code. The status is that of HTTP; a code without one never
+leaves the host. `retry` says whether the same request can succeed later: never, after some seconds, with a
+new grant, or elsewhere. *Reserved*: nothing in this version answers with the code yet.
+"""
+
+
+def _given() -> set[str]:
+    """The codes that the program's text names outside their table."""
+    texts = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "vault").rglob("*.py"))]
+    own = (ROOT / "vault" / "errors.py").read_text(encoding="utf-8")
+    return {name for name in CODES if any(f'"{name}"' in text for text in texts if text != own)}
+
+
+def codes_page() -> str:
+    """The table of codes, by exit class."""
+    given = _given()
+    parts = []
+    for exit_, meaning in _EXITS.items():
+        rows = [
+            (
+                code(name),
+                str(row.status or ""),
+                row.retry.replace("_", " "),
+                " ".join(filter(None, (row.sentence, row.hint, "" if name in given else "*Reserved.*"))),
+            )
+            for name, row in CODES.items()
+            if row.exit is exit_
+        ]
+        if rows:
+            parts += [f"## Exit {int(exit_)}: {meaning}", table(("code", "status", "retry", "meaning"), rows)]
+    return page("Codes", _CODES, *parts)
+
+
+# permissions.md
+
+_PERMISSIONS: Final = """
+A principal holds permissions singly or through roles. In `tokenize:*` the star stands for a name, as in
+`tokenize:customer.ssn`. There is no wildcard. Agents hold no permissions and no service keys; they are handed
+grants. A grant's credential needs no permission: the grant is the permission. What a principal holds is fixed
+when it is created.
+"""
+_CEILINGS: Final = """
+Who creates grants needs `grant:create:PURPOSE` and a ceiling: the most that it may give away. What a ceiling
+does not name is nothing, except where the table says otherwise. A principal without a ceiling may grant
+nothing.
+"""
+_CEILING: Final = {
+    "fields": "the fields its grants may name",
+    "operations": "`reveal`, `mask`",
+    "deliveries": "`plain`",
+    "purposes": "the purposes its grants may be for",
+    "agents": "the agents it may grant to",
+    "subjects": "the data subjects its grants may be for; absent: any",
+    "uses": "the most uses of one grant",
+    "uses_per_day": "uses given away in one UTC day, over all its grants; absent: no such limit",
+    "ttl": "the longest validity of a grant, ISO 8601",
+}
+
+
+def _default(item: Any) -> str:
+    if item.default_factory is not msgspec.NODEFAULT:
+        made = item.default_factory()
+        return code(made) if made else "empty"
+    if item.default is msgspec.NODEFAULT:
+        return "required"
+    return "none" if item.default is None else code(item.default)
+
+
+def _needing(permission: str) -> list[str]:
+    """The routes that need a permission; those behind a colon and a star by its first words."""
+    head, _, tail = permission.rpartition(":")
+    return [
+        f"{route.method} {route.path}"
+        for route in ROUTES
+        if (route.permission.rpartition(":")[0] == head if tail == "*" else route.permission == permission)
+    ]
+
+
+def permissions_page() -> str:
+    """Permissions, roles, and the ceiling."""
+    members = {item.name: item for item in msgspec.structs.fields(Ceiling)}
+    agree("Ceiling", members, _CEILING)
+    rows = (
+        (
+            code(name),
+            text,
+            codes(_needing(name)),
+            codes(role for role, held in ROLES.items() if name in held),
+        )
+        for name, text in PERMISSIONS.items()
+    )
+    return page(
+        "Permissions",
+        _PERMISSIONS,
+        table(("permission", "allows to", "routes", "roles"), rows),
+        "Whoever created a grant may see and revoke it without a permission of its own.",
+        "## Roles",
+        table(("role", "permissions"), ((code(role), codes(sorted(held))) for role, held in ROLES.items())),
+        "## Ceilings",
+        _CEILINGS,
+        table(
+            ("member", "meaning", "default"),
+            ((code(name), _CEILING[name], _default(item)) for name, item in members.items()),
+        ),
+    )
+
+
+# events.md
+
+_EVENTS: Final = """
+Every event has a number, without gaps, a body and a leaf hash. The body is JSON with sorted members and
+without white space. It never holds a value, a token or a credential's secret.
+"""
+_ITEMS: Final = """
+*Items* are our own row, key and subject ids and the callers' texts (`reason`, `on_behalf_of`). They are kept
+apart from the body, with their salt, so that they can be removed one day without changing the log.
+
+A body, and its leaf SHA-256(0x00 || body):
+"""
+_MEMBERS: Final = (
+    ("v", "version of the format"),
+    ("kind", "one of the above"),
+    ("at", "the ledger's time, RFC 3339, UTC"),
+    ("region", "the cell"),
+    ("tenant", "whose event it is; empty for the cell's own"),
+    ("actor", "a principal's name, `host:UID`, or `nobody`"),
+    ("decision", "the id that the answer carried, where there is one"),
+    ("items_digest", "SHA-256 over a salt and the items, where there are items"),
+)
+
+
+def events_page() -> str:
+    """The kinds of events, and one event byte for byte."""
+    facts = {"fields": [{"field": "customer.ssn", "items": 1, "key_version": 1}], "charged": 1}
+    event = Event("detokenize", "main", "agent:demo", {**facts, "outcome": "allowed"}, {}, "dec_01EXAMPLE")
+    sealed = seal_event(event, parse_time("2026-11-23T12:00:00Z"), "eu")
+    return page(
+        "Audit events",
+        _EVENTS,
+        table(("kind", "what happened"), ((code(kind), text) for kind, text in KINDS.items())),
+        "Every body has these members, the last two where they apply; the others depend on the kind.",
+        table(("member", "meaning"), ((code(name), text) for name, text in _MEMBERS)),
+        _ITEMS,
+        f"```text\n{sealed.body.decode()}\n{sealed.leaf.hex()}\n```",
+    )
+
+
+# templates.md
+
+_TEMPLATES: Final = f"""
+A template says what values of a field look like: which characters are transformed, which are kept, and what
+is refused. It is named with its parameters, `card(keep_last=4, luhn='break')`; what is left out has its
+default. The *domain* is the number of values that look alike; format-preserving encryption needs
+{MIN_DOMAIN:,} (see [what it promises](../explanation/fpe-limits.md)). Samples are made up.
+"""
+
+
+def templates_page() -> str:
+    """The catalogue."""
+    return page("Templates", _TEMPLATES, *map(_template, CATALOG.values()))
+
+
+def _template(entry: Entry) -> str:
+    template = parse_template(entry.name)
+    rng = random.Random(entry.name)
+    facts = [f"- For `vaultless` fields: {'yes' if template.reversible_by_ff1 else 'no'}."]
+    if template.reversible_by_ff1:
+        typical, smallest = template.domain(), template.smallest()
+        too_small = ": such values are refused with `domain_too_small`" if smallest.size < MIN_DOMAIN else ""
+        facts += [
+            f"- Domain: {typical.size:,} ({typical.note}).",
+            f"- Smallest domain: {smallest.size:,} ({smallest.note}){too_small}.",
+            f"- Samples: {codes(template.sample(rng) for _ in range(SAMPLES))}.",
+        ]
+    rows = [
+        (code(item.name), _bounds(item), code(_written(item.default)), item.description)
+        for item in entry.parameters
+    ]
+    parameters = table(("parameter", "values", "default", "meaning"), rows)
+    return "\n\n".join((f"## {entry.name}", entry.description, parameters, "\n".join(facts)))
+
+
+def _bounds(item: Parameter) -> str:
+    if isinstance(item.default, bool):
+        return "`true`, `false`"
+    if isinstance(item.default, str):
+        return codes(map(_written, item.choices))
+    return f"{item.lowest} to {item.highest}"
+
+
+def _written(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"'{value}'" if isinstance(value, str) else str(value)
+
+
+# configuration.md
+
+_CONFIGURATION: Final = """
+`coatcheck.toml` says where a deployment's cells are. `coatcheck init` writes it. Relative paths are relative
+to its folder. A flag goes before the environment, the environment before the file, the file before the
+default. Unknown settings are errors. Secrets are never values here, only names of files or of environment
+variables. `coatcheck doctor` says what is wrong or risky.
+"""
+_SETTINGS: Final = {
+    "mode": "`production` or `development`; the latter allows key files and serves `/metrics` and `/docs`",
+    "listen.address": "host and port; the host must be a loopback address, since there is no TLS yet",
+    "cell.REGION.database": "`sqlite:///PATH`",
+    "cell.REGION.kms": "`local:PATH`, the folder of the root keys",
+    "cell.REGION.half_stores": "folders that each hold the second half of every epoch key; use two disks",
+    "cell.REGION.passphrase_file": "the file with the key store's passphrase",
+    "cell.REGION.passphrase": "`env:NAME`: the passphrase from an environment variable",
+    "cell.REGION.key_file": "a key file in place of a passphrase; in development only",
+    "cell.REGION.schema": "the file that `schema plan` and `schema apply` read when none is named",
+    "cell.REGION.url": "where clients reach this cell; nothing reads it yet",
+    "region.REGION.url": "where a region that another service hosts is reached; 421 answers name it",
+    "ledger.max_commands": "most commands of one transaction",
+    "ledger.queue": "most commands that may wait; more are refused with `too_busy`",
+    "limits.body_kib": "the largest body, in KiB",
+    "limits.batch_mib": "the largest body of `tokenize` and `detokenize`, in MiB",
+    "limits.items": "most items of a batch",
+    "log.format": "`json` or `text`",
+    "log.level": "`debug`, `info`, `warning` or `error`",
+}
+_OVERLAY: Final = """
+`COATCHECK_SECTION__KEY` stands above the file: `COATCHECK_LIMITS__ITEMS=500`,
+`COATCHECK_CELL__EU__PASSPHRASE_FILE=/run/secrets/keystore`. Other variables:
+"""
+_ENVIRONMENT: Final = {
+    "CONFIG": "the configuration file or its folder, as `--config`",
+    "PORT": "the port of `listen.address`",
+    "URL": "the service's address, as `--url`",
+    "KEY": "the credential, as `--key`",
+    "REGION": "the region, as `--region`",
+    "PURPOSE": "the purpose, as `--purpose`",
+}
+
+
+def _settings(struct: type[msgspec.Struct], place: str) -> list[tuple[str, str]]:
+    """(name, default) of every setting below a struct."""
+    found = []
+    for item in msgspec.structs.fields(struct):
+        inner = getattr(item.type, "__args__", ())[1:]
+        if inner and issubclass(inner[0], msgspec.Struct):
+            found += _settings(inner[0], f"{place}{item.name}.REGION.")
+        elif isinstance(item.type, type) and issubclass(item.type, msgspec.Struct):
+            found += _settings(item.type, f"{place}{item.name}.")
+        elif place or item.name != "base":  # the file's own folder is not a setting
+            found.append((place + item.name, _default(item)))
+    return found
+
+
+def configuration_page() -> str:
+    """Every setting of coatcheck.toml, and the environment."""
+    found = _settings(config.Config, "")
+    agree("settings", (name for name, _ in found), _SETTINGS)
+    later = (
+        ("cell.REGION." if section == "cell" else f"{section}.".lstrip(".")) + name
+        for section, names in config._NOT_BUILT.items()
+        for name in names
+    )
+    return page(
+        "Configuration",
+        _CONFIGURATION,
+        table(("setting", "meaning", "default"), ((code(n), _SETTINGS[n], default) for n, default in found)),
+        "## The environment",
+        _OVERLAY,
+        table(("variable", "meaning"), ((code(f"COATCHECK_{n}"), text) for n, text in _ENVIRONMENT.items())),
+        "Any other name that begins with `COATCHECK_` is an error, except a few that only tests read.",
+        "## Not built yet",
+        f"These settings are refused, not ignored: {codes(later)}. So are a `kms` other than `local:` and a "
+        "`database` other than `sqlite:///`.",
+    )
+
+
+# schema.md
+
+_SCHEMA: Final = """
+`schema.toml` says what is protected, and how. It belongs to a cell and a tenant. `coatcheck schema plan`
+shows what a change does; `coatcheck schema apply` applies it, without a restart, and makes the keys that new
+fields need. Everything that is wrong is reported at once. Names are made of `a-z`, `0-9`, `_`, `.` and `-`,
+at most 64 characters; a name with a dot is quoted in TOML: `[fields."customer.ssn"]`.
+"""
+_CHANGES: Final = """
+Purposes can be changed and removed. Fields and retention classes are added freely. Of a field that exists,
+`masks`, `classification` and `subject` can be changed. Removing a field or a class, or changing anything
+else of them, is refused in this version, because values may live under them.
+"""
+_TABLES: Final = {
+    "purposes.NAME": {
+        "description": "for people",
+        "legal_basis": "GDPR, article 6(1); stands in the event of every use",
+        "activity": "the entry in the record of processing activities",
+        "disclosure_class": "HIPAA, 45 CFR 164.528: internal; treatment, payment or operations; other",
+        "bearer": "caps on grants whose credential is a bearer's, which all are today",
+    },
+    "purposes.NAME.bearer": {
+        "delivery": '`["plain"]`; empty: no grant for this purpose can be created',
+        "max_uses": "the most uses of one grant",
+        "max_ttl": "the longest validity of a grant, and the one it gets if it names no end",
+    },
+    "retention.NAME": {
+        "keep": 'how long, in days, months or years; or `"key"`: as long as the field key',
+        "from": "when the time begins",
+        "period": "values that fall due in one such period share a data key for each person",
+    },
+    "fields.NAME": {
+        "template": "what values look like",
+        "protection": "`vaultless`: FF1, nothing stored; `vaulted`: an opaque token, the value in a row",
+        "retention": 'which class; `vaultless` takes only `keep = "key"`, `vaulted` only a period',
+        "classification": "a label for people",
+        "subject": "whether a vaulted value must name its data subject; vaultless fields never take one",
+        "masks": "names and patterns of what may be shown; `{first:N}` and `{last:N}`, N from 1 to 8",
+        "deterministic": "whether equal values get equal tokens on a vaulted field",
+        "small": "what happens to values whose domain is too small for FF1",
+    },
+}
+# Settings that are read without a reader of `Refusals`.
+_VALUES: Final = {
+    "delivery": "list",
+    "from": "`creation`; planned: `event:NAME`, `last_use`",
+    "template": "one of [templates](templates.md)",
+    "retention": "a class's name",
+    "masks": '`{ last4 = "***-**-{last:4}" }`',
+    "bearer": "table",
+}
+
+
+class Recorder(Refusals):
+    """Notes what the schema's reader asks for, with its choices and bounds."""
+
+    seen: Final[dict[str, dict[str, str]]] = {}
+    later: Final[dict[str, tuple[str, ...]]] = {}
+
+    def table(self, place: str, value: object, known: Any, not_built: Any = ()) -> Mapping[str, Any]:
+        """Notes the keys of a table."""
+        if place != "schema":
+            self.seen[_place(place)] = {key: _VALUES.get(key, "") for key in known}
+        self.later[_place(place)] = tuple(not_built)
+        return super().table(place, value, known, not_built)
+
+    def text(
+        self, place: str, table: Mapping[str, Any], key: str, default: str = "", limit: int = 200
+    ) -> str:
+        """Notes a text."""
+        self.seen[_place(place)][key] = f"at most {limit} characters"
+        return super().text(place, table, key, default, limit)
+
+    def choice(
+        self,
+        place: str,
+        table: Mapping[str, Any],
+        key: str,
+        choices: Any,
+        default: str | None = None,
+        not_built: Any = (),
+    ) -> str:
+        """Notes the choices."""
+        usual = f", by default {code(default)}" if default and len(choices) > 1 else ""
+        later = f"; planned: {codes(not_built)}" if not_built else ""
+        self.seen[_place(place)][key] = codes(choices) + usual + later
+        return super().choice(place, table, key, choices, default, not_built)
+
+    def number(
+        self, place: str, table: Mapping[str, Any], key: str, default: int, low: int, high: int
+    ) -> int:
+        """Notes the bounds."""
+        self.seen[_place(place)][key] = f"{low} to {high:,}, by default {default}"
+        return super().number(place, table, key, default, low, high)
+
+    def period(self, place: str, table: Mapping[str, Any], key: str, default: str) -> Any:
+        """Notes a duration."""
+        usual = f", by default {code(default)}" if key != "keep" else ""
+        self.seen[_place(place)][key] = "an ISO 8601 duration" + usual
+        return super().period(place, table, key, default)
+
+
+def _place(place: str) -> str:
+    return place.replace(".name", ".NAME")
+
+
+def schema_page() -> str:
+    """Every setting of schema.toml, as its reader asks for it."""
+    sample = {
+        "purposes": {"name": {"legal_basis": "contract"}},
+        "retention": {"name": {"keep": "P1Y"}},
+        "fields": {"name": {"template": "text", "protection": "vaulted", "retention": "name"}},
+    }
+    with unittest.mock.patch.object(schema_document, "Refusals", Recorder):
+        try:
+            schema_document.parse_document(sample)
+        except CoatcheckError as problem:
+            raise SystemExit(f"docs/build.py: the schema's reader refuses {problem.facts}") from None
+    agree("tables of the schema", Recorder.seen, _TABLES)
+    parts = []
+    for place, described in _TABLES.items():
+        found, later = Recorder.seen[place], Recorder.later[place]
+        agree(f"settings of {place}", found, described)
+        rows = ((code(key), text, found[key]) for key, text in described.items())
+        parts += [
+            f"## [{place}]",
+            table(("setting", "meaning", "values"), rows),
+            f"Not built yet, and refused: {codes(later)}." if later else "",
+        ]
+    tables = f"A table that is not built yet, and refused: {codes(Recorder.later['schema'])}."
+    return page("The schema", _SCHEMA, tables, *parts, "## Changes", _CHANGES)
+
+
+PAGES: Final[dict[str, Callable[[], str]]] = {
+    "cli.md": cli_page,
+    "codes.md": codes_page,
+    "configuration.md": configuration_page,
+    "events.md": events_page,
+    "http.md": http_page,
+    "permissions.md": permissions_page,
+    "schema.md": schema_page,
+    "templates.md": templates_page,
+}
+
+
+def pages() -> dict[str, str]:
+    """Every page of the reference, by file name."""
+    return {name: make() for name, make in PAGES.items()}
+
+
+def stale(folder: Path = FOLDER) -> list[str]:
+    """The pages of a folder that are missing, old, or not ours."""
+    made = pages()
+    there = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*") if path.is_file()}
+    return sorted(name for name in made.keys() | there.keys() if made.get(name) != there.get(name))
+
+
+def main(arguments: list[str]) -> int:
+    """The command line."""
+    if arguments == ["--check"]:
+        if changed := stale():
+            print(f"docs: stale: {', '.join(changed)}; run `python docs/build.py`", file=sys.stderr)
+            return 1
+        print(f"docs: {len(PAGES)} reference pages are current")
+        return 0
+    if arguments:
+        print("usage: python docs/build.py [--check]", file=sys.stderr)
+        return 2
+    FOLDER.mkdir(exist_ok=True)
+    for name, text in pages().items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
+    print(f"docs: wrote {len(PAGES)} reference pages")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
