@@ -60,6 +60,18 @@ def write_private(path: Path, content: bytes) -> None:
         raise Misconfigured("host_permissions", path=str(path)) from None
 
 
+def is_there(path: Path) -> bool:
+    """Whether a file exists.
+
+    Raises:
+        Misconfigured: `host_permissions`: this process may not look.
+    """
+    try:
+        return path.exists()
+    except OSError:
+        raise Misconfigured("host_permissions", path=str(path)) from None
+
+
 def read_private(path: Path) -> bytes:
     """A key file's content.
 

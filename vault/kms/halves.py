@@ -14,7 +14,7 @@ from typing import Final
 
 from vault.crypto.randomness import new_key
 from vault.errors import CoatcheckError, IntegrityError, Unavailable
-from vault.kms.files import destroy, make_private_folder, read_private, write_private
+from vault.kms.files import destroy, is_there, make_private_folder, read_private, write_private
 from vault.secret import Secret
 
 _HEAD: Final = struct.Struct(">8sI32s")
@@ -40,7 +40,7 @@ class HalfStores:
 
         A half that exists is read and copied to the stores that lack it, never drawn again.
         """
-        held = [folder for folder in self.folders if self._path(folder, epoch).exists()]
+        held = [folder for folder in self.folders if is_there(self._path(folder, epoch))]
         half = self.read(epoch) if held else new_key()
         for folder in self.folders:
             if folder not in held:

@@ -19,7 +19,7 @@ from vault.crypto.randomness import new_key
 from vault.envelope.seal import SealingKey, open_secret, seal
 from vault.errors import IntegrityError, Misconfigured, Unavailable
 from vault.identifiers import NIL, KeyId
-from vault.kms.files import destroy, make_private_folder, read_private, write_private
+from vault.kms.files import destroy, is_there, make_private_folder, read_private, write_private
 from vault.kms.provider import ProviderSettings, register
 from vault.secret import Secret
 
@@ -47,7 +47,7 @@ class LocalProvider:
         """Makes the root key's version, if it does not exist."""
         make_private_folder(self._folder)
         path = self._path(version)
-        if path.exists():
+        if is_there(path):
             return
         kind = _PASSPHRASE if self._key_file is None else _KEY_FILE
         cost = RFC9106_LOW_MEMORY
@@ -82,9 +82,9 @@ class LocalProvider:
         return SealingKey(KeyId(NIL), version, expand(root, Label.ROOT_WRAP))
 
     def _read(self, version: int) -> Secret:
-        """A root key from its file. A wrong passphrase and a damaged file look alike, so one error is both."""
+        """A root key from its file. A wrong passphrase and a damaged file look alike: one error for both."""
         path = self._path(version)
-        if not path.exists():
+        if not is_there(path):
             raise Unavailable("key_unavailable", root=version)
         raw = read_private(path)
         try:
@@ -116,7 +116,7 @@ class LocalProvider:
 
 def make_key_file(path: Path) -> None:
     """Writes a new key file, unless there is one. For development."""
-    if not path.exists():
+    if not is_there(path):
         make_private_folder(path.parent)
         write_private(path, os.urandom(KEY_BYTES))
 
