@@ -1,0 +1,154 @@
+"""Sealing and opening: a fresh salt each time, and one error for every failure."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.echo import shown
+from vault.context import EncryptionContext, Use
+from vault.envelope.message import Message, parse
+from vault.envelope.seal import SealingKey, open_message, open_secret, seal
+from vault.errors import IntegrityError
+from vault.identifiers import NIL, KeyId
+from vault.secret import Secret
+
+RAW = bytes(range(200, 232))
+KEY = SealingKey(KeyId(b"k" * 16), 3, Secret(RAW))
+CONTEXT = EncryptionContext(Use.VALUE, "main", "eu", "customer.name")
+PLAINTEXT = b"Maria Lopez, Calle Mayor 1"
+
+
+def key(id_: bytes = b"k" * 16, version: int = 3, raw: bytes = RAW) -> SealingKey:
+    return SealingKey(KeyId(id_), version, Secret(raw))
+
+
+@given(st.binary(max_size=300))
+def test_there_and_back(plaintext: bytes) -> None:
+    message = seal(KEY, CONTEXT, plaintext)
+    assert len(message) == 102 + len(plaintext)
+    assert open_message(key(), CONTEXT, message) == plaintext
+    assert open_message(KEY, CONTEXT, parse(message)) == plaintext
+    assert open_secret(KEY, CONTEXT, message).expose() == plaintext
+
+
+def test_a_secret_is_sealed_as_its_bytes() -> None:
+    assert open_message(KEY, CONTEXT, seal(KEY, CONTEXT, Secret(RAW))) == RAW
+
+
+def test_every_message_has_a_salt_of_its_own() -> None:
+    messages = [seal(KEY, CONTEXT, PLAINTEXT) for _ in range(500)]
+    assert len({parse(message).salt for message in messages}) == 500
+    assert len({parse(message).commitment for message in messages}) == 500
+    assert len({parse(message).ciphertext[:16] for message in messages}) == 500
+
+
+def test_the_salt_is_drawn_from_the_system_and_nothing_else_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def urandom(size: int) -> bytes:
+        asked.append(size)
+        return b"s" * size
+
+    monkeypatch.setattr(os, "urandom", urandom)
+    assert parse(seal(KEY, CONTEXT, PLAINTEXT)).salt == b"s" * 32
+    assert asked == [32]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [key(id_=NIL), key(id_=b"k" * 15 + b"l"), key(version=2), key(version=4), key(raw=RAW[::-1])],
+    ids=["nil id", "another id", "version before", "version after", "another key"],
+)
+def test_another_key_opens_nothing(other: SealingKey) -> None:
+    message = seal(KEY, CONTEXT, PLAINTEXT)
+    with pytest.raises(IntegrityError) as refusal:
+        open_message(other, CONTEXT, message)
+    assert (refusal.value.code, refusal.value.facts) == ("ciphertext_invalid", {})
+
+
+def test_a_renamed_key_opens_nothing_even_with_the_header_rewritten() -> None:
+    """Id and version are bound as associated data, not only compared."""
+    message = bytearray(seal(KEY, CONTEXT, PLAINTEXT))
+    message[2:18] = NIL
+    with pytest.raises(IntegrityError, match="ciphertext_invalid"):
+        open_message(key(id_=NIL), CONTEXT, bytes(message))
+    message = bytearray(seal(KEY, CONTEXT, PLAINTEXT))
+    message[21] = 4
+    with pytest.raises(IntegrityError, match="ciphertext_invalid"):
+        open_message(key(version=4), CONTEXT, bytes(message))
+
+
+def test_no_failure_says_more_than_another() -> None:
+    message = seal(KEY, CONTEXT, PLAINTEXT)
+    said = set()
+    for broken in (
+        b"",
+        message[:-1],
+        b"\0" + message[1:],
+        message[:60] + b"\0\0" + message[62:],
+        message + b"x",
+    ):
+        with pytest.raises(IntegrityError) as refusal:
+            open_message(KEY, CONTEXT, broken)
+        said.add(str(refusal.value) + repr(refusal.value.args) + repr(refusal.value.facts))
+        assert PLAINTEXT.decode() not in shown(refusal.value)
+    assert len(said) == 1
+
+
+def test_a_message_taken_apart_elsewhere_is_not_trusted_either() -> None:
+    good = parse(seal(KEY, CONTEXT, PLAINTEXT))
+    changes: list[dict[str, Any]] = [
+        {"suite": 2},
+        {"key_id": KeyId(NIL)},
+        {"key_version": 4},
+        {"salt": bytes(32)},
+        {"commitment": bytes(32)},
+        {"commitment": b""},
+        {"ciphertext": b""},
+        {"ciphertext": good.ciphertext[:15]},
+        {"header": b""},
+        {"header": good.header[:-1]},
+    ]
+    parts = good._asdict()
+    for change in changes:
+        with pytest.raises(IntegrityError, match="ciphertext_invalid"):
+            open_message(KEY, CONTEXT, Message(**{**parts, **change}))
+    assert open_message(KEY, CONTEXT, Message(**parts)) == PLAINTEXT
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"id": KeyId(b"k" * 15)},
+        {"id": KeyId(b"k" * 17)},
+        {"id": KeyId(b"")},
+        {"version": -1},
+        {"version": 2**32},
+        {"key": Secret(bytes(31))},
+        {"key": Secret(bytes(64))},
+        {"key": Secret(b"")},
+        {"suite": 0},
+        {"suite": 2},
+        {"suite": 256},
+    ],
+)
+def test_a_key_under_which_nothing_could_be_opened_again_is_refused(parts: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="a key has"):
+        SealingKey(**{"id": KEY.id, "version": 3, "key": Secret(RAW), **parts})
+
+
+@pytest.mark.parametrize("version", [0, 1, 2**32 - 1])
+def test_the_ends_of_what_a_version_can_be(version: int) -> None:
+    sealed = seal(key(version=version), CONTEXT, PLAINTEXT)
+    assert parse(sealed).key_version == version
+    assert open_message(key(version=version), CONTEXT, sealed) == PLAINTEXT
+
+
+def test_a_sealing_key_shows_nothing_of_its_bytes() -> None:
+    assert "<Secret>" in repr(KEY)
+    assert repr(RAW)[2:-1] not in repr(KEY)
