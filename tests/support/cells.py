@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from tests.support.databases import postgresql
+from tests.support.databases import give_back, postgresql
 from vault.authn.identities import Identities
 from vault.cli.templates import DEVELOPMENT_SCHEMA
 from vault.clock import Clock, SystemClock
@@ -299,8 +299,10 @@ def postgresql_cell(
     folder: Path, clock: Clock | None = None, *, populate: bool = True
 ) -> Iterator[BuiltCell]:
     """A new cell on a new PostgreSQL database."""
-    with cell_on(postgresql(), folder, clock, populate=populate) as built:
+    url = postgresql()
+    with cell_on(url, folder, clock, populate=populate) as built:
         yield built
+    give_back(url)
 
 
 @contextmanager

@@ -14,7 +14,11 @@ from typing import Any, Final
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.pool import NullPool
 
+from vault.store import migrations
+from vault.store.tables import Tables
+
 _numbers: Final = count(1)
+_given_back: Final[list[str]] = []
 
 
 @cache
@@ -28,16 +32,33 @@ def _server() -> Any:
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         server = PostgresServer(folder, cleanup_mode="stop")
         server.start()
-        return server
+    # Nothing here outlives the process, so nothing needs to be durable.
+    for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+        server.psql(f"ALTER SYSTEM SET {setting} = off;")
+    server.psql("SELECT pg_reload_conf();")
+    return server
 
 
-def postgresql() -> str:
-    """The URL of a new, empty database."""
+@cache
+def _template() -> str:
+    """The name of a database with all migrations; new ones are copied from it."""
+    url = postgresql(empty=True)
+    engine = create_engine(url, poolclass=NullPool)
+    migrations.upgrade(engine)
+    engine.dispose()
+    return str(make_url(url).database)
+
+
+def postgresql(*, empty: bool = False) -> str:
+    """The URL of a new database: with all migrations, or with nothing in it."""
+    if _given_back and not empty:
+        return _given_back.pop()
     url = make_url(_server().get_uri()).set(drivername="postgresql+psycopg")
+    template = "template0" if empty else _template()
     name = f"cell_{next(_numbers)}"
     engine = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
     with engine.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE {template}")
     engine.dispose()
     return url.set(database=name).render_as_string(hide_password=False)
 
@@ -47,6 +68,17 @@ def sqlite(folder: Path, name: str = "cell.db") -> str:
     return f"sqlite:///{folder / name}"
 
 
-def new_database(kind: str, folder: Path) -> str:
-    """The URL of a new, empty database of a kind: `sqlite` or `postgresql`."""
-    return sqlite(folder) if kind == "sqlite" else postgresql()
+def give_back(url: str) -> None:
+    """Empties a migrated PostgreSQL database that nobody uses any more, for the next one who needs one."""
+    if url.startswith("postgresql"):
+        engine = create_engine(url, poolclass=NullPool)
+        names = ", ".join(table.fullname for table in Tables("postgresql").metadata.tables.values())
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"TRUNCATE {names}")
+        engine.dispose()
+        _given_back.append(url)
+
+
+def new_database(kind: str, folder: Path, *, empty: bool = False) -> str:
+    """The URL of a new database of a kind, `sqlite` or `postgresql`; upgrade it before use."""
+    return sqlite(folder) if kind == "sqlite" else postgresql(empty=empty)

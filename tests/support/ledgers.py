@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from tests.support.databases import new_database
+from tests.support.databases import give_back, new_database
 from vault.audit.event import Event
 from vault.clock import Clock, SystemClock
 from vault.identifiers import new_id
@@ -129,7 +129,8 @@ def ledger(kind: str, folder: Path, clock: Clock | None = None, **bounds: int) -
     Args:
         bounds: `max_group`, `max_queue`.
     """
-    store = Store(new_database(kind, folder), clock or SystemClock())
+    url = new_database(kind, folder)
+    store = Store(url, clock or SystemClock())
     migrations.upgrade(store.engine)
     with store.engine.begin() as connection:
         connection.execute(
@@ -142,3 +143,4 @@ def ledger(kind: str, folder: Path, clock: Clock | None = None, **bounds: int) -
         yield made
     finally:
         made.close()
+    give_back(url)
