@@ -7,17 +7,21 @@ with running(tmp_path / "deployment") as service:
 
 from __future__ import annotations
 
+import atexit
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -248,10 +252,26 @@ class Service:
         Path(f"/proc/{self.pid}/clear_refs").write_text("5", encoding="ascii")
 
 
-def initialise(folder: Path) -> None:
-    """Makes a development deployment; files that are there already are kept."""
+@cache
+def _template() -> Path:
+    """A fresh development deployment to copy, made once a process."""
+    folder = Path(tempfile.mkdtemp(prefix="coatcheck-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _init(folder / "deployment")
+    return folder / "deployment"
+
+
+def _init(folder: Path) -> None:
     made = coatcheck("init", "--dev", folder)
     assert made.returncode == 0, made.stderr
+
+
+def initialise(folder: Path) -> None:
+    """Makes a development deployment; with settings or a schema that are there already, of those."""
+    if folder.exists():
+        _init(folder)
+    else:
+        shutil.copytree(_template(), folder)
 
 
 @contextmanager
