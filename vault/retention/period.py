@@ -7,6 +7,7 @@ period.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
@@ -19,6 +20,8 @@ IDENTIFIER_CLASS: Final = ":identifier"
 
 NO_DUE: Final = ""
 """A key without a due date: its end is an event, not a day."""
+
+_NAME: Final = re.compile(r"([0-9]{4})-([0-9]{2})(?:-([0-9]{2}))?")
 
 
 class Unit(StrEnum):
@@ -56,8 +59,13 @@ def falls_due(period: str) -> Micros:
     Raises:
         ValueError: not the name of a period.
     """
-    if len(period) == 7:
-        first = date.fromisoformat(period + "-01")
-        year, month = (first.year + 1, 1) if first.month == 12 else (first.year, first.month + 1)
-        return start_of(date(year, month, 1))
-    return start_of(date.fromisoformat(period) + timedelta(days=1))
+    match = _NAME.fullmatch(period)
+    if match is None:
+        raise ValueError("not the name of a period")
+    if match[3] is not None:
+        day = date.fromisoformat(period)
+        if day == date.max:
+            raise ValueError("out of range")
+        return start_of(day + timedelta(days=1))
+    first = date(int(match[1]), int(match[2]), 1)
+    return start_of(date(first.year + first.month // 12, first.month % 12 + 1, 1))
