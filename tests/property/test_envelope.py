@@ -1,6 +1,5 @@
 """Sealed bytes open in their full context only (P3), commit to it and to the key (P4), take no damage (P6).
 
-
 COATCHECK_FULL=1 tries more forgeries.
 """
 
