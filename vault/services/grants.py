@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 import msgspec
 
@@ -22,7 +23,7 @@ from vault.policy.grant import (
     check_scope,
 )
 from vault.policy.principal import Kind, full_name
-from vault.schema.document import Schema
+from vault.schema.document import Purpose, Schema
 from vault.services.cell import Cell, Origin
 from vault.services.gate import CallerCommand, Refused, Request, admit, authenticate, trace
 from vault.services.grant_views import GrantAnswer, visible
@@ -33,6 +34,7 @@ MAX_TEXT = 500
 MAX_SUBJECTS = 1_000
 MAX_SCOPE = 100
 USES_PER_DAY = "grant-uses"
+END_OF_TIME: Final[Micros] = parse_time("9999-12-31T23:59:59Z")
 
 
 class Subjects(Hidden, forbid_unknown_fields=True, frozen=True, rename={"in_": "in"}):
@@ -83,6 +85,8 @@ class CreateGrant(CallerCommand):
         origin: Origin,
         schema_head: int,
         proposal: Proposal,
+        validity: Validity,
+        purpose: Purpose,
         row: dict[str, Any],
         subjects: list[bytes],
     ) -> None:
@@ -90,11 +94,13 @@ class CreateGrant(CallerCommand):
         self.decision = new_id("dec")
         self._origin = origin
         self._proposal = proposal
+        self._validity = validity
+        self._purpose = purpose
         self._row = row
         self._subjects = subjects
 
     def needs(self, needs: Needs) -> None:
-        """The caller's rows, the agent, and the creator's counter of the day (settled in `decide`)."""
+        """The caller's rows, the agent, and the creator's counter of the day."""
         super().needs(needs)
         needs.names.add((self.caller.principal.tenant, self._proposal.agent))
         needs.counters.add(self._counter)
@@ -103,9 +109,10 @@ class CreateGrant(CallerCommand):
     def _counter(self) -> tuple[str, str]:
         return (self.caller.principal.id, USES_PER_DAY)
 
-    def decide(self, state: State, writes: Writes) -> CoatcheckError | None:
-        """Returns the refusal, if the ceiling or the agent says no; it is on the record either way."""
+    def decide(self, state: State, writes: Writes) -> tuple[CoatcheckError | None, Proposal]:
+        """The refusal, if the ceiling says no, on the record either way; and the grant as it stands."""
         self.check(state)
+        proposal = self._timed(state.now)
         tenant = self.caller.principal.tenant
         agent_id = state.names.get((tenant, self._proposal.agent))
         if agent_id is None or state.principals[agent_id].removed:
@@ -113,19 +120,33 @@ class CreateGrant(CallerCommand):
         ceiling = self.caller.principal.ceiling
         refusal: CoatcheckError | None = None
         try:
-            check_ceiling(self._proposal, ceiling, state.counters.get(self._counter, 0))
+            check_purpose(proposal, self._purpose)
+            check_ceiling(proposal, ceiling, state.counters.get(self._counter, 0))
         except Denied as denied:
             refusal = denied
         else:
-            writes.insert("grant", **self._row, agent_id=agent_id)
+            times = {
+                "valid_from": proposal.valid_from,
+                "valid_until": proposal.valid_until,
+                "created_at": state.now,
+            }
+            writes.insert("grant", **self._row, **times, agent_id=agent_id)
             for subject in self._subjects:
                 writes.insert("grant_subject", grant=self._row["id"], subject=subject)
-            writes.count(self._counter, self._proposal.uses)
-        writes.event(self._event(refusal))
-        return refusal
+            writes.count(self._counter, proposal.uses)
+        writes.event(self._event(refusal, proposal))
+        return refusal, proposal
 
-    def _event(self, refusal: CoatcheckError | None) -> Event:
+    def _timed(self, now: Micros) -> Proposal:
+        """The proposal by the ledger's clock, which is not the clock it was prepared by."""
         proposal = self._proposal
+        start = now if self._validity.from_ is None else proposal.valid_from
+        until = proposal.valid_until
+        if self._validity.until is None:
+            until = max(start, now) + self._purpose.max_ttl_s * SECOND
+        return replace(proposal, valid_from=start, valid_until=_within(start, until, now))
+
+    def _event(self, refusal: CoatcheckError | None, proposal: Proposal) -> Event:
         facts: dict[str, Any] = {
             "purpose": proposal.purpose,
             "agent": proposal.agent,
@@ -200,28 +221,30 @@ def create_grant(cell: Cell, request: Request, body: GrantBody) -> Verb[GrantAns
     """
     caller = authenticate(cell, request)
     yield from admit(cell, caller, request.origin, "grant.create", f"grant:create:{body.purpose}")
-    tenant = cell.schemas.of(caller.principal.tenant)
-    now = cell.clock.now()
-    proposal = _proposal(body, tenant.schema, now)
-    if proposal.agent == caller.principal.name:
+    if caller.principal.name in (body.agent, f"{Kind.AGENT}:{body.agent}"):
         yield from _refuse(caller, request.origin, "self_approval")
+    tenant = cell.schemas.of(caller.principal.tenant)
+    proposal = _proposal(body, tenant.schema, cell.clock.now())
+    purpose = tenant.schema.purposes[proposal.purpose]
     try:
-        check_purpose(proposal, tenant.schema.purposes[proposal.purpose])
+        check_purpose(proposal, purpose)
         # Before a person is entered for a grant that can never be; decided again under the lock.
         check_ceiling(proposal, caller.principal.ceiling, given_today=0)
     except Denied as denied:
         yield from _refuse(caller, request.origin, denied.code, member=str(denied.facts.get("member", "")))
     people = yield from enter(cell, caller, request.origin, proposal.subjects or ())
     secret = credential_secret()
-    row = _row(caller, proposal, body, now, secret_digest(secret))
-    command = CreateGrant(caller, request.origin, tenant.head, proposal, row, sorted(set(people.values())))
+    row = _row(caller, proposal, body, secret_digest(secret))
+    subjects = sorted(set(people.values()))
+    command = CreateGrant(caller, request.origin, tenant.head, proposal, body.valid, purpose, row, subjects)
     done = yield command
-    if done.value is not None:
-        done.value.facts["decision"] = command.decision
-        raise done.value
+    refusal, proposal = done.value
+    if refusal is not None:
+        refusal.facts["decision"] = command.decision
+        raise refusal
     return GrantAnswer(
         id=row["id"],
-        state="active" if proposal.valid_from <= now else "pending",
+        state="active" if proposal.valid_from <= done.at else "pending",
         version=1,
         agent=proposal.agent,
         purpose=proposal.purpose,
@@ -284,8 +307,6 @@ def _proposal(body: GrantBody, schema: Schema, now: Micros) -> Proposal:
         if body.valid.until is None
         else _instant(body.valid.until, "until")
     )
-    if until <= max(start, now):
-        raise BadInput("validity_invalid")
     batch = body.limits.uses if body.limits.batch is None else body.limits.batch
     if not 1 <= body.limits.uses <= 10**12 or not 1 <= batch <= body.limits.uses:
         raise BadInput("limit_invalid", member="limits")
@@ -301,8 +322,8 @@ def _proposal(body: GrantBody, schema: Schema, now: Micros) -> Proposal:
         subjects=subjects,
         uses=body.limits.uses,
         batch=min(batch, 2**31 - 1),
-        valid_from=max(start, now) if body.valid.from_ is None else start,
-        valid_until=until,
+        valid_from=start,
+        valid_until=_within(start, until, now),
     )
     check_scope(proposal, schema.fields)
     return proposal
@@ -315,6 +336,17 @@ def _instant(text: str, member: str) -> Micros:
         raise BadInput("validity_invalid", member=member) from None
 
 
+def _within(start: Micros, until: Micros, now: Micros) -> Micros:
+    """The end of a validity.
+
+    Raises:
+        BadInput: `validity_invalid`: it is over before it begins, or beyond the calendar.
+    """
+    if until <= max(start, now) or until >= END_OF_TIME:
+        raise BadInput("validity_invalid")
+    return until
+
+
 def _text(text: str | None) -> str | None:
     """A caller's short text: printable, at most 500 characters."""
     if text is not None and (len(text) > MAX_TEXT or not text.isprintable()):
@@ -322,7 +354,7 @@ def _text(text: str | None) -> str | None:
     return text
 
 
-def _row(caller: Caller, proposal: Proposal, body: GrantBody, now: Micros, digest: bytes) -> dict[str, Any]:
+def _row(caller: Caller, proposal: Proposal, body: GrantBody, digest: bytes) -> dict[str, Any]:
     return {
         "id": new_id("gr"),
         "tenant": caller.principal.tenant,
@@ -337,9 +369,6 @@ def _row(caller: Caller, proposal: Proposal, body: GrantBody, now: Micros, diges
         "uses": 0,
         "max_uses": proposal.uses,
         "batch": proposal.batch,
-        "valid_from": proposal.valid_from,
-        "valid_until": proposal.valid_until,
         "state": "active",
         "version": 1,
-        "created_at": now,
     }
