@@ -7,7 +7,7 @@ and calls the command stale if the principal or the key is no longer what was fo
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -37,7 +37,7 @@ class Credential:
 
     kind: str
     id: str
-    digest: bytes
+    digest: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +100,19 @@ class Identities:
         self._keys: BoundedCache[str, tuple[ApiKeyRow, Principal] | None] = BoundedCache()
         self._grants: BoundedCache[str, tuple[bytes, str] | None] = BoundedCache()
 
-    def caller(self, credential: Credential) -> Caller:
+    def caller(self, credential: Credential, *, fresh: bool = False) -> Caller:
         """Whoever presents a service key.
+
+        Args:
+            fresh: whether to read the key and its principal now, whatever is remembered.
 
         Raises:
             Unauthenticated: `credential_invalid`: no such key, wrong secret, revoked or expired.
         """
         if credential.kind != "ck":
             raise Unauthenticated("credential_invalid")
+        if fresh:
+            self._keys.drop(credential.id)
         found = self._keys.get(credential.id, lambda: self._read_key(credential.id))
         if found is None:
             self._keys.drop(credential.id)

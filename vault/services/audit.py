@@ -12,6 +12,7 @@ from vault.errors import BadInput, IntegrityError
 from vault.ledger.command import Verb
 from vault.services.cell import Cell
 from vault.services.gate import Request, admit, authenticate
+from vault.services.hidden import Hidden
 from vault.services.listing import MAX_LIMIT, Listing
 from vault.store.cell import Store
 
@@ -31,7 +32,7 @@ class AuditQuery(msgspec.Struct, frozen=True):
     cursor: int | None = None
 
 
-class EventAnswer(msgspec.Struct, omit_defaults=True):
+class EventAnswer(Hidden, frozen=True, omit_defaults=True):
     """One event: its number, leaf hash (hex), canonical body, and its items while they are kept."""
 
     number: int
@@ -50,7 +51,7 @@ class Verified(msgspec.Struct):
 
 def read_audit(cell: Cell, request: Request, query: AuditQuery) -> Verb[Listing]:
     """Events of the tenant and of the cell, newest first."""
-    caller = authenticate(cell, request)
+    caller = authenticate(cell, request, fresh=True)
     yield from admit(cell, caller, request.origin, "audit.read", "audit:read")
     if not 1 <= query.limit <= MAX_LIMIT:
         raise BadInput("parameter_invalid", parameter="limit")

@@ -7,12 +7,12 @@ credential is counted, and the count is on the record once a minute.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from vault.audit.event import Event
 from vault.authn.identities import Caller, Holder, in_networks, parse_authorization
-from vault.errors import CoatcheckError, Denied, Stale, Unauthenticated
+from vault.errors import Denied, Stale, Unauthenticated
 from vault.identifiers import new_id
 from vault.ledger.command import Command, Committed, Needs, State, Writes
 from vault.policy.principal import Kind, Principal
@@ -31,7 +31,7 @@ class Request:
         host: the caller when a host verb acts.
     """
 
-    authorization: str | None
+    authorization: str | None = field(repr=False)
     origin: Origin
     host: Caller | None = None
 
@@ -106,8 +106,11 @@ class CallerCommand(Command):
                 raise Stale
 
 
-def authenticate(cell: Cell, request: Request) -> Caller:
+def authenticate(cell: Cell, request: Request, *, fresh: bool = False) -> Caller:
     """The principal that acts.
+
+    Args:
+        fresh: for verbs that only read. No command binds them later, so a revoked key must be found here.
 
     Raises:
         Unauthenticated: `credential_missing`, `credential_invalid`; counted.
@@ -115,7 +118,7 @@ def authenticate(cell: Cell, request: Request) -> Caller:
     if request.host is not None:
         return request.host
     try:
-        return cell.identities.caller(parse_authorization(request.authorization))
+        return cell.identities.caller(parse_authorization(request.authorization), fresh=fresh)
     except Unauthenticated as failure:
         cell.failures.add({failure.code: 1})
         raise
@@ -197,6 +200,6 @@ def flush_failures(cell: Cell) -> Steps:
     if counts:
         try:
             yield FailuresCounted(counts)
-        except CoatcheckError:
+        except BaseException:
             cell.failures.add(counts)
             raise

@@ -53,7 +53,7 @@ def read_grant(cell: Cell, request: Request, grant: str) -> Verb[GrantAnswer]:
         who = holder(cell, request)
         shown = _read(cell, who.tenant, grant) if who.credential.id == grant else None
     else:
-        caller = authenticate(cell, request)
+        caller = authenticate(cell, request, fresh=True)
         yield from admit(cell, caller, request.origin, "grant.read")
         shown = visible(cell, caller, grant)
     if shown is None:
@@ -63,7 +63,7 @@ def read_grant(cell: Cell, request: Request, grant: str) -> Verb[GrantAnswer]:
 
 def list_grants(cell: Cell, request: Request, page: Page, only: GrantFilter) -> Verb[Listing]:
     """Grants of the tenant, newest first."""
-    caller = authenticate(cell, request)
+    caller = authenticate(cell, request, fresh=True)
     yield from admit(cell, caller, request.origin, "grant.list", "grant:list")
     below = check_page(page, "gr")
     now = cell.clock.now()

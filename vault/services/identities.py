@@ -26,13 +26,13 @@ from vault.store.rows import decode_principal
 MAX_NETWORKS = 50
 
 
-class PrincipalBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
+class PrincipalBody(Hidden, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
     """A principal to create."""
 
     kind: str
     name: str
-    roles: list[str] = []
-    permissions: list[str] = []
+    roles: list[str] = msgspec.field(default_factory=list)
+    permissions: list[str] = msgspec.field(default_factory=list)
     ceiling: Ceiling | None = None
 
 
@@ -43,7 +43,7 @@ class KeyBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defa
     networks: list[str] = []
 
 
-class PrincipalAnswer(msgspec.Struct, omit_defaults=True):
+class PrincipalAnswer(Hidden, frozen=True, omit_defaults=True):
     """A principal as it is shown."""
 
     id: str
@@ -73,7 +73,7 @@ class Removed(msgspec.Struct):
     grants_revoked: int
 
 
-class WhoAmI(msgspec.Struct, omit_defaults=True):
+class WhoAmI(Hidden, frozen=True, omit_defaults=True):
     """The caller, as the gate sees it."""
 
     principal: str
@@ -104,7 +104,7 @@ class AdministrativeCommand(CallerCommand):
 class CreatePrincipal(AdministrativeCommand):
     """Inserts a principal, if its name is free."""
 
-    def __init__(self, caller: Caller, origin: Origin, row: dict[str, Any]) -> None:
+    def __init__(self, caller: Caller, origin: Origin, row: dict[str, Any], ceiling: Ceiling | None) -> None:
         super().__init__(
             caller,
             origin,
@@ -113,7 +113,7 @@ class CreatePrincipal(AdministrativeCommand):
             name=row["name"],
             roles=msgspec.json.decode(row["roles"]),
             permissions=msgspec.json.decode(row["permissions"]),
-            ceiling=None if row["ceiling"] is None else msgspec.json.decode(row["ceiling"]),
+            ceiling=_leaf_of(ceiling),
         )
         self._row = row
 
@@ -225,7 +225,7 @@ def create_principal(cell: Cell, request: Request, body: PrincipalBody) -> Verb[
     caller = authenticate(cell, request)
     yield from admit(cell, caller, request.origin, "principal.create", "principal:write")
     row = _principal_row(caller, body)
-    yield CreatePrincipal(caller, request.origin, row)
+    yield CreatePrincipal(caller, request.origin, row, body.ceiling)
     return PrincipalAnswer(
         row["id"], row["kind"], row["name"], sorted(body.roles), sorted(body.permissions), body.ceiling
     )
@@ -233,7 +233,7 @@ def create_principal(cell: Cell, request: Request, body: PrincipalBody) -> Verb[
 
 def list_principals(cell: Cell, request: Request, page: Page) -> Verb[Listing]:
     """The tenant's living principals, newest first."""
-    caller = authenticate(cell, request)
+    caller = authenticate(cell, request, fresh=True)
     yield from admit(cell, caller, request.origin, "principal.list", "principal:list")
     params = {"tenant": caller.principal.tenant, "below": check_page(page, "pr"), "most": page.limit + 1}
     rows = cell.store.read(cell.store.record.principals_page, params)
@@ -285,7 +285,7 @@ def create_key(cell: Cell, request: Request, principal: str, body: KeyBody) -> V
 
 def list_keys(cell: Cell, request: Request, principal: str) -> Verb[Listing]:
     """A principal's service keys, without their secrets."""
-    caller = authenticate(cell, request)
+    caller = authenticate(cell, request, fresh=True)
     yield from admit(cell, caller, request.origin, "apikey.list", "principal:list")
     _check_id("pr", principal)
     params = {"principal_id": principal, "tenant": caller.principal.tenant}
@@ -317,7 +317,7 @@ def revoke_key(cell: Cell, request: Request, key: str) -> Verb[KeyAnswer]:
 
 def whoami(cell: Cell, request: Request) -> Verb[WhoAmI]:
     """The caller."""
-    caller = authenticate(cell, request)
+    caller = authenticate(cell, request, fresh=True)
     yield from admit(cell, caller, request.origin, "whoami")
     principal = caller.principal
     return WhoAmI(
@@ -366,6 +366,16 @@ def _check_ceiling(ceiling: Ceiling) -> None:
     in_bounds = 0 <= ceiling.uses <= 10**12 and (ceiling.uses_per_day is None or ceiling.uses_per_day >= 0)
     if not in_bounds or ttl.shortest_seconds > 366 * 86_400:
         raise BadInput("limit_invalid", member="ceiling")
+
+
+def _leaf_of(ceiling: Ceiling | None) -> dict[str, Any] | None:
+    """A ceiling as the log may keep it for ever: of the data subjects, only how many there are."""
+    if ceiling is None:
+        return None
+    leaf: dict[str, Any] = msgspec.to_builtins(ceiling)
+    if ceiling.subjects is not None:
+        leaf["subjects"] = len(ceiling.subjects)
+    return leaf
 
 
 def _networks(networks: list[str]) -> list[str]:

@@ -8,6 +8,7 @@ import msgspec
 
 from vault.errors import BadInput
 from vault.identifiers import parse_id
+from vault.services.hidden import Hidden
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 500
@@ -25,7 +26,7 @@ class Page(msgspec.Struct, frozen=True):
     cursor: str | None = None
 
 
-class Listing(msgspec.Struct):
+class Listing(Hidden, frozen=True):
     """One page."""
 
     items: list[Any]

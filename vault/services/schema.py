@@ -147,7 +147,7 @@ class ApplySchema(CallerCommand):
 
 def show_schema(cell: Cell, request: Request) -> Verb[SchemaAnswer]:
     """The schema in force."""
-    caller = authenticate(cell, request)
+    caller = authenticate(cell, request, fresh=True)
     yield from admit(cell, caller, request.origin, "schema.read", "schema:read")
     now = cell.schemas.of(caller.principal.tenant)
     return SchemaAnswer(now.version, now.schema.digest, msgspec.json.decode(now.schema.body))
@@ -155,7 +155,7 @@ def show_schema(cell: Cell, request: Request) -> Verb[SchemaAnswer]:
 
 def plan_schema(cell: Cell, request: Request, body: SchemaBody) -> Verb[PlanAnswer]:
     """What applying a document would change."""
-    caller = authenticate(cell, request)
+    caller = authenticate(cell, request, fresh=True)
     yield from admit(cell, caller, request.origin, "schema.plan", "schema:read")
     then = _document(body)
     plan = make_plan(cell.schemas.of(caller.principal.tenant).schema, then)
@@ -193,7 +193,7 @@ def apply_schema(cell: Cell, request: Request, body: SchemaBody) -> Verb[Applied
 
 def list_fields(cell: Cell, request: Request) -> Verb[Listing]:
     """All fields, as any principal may see them."""
-    caller = authenticate(cell, request)
+    caller = authenticate(cell, request, fresh=True)
     yield from admit(cell, caller, request.origin, "field.list")
     rules = cell.schemas.of(caller.principal.tenant).schema.fields
     items = [_field(cell, caller.principal.tenant, rules[name]) for name in sorted(rules)]
@@ -202,7 +202,7 @@ def list_fields(cell: Cell, request: Request) -> Verb[Listing]:
 
 def read_field(cell: Cell, request: Request, name: str) -> Verb[FieldAnswer]:
     """One field."""
-    caller = authenticate(cell, request)
+    caller = authenticate(cell, request, fresh=True)
     yield from admit(cell, caller, request.origin, "field.read")
     rule = cell.schemas.of(caller.principal.tenant).schema.fields.get(name)
     if rule is None:

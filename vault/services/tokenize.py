@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Generator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from vault.audit.event import Event, listed
@@ -169,7 +170,8 @@ def _items(cell: Cell, body: TokenizeBody) -> list[TokenizeItem]:
     return items
 
 
-class _Made(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class _Made:
     tokens: list[tuple[str | None, int | None]]
     decision: str
 
