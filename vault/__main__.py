@@ -12,6 +12,7 @@ import uvicorn
 
 from vault.api.app import Api
 from vault.api.log import configure
+from vault.api.protocol import Protocol
 from vault.cli.development import first_requests
 from vault.cli.doors import Door, ask_passphrase, command
 from vault.cli.main import cli
@@ -86,7 +87,8 @@ def run(config: Config, api: Api, listener: socket.socket) -> None:
         uvicorn.Config(
             api.litestar(),
             loop="uvloop",
-            http="httptools",
+            http=Protocol,
+            ws="none",
             lifespan="on",
             log_config=None,
             access_log=False,

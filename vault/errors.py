@@ -63,6 +63,7 @@ CODES: Final[dict[str, Code]] = {
         member_duplicate="The body names a member twice.",
         member_missing="The body lacks a member that this route needs.",
         parameter_invalid="A query parameter is unknown, repeated or out of range.",
+        request_malformed="The request is not HTTP/1.1 that this service takes.",
     ),
     **_rows(
         413,

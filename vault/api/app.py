@@ -19,7 +19,7 @@ from vault.api import audit, data, grants, identities, openapi, schema
 from vault.api.body import BodyDecoder, read_body
 from vault.api.bridge import LARGE_BODY_BYTES, Bridge
 from vault.api.metrics import CONTENT_TYPE, Metrics
-from vault.api.problems import problem_response
+from vault.api.problems import COMMON_HEADERS, problem_response
 from vault.api.route import Call, Route, parse_query
 from vault.api.router import Router
 from vault.errors import BadInput, CoatcheckError, Unavailable, Unknown, error
@@ -95,7 +95,9 @@ class Api:
             name, code = "other", ""
             headers: _Headers
             try:
-                region, _, path = scope["path"].strip("/").partition("/")
+                # As it was sent: a path has one spelling here, without escapes and doubled slashes.
+                raw = scope["raw_path"].decode("latin-1")
+                region, _, path = raw.removeprefix("/v1/").partition("/")
                 cell = self._cell(region)
                 found = self._router.find(path)
                 if found is None:
@@ -229,9 +231,9 @@ class Api:
             extra = {"request": request_id, "error": type(problem).__name__}
             _log.error("failed outside the routes", extra=extra)
         status, headers, body = problem_response(error(code), request_id)
-        shown = {name.decode(): value.decode() for name, value in headers}
+        shown = {name.decode(): value.decode() for name, value in (*headers, *COMMON_HEADERS)}
         media_type = shown.pop("content-type")
-        shown |= {"x-request-id": request_id, "cache-control": "no-store"}
+        shown |= {"x-request-id": request_id}
         return Response(body, status_code=status, headers=shown, media_type=media_type)
 
     async def _shutdown(self) -> None:
@@ -247,9 +249,8 @@ async def _send(send: Send, status: int, headers: _Headers, body: bytes, request
             "headers": [
                 *headers,
                 (b"content-length", str(len(body)).encode()),
-                (b"cache-control", b"no-store"),
                 (b"x-request-id", request.encode()),
-                (b"x-content-type-options", b"nosniff"),
+                *COMMON_HEADERS,
             ],
         }
     )

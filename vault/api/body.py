@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 from litestar.types import Receive
 
-from vault.errors import BadInput, CoatcheckError, Unavailable
+from vault.errors import BadInput, CoatcheckError
 
 READ_DEADLINE_S: Final = 30.0
 _MAX_DEPTH: Final = 32
@@ -26,32 +26,27 @@ async def read_body(receive: Receive, declared: bytes | None, limit: int) -> byt
     """The body's bytes.
 
     Raises:
-        BadInput: `body_too_large`: declared or found larger than `limit` bytes.
-        Unavailable: `draining` when the client went away or took longer than the deadline.
+        BadInput: `body_too_large`: declared or found larger than `limit` bytes; `body_malformed`: the
+            client went away, or took longer than the deadline.
     """
     if declared is not None and declared.isdigit() and int(declared[:20]) > limit:
         raise BadInput("body_too_large", most=limit)
-    message: Any = await receive()
-    body: bytes = message.get("body", b"")
-    if message.get("more_body"):
-        parts = [body]
-        size = len(body)
-        try:
-            async with asyncio.timeout(READ_DEADLINE_S):
-                while message.get("more_body"):
-                    message = await receive()
-                    parts.append(message.get("body", b""))
-                    size += len(parts[-1])
-                    if size > limit:
-                        raise BadInput("body_too_large", most=limit)
-        except TimeoutError:
-            raise BadInput("body_malformed", reason="incomplete") from None
-        body = b"".join(parts)
-    if message["type"] != "http.request":
-        raise Unavailable("draining")
-    if len(body) > limit:
-        raise BadInput("body_too_large", most=limit)
-    return body
+    parts: list[bytes] = []
+    size, more = 0, True
+    try:
+        async with asyncio.timeout(READ_DEADLINE_S):
+            while more:
+                message: Any = await receive()
+                if message["type"] != "http.request":
+                    raise BadInput("body_malformed", reason="incomplete")
+                parts.append(message.get("body", b""))
+                more = message.get("more_body", False)
+                size += len(parts[-1])
+                if size > limit:
+                    raise BadInput("body_too_large", most=limit)
+    except TimeoutError:
+        raise BadInput("body_malformed", reason="incomplete") from None
+    return b"".join(parts)
 
 
 class BodyDecoder:

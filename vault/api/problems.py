@@ -10,6 +10,8 @@ from vault.errors import CODES, CoatcheckError
 
 TYPE_PREFIX: Final = "urn:coatcheck:error:"
 MEDIA_TYPE: Final = b"application/problem+json"
+# On every answer: nothing here may lie in a cache or be taken for another type.
+COMMON_HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 _encode = msgspec.json.Encoder().encode
 
 
