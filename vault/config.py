@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +22,11 @@ from vault.secret import Secret
 
 FILE_NAME: Final = "coatcheck.toml"
 DEFAULT_PORT: Final = 8700
+MAX_PORT: Final = 65_535
+_PORT: Final = re.compile(r"[0-9]{1,5}")
 _PREFIX: Final = "COATCHECK_"
+_SQLITE: Final = "sqlite:///"
+_ENV: Final = "env:"
 # Environment variables that are not settings of the file.
 _OTHER: Final = frozenset(
     {"CONFIG", "PORT", "URL", "KEY", "REGION", "VECTORS", "FULL", "PURPOSE", "OPERATION", "PASSPHRASE"}
@@ -112,7 +117,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         """
         host, _, port = self.listen.address.rpartition(":")
         host = host.strip("[]")
-        if not host or not port.isascii() or not port.isdigit() or not 0 <= int(port) <= 65535:
+        if not host or _PORT.fullmatch(port) is None or int(port) > MAX_PORT:
             raise Misconfigured("config_invalid", setting="listen.address", reason="is not host:port")
         if host != "localhost" and not _loopback(host):
             raise Misconfigured(
@@ -129,9 +134,8 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
             except OSError:
                 raise Misconfigured("host_permissions", setting=f"cell.{region}.passphrase_file") from None
         if cell.passphrase is not None:
-            name = cell.passphrase.removeprefix("env:")
-            value = os.environ.get(name)
-            if name == cell.passphrase or not value:
+            value = os.environ.get(cell.passphrase.removeprefix(_ENV))
+            if not value:
                 raise Misconfigured(
                     "config_invalid",
                     setting=f"cell.{region}.passphrase",
@@ -159,12 +163,12 @@ def load(path: Path) -> Config:
         Misconfigured: `config_invalid` with the setting's name; `not_initialised` if there is no file.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = _toml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise Misconfigured("not_initialised", path=str(path)) from None
     except OSError:
         raise Misconfigured("host_permissions", path=str(path)) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+    except ValueError as problem:
         raise Misconfigured("config_invalid", path=str(path), reason=str(problem)[:200]) from None
     return build(document, os.environ, path.parent)
 
@@ -175,16 +179,29 @@ def build(document: dict[str, Any], environment: Mapping[str, str], base: Path) 
     Raises:
         Misconfigured: `config_invalid` with the setting's name.
     """
+    if "base" in document:
+        raise Misconfigured("config_invalid", setting="base", reason="is unknown")
     _overlay(document, environment)
     _refuse_not_built(document)
-    document["base"] = str(base)
     try:
-        config = msgspec.convert(document, Config)
-    except msgspec.ValidationError as problem:
+        config = msgspec.convert({**document, "base": str(base)}, Config)
+    except (msgspec.ValidationError, RecursionError) as problem:
         # msgspec names keys and types here, never values.
         raise Misconfigured("config_invalid", reason=str(problem)) from None
     _check(config)
     return config
+
+
+def _toml(text: str) -> dict[str, Any]:
+    """The table that a TOML text holds.
+
+    Raises:
+        ValueError: it is not TOML, or more than this reader takes: nested too deep, numbers too long.
+    """
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("is nested too deep") from None
 
 
 def _overlay(document: dict[str, Any], environment: Mapping[str, str]) -> None:
@@ -204,6 +221,8 @@ def _overlay(document: dict[str, Any], environment: Mapping[str, str]) -> None:
     port = environment.get("COATCHECK_PORT")
     if port:
         listen = document.setdefault("listen", {})
+        if not isinstance(listen, dict):
+            raise Misconfigured("config_invalid", setting="listen", reason="is not a table")
         host = str(listen.get("address", f"127.0.0.1:{DEFAULT_PORT}")).rpartition(":")[0]
         listen["address"] = f"{host}:{port}"
 
@@ -211,9 +230,10 @@ def _overlay(document: dict[str, Any], environment: Mapping[str, str]) -> None:
 def _value(text: str) -> Any:
     """A TOML value if it reads as a number, a flag or a list; else the text itself."""
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        table = _toml(f"value = {text}")
+    except ValueError:
         return text
+    value = table["value"] if len(table) == 1 else text
     return value if isinstance(value, int | bool | list) else text
 
 
@@ -234,18 +254,15 @@ def _refuse_not_built(document: Mapping[str, Any]) -> None:
 def _check(config: Config) -> None:
     if config.mode not in ("production", "development"):
         raise Misconfigured("config_invalid", setting="mode", reason="is production or development")
+    databases: dict[Path, str] = {}
     for region, cell in config.cell.items():
-        place = f"cell.{region}"
         if not is_name(region):
             raise Misconfigured("config_invalid", setting="cell", reason="a region's name is a-z, 0-9, - . _")
-        if not cell.half_stores:
-            raise Misconfigured("config_invalid", setting=f"{place}.half_stores", reason="is empty")
-        if not cell.database.startswith("sqlite:///"):
-            reason = "only sqlite:///PATH is built in this version"
-            raise Misconfigured("config_invalid", setting=f"{place}.database", reason=reason)
-        if cell.key_file is not None and not config.development:
-            reason = "a key file beside the data is for development only; use passphrase_file"
-            raise Misconfigured("config_invalid", setting=f"{place}.key_file", reason=reason)
+        _check_cell(config, f"cell.{region}", cell)
+        other = databases.setdefault(config.path(cell.database.removeprefix(_SQLITE)), region)
+        if other != region:
+            reason = f"is the database of cell.{other} too"
+            raise Misconfigured("config_invalid", setting=f"cell.{region}.database", reason=reason)
     bounds = (
         ("ledger.max_commands", config.ledger.max_commands, 1, 4096),
         ("ledger.queue", config.ledger.queue, 1, 1_000_000),
@@ -264,6 +281,25 @@ def _check(config: Config) -> None:
     ):
         raise Misconfigured("config_invalid", setting="log")
     config.host_and_port()
+
+
+def _check_cell(config: Config, place: str, cell: CellSettings) -> None:
+    if not cell.half_stores:
+        raise Misconfigured("config_invalid", setting=f"{place}.half_stores", reason="is empty")
+    if len({config.path(folder) for folder in cell.half_stores}) < len(cell.half_stores):
+        raise Misconfigured("config_invalid", setting=f"{place}.half_stores", reason="names a folder twice")
+    if not cell.database.startswith(_SQLITE) or len(cell.database) == len(_SQLITE):
+        reason = "only sqlite:///PATH is built in this version"
+        raise Misconfigured("config_invalid", setting=f"{place}.database", reason=reason)
+    if cell.key_file is not None and not config.development:
+        reason = "a key file beside the data is for development only; use passphrase_file"
+        raise Misconfigured("config_invalid", setting=f"{place}.key_file", reason=reason)
+    if cell.passphrase is not None and not cell.passphrase.startswith(_ENV):
+        reason = "is env:NAME, never the passphrase itself"
+        raise Misconfigured("config_invalid", setting=f"{place}.passphrase", reason=reason)
+    if sum(setting is not None for setting in (cell.passphrase, cell.passphrase_file, cell.key_file)) > 1:
+        reason = "goes with one of passphrase_file, passphrase and key_file"
+        raise Misconfigured("config_invalid", setting=place, reason=reason)
 
 
 def _loopback(host: str) -> bool:

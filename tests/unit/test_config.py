@@ -1,0 +1,341 @@
+"""Settings: who overrides whom, and that nothing in them is ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vault import config as module
+from vault.config import Config, build, find_file, load
+from vault.errors import Misconfigured
+
+BASE = Path("somewhere")
+CELL = """
+[cell.eu]
+database = "sqlite:///eu.db"
+kms = "local:keys/eu"
+half_stores = ["keys/eu"]
+"""
+
+
+def document(**cell: Any) -> dict[str, Any]:
+    """A smallest deployment; members of the cell may be replaced, or left out with None."""
+    table = {"database": "sqlite:///eu.db", "kms": "local:keys/eu", "half_stores": ["keys/eu"], **cell}
+    return {"cell": {"eu": {name: value for name, value in table.items() if value is not None}}}
+
+
+def refused(text: str, environment: dict[str, str] | None = None) -> dict[str, Any]:
+    """The facts of the refusal of a file with this text."""
+    with pytest.raises(Misconfigured) as refusal:
+        build(module._toml(text), environment or {}, BASE)
+    assert refusal.value.code == "config_invalid"
+    return dict(refusal.value.facts)
+
+
+class TestPrecedence:
+    def test_defaults(self) -> None:
+        config = build({}, {}, BASE)
+        assert (config.mode, config.listen.address, config.development) == (
+            "production",
+            "127.0.0.1:8700",
+            False,
+        )
+        assert (config.ledger.max_commands, config.ledger.queue) == (256, 4096)
+        assert (config.limits.body_kib, config.limits.batch_mib, config.limits.items) == (256, 8, 10_000)
+        assert (config.log.format, config.log.level) == ("json", "info")
+
+    def test_the_file_is_above_the_defaults_and_the_environment_above_the_file(self) -> None:
+        text = '[log]\nlevel = "error"\nformat = "text"\n[ledger]\nqueue = 10\n'
+        config = build(module._toml(text), {"COATCHECK_LOG__LEVEL": "debug", "PATH": "/bin"}, BASE)
+        assert (config.log.level, config.log.format) == ("debug", "text")
+        assert (config.ledger.queue, config.ledger.max_commands) == (10, 256)
+
+    def test_the_environment_speaks_of_cells_too(self) -> None:
+        environment = {
+            "COATCHECK_MODE": "development",
+            "COATCHECK_CELL__EU__DATABASE": "sqlite:///other.db",
+            "COATCHECK_CELL__EU__HALF_STORES": '["a", "b"]',
+            "COATCHECK_LEDGER__QUEUE": "77",
+        }
+        config = build(document(), environment, BASE)
+        assert config.cell["eu"].database == "sqlite:///other.db"
+        assert config.cell["eu"].half_stores == ["a", "b"]
+        assert (config.ledger.queue, config.development) == (77, True)
+
+    def test_a_port_alone(self) -> None:
+        assert build({}, {"COATCHECK_PORT": "9"}, BASE).host_and_port() == ("127.0.0.1", 9)
+        text = '[listen]\naddress = "[::1]:1"\n'
+        assert build(module._toml(text), {"COATCHECK_PORT": "65535"}, BASE).host_and_port() == ("::1", 65535)
+
+    def test_the_flag_is_above_the_environment_above_the_folder(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("COATCHECK_CONFIG", raising=False)
+        assert find_file(None) == Path("coatcheck.toml")
+        monkeypatch.setenv("COATCHECK_CONFIG", str(tmp_path / "env.toml"))
+        assert find_file(None) == tmp_path / "env.toml"
+        assert find_file(str(tmp_path / "flag.toml")) == tmp_path / "flag.toml"
+        assert find_file(str(tmp_path)) == tmp_path / "coatcheck.toml"
+
+    def test_variables_that_are_not_settings_are_left_alone(self) -> None:
+        others = {f"COATCHECK_{name}": "x" for name in ("CONFIG", "URL", "KEY", "REGION", "FULL")}
+        assert build({}, others, BASE) == build({}, {}, BASE)
+
+
+UNKNOWN = [
+    "colour = 1",
+    "[colour]\nx = 1",
+    "[listen]\ncolour = 1",
+    "[ledger]\ncolour = 1",
+    "[limits]\ncolour = 1",
+    "[log]\ncolour = 1",
+    f"{CELL}colour = 1",
+    '[region.us]\nurl = "https://us.example"\ncolour = 1',
+    'base = "/elsewhere"',
+]
+
+
+@pytest.mark.parametrize("text", UNKNOWN)
+def test_an_unknown_key_is_refused_by_name(text: str) -> None:
+    facts = refused(text)
+    assert "colour" in str(facts) or facts["setting"] == "base"
+
+
+@pytest.mark.parametrize("name", ["COATCHECK_COLOUR", "COATCHECK_BASE", "COATCHECK_LEVEL", "COATCHECK_"])
+def test_an_unknown_variable_is_refused_by_name(name: str) -> None:
+    assert refused("", {name: "1"})["setting"] == name
+
+
+@pytest.mark.parametrize("name", ["COATCHECK_LOG__COLOUR", "COATCHECK_COLOUR__X", "COATCHECK_LISTEN__COLOUR"])
+def test_an_unknown_section_or_key_of_a_variable_is_refused(name: str) -> None:
+    assert "colour" in str(refused(CELL, {name: "1"}))
+
+
+NOT_BUILT = {
+    "tls": '[tls]\ncertificate = "x"\n',
+    "listen.workers": "[listen]\nworkers = 2\n",
+    "listen.admin_address": '[listen]\nadmin_address = "127.0.0.1:1"\n',
+    "listen.trusted_proxies": '[listen]\ntrusted_proxies = ["10.0.0.0/8"]\n',
+    "ledger.max_wait_ms": "[ledger]\nmax_wait_ms = 0\n",
+    "cell.eu.database_password_file": f'{CELL}database_password_file = "x"\n',
+    "cell.eu.custody_backup": f'{CELL}custody_backup = "x"\n',
+    "cell.eu.custody_backup_keep": f'{CELL}custody_backup_keep = "P7D"\n',
+}
+
+
+@pytest.mark.parametrize("setting", NOT_BUILT)
+def test_what_is_not_built_is_refused_by_name(setting: str) -> None:
+    assert refused(NOT_BUILT[setting]) == {"setting": setting, "reason": "is not built yet in this version"}
+
+
+def test_every_setting_that_is_not_built_is_tried() -> None:
+    places = {"": "", "listen": "listen.", "ledger": "ledger.", "cell": "cell.eu."}
+    named = {places[kind] + key for kind, keys in module._NOT_BUILT.items() for key in keys}
+    assert named == set(NOT_BUILT)
+
+
+def test_what_is_not_built_is_refused_in_the_environment_too() -> None:
+    assert refused("", {"COATCHECK_LISTEN__WORKERS": "2"})["setting"] == "listen.workers"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "0.0.0.0:8700",
+        "[::]:8700",
+        "192.0.2.1:8700",
+        "example.com:8700",
+        "127.0.0.1.example.com:1",
+        "127.1:1",
+        "2130706433:1",
+        "0x7f.0.0.1:1",
+        "[::ffff:192.0.2.1]:1",
+        "127.0.0.1%eth0:1",
+    ],
+)
+def test_plain_http_stays_on_loopback(address: str) -> None:
+    assert refused(f'[listen]\naddress = "{address}"\n') == {
+        "setting": "listen.address",
+        "reason": "plain HTTP is served on loopback only",
+    }
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1", ":8700", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:-1", "127.0.0.1:65536", "127.0.0.1:８７",
+     "127.0.0.1: 1", "127.0.0.1:1e3", "127.0.0.1:" + "9" * 5_000, ""],
+)  # fmt: skip
+def test_an_address_is_a_host_and_a_port(address: str) -> None:
+    assert refused(f'[listen]\naddress = "{address}"\n')["reason"] == "is not host:port"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:0", "127.200.0.1:1", "[::1]:65535", "localhost:8700"])
+def test_loopback_is_served(address: str) -> None:
+    assert build({"listen": {"address": address}}, {}, BASE).host_and_port()[1] >= 0
+
+
+def test_a_key_file_is_for_development_only() -> None:
+    table = document(key_file="keys/eu/key")
+    assert build({"mode": "development", **table}, {}, BASE).cell["eu"].key_file == "keys/eu/key"
+    for mode in ({}, {"mode": "production"}):
+        with pytest.raises(Misconfigured) as refusal:
+            build({**mode, **table}, {}, BASE)
+        assert refusal.value.facts["setting"] == "cell.eu.key_file"
+
+
+def test_paths_are_relative_to_the_file() -> None:
+    config = build(document(), {}, Path("/etc/coatcheck"))
+    assert config.path("keys/eu") == Path("/etc/coatcheck/keys/eu")
+    assert config.path("/var/keys") == Path("/var/keys")
+
+
+class TestPassphrase:
+    def test_from_a_file(self, tmp_path: Path) -> None:
+        (tmp_path / "pass").write_bytes(b"correct horse\r\n")
+        config = build(document(passphrase_file="pass"), {}, tmp_path)
+        secret = config.passphrase_of("eu")
+        assert secret is not None
+        assert secret.expose() == b"correct horse"
+
+    def test_from_a_variable(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        config = build(document(passphrase="env:EU_PASSPHRASE"), {}, BASE)
+        monkeypatch.setenv("EU_PASSPHRASE", "correct horse")
+        secret = config.passphrase_of("eu")
+        assert secret is not None
+        assert secret.expose() == b"correct horse"
+        monkeypatch.setenv("EU_PASSPHRASE", "")
+        with pytest.raises(Misconfigured, match="config_invalid"):
+            config.passphrase_of("eu")
+
+    def test_from_neither(self) -> None:
+        assert build(document(), {}, BASE).passphrase_of("eu") is None
+
+    def test_a_file_that_cannot_be_read(self, tmp_path: Path) -> None:
+        with pytest.raises(Misconfigured, match="host_permissions"):
+            build(document(passphrase_file="gone"), {}, tmp_path).passphrase_of("eu")
+
+    def test_never_in_the_file_itself_and_not_repeated(self) -> None:
+        with pytest.raises(Misconfigured) as refusal:
+            build(document(passphrase="canary-7f3a91"), {}, BASE)
+        assert refusal.value.facts["setting"] == "cell.eu.passphrase"
+        assert "canary" not in str(refusal.value.facts)
+
+    def test_one_source_only(self) -> None:
+        with pytest.raises(Misconfigured) as refusal:
+            build(document(passphrase="env:X", passphrase_file="y"), {}, BASE)
+        assert refusal.value.facts["setting"] == "cell.eu"
+
+
+BAD_VALUES: dict[str, str] = {
+    "mode": 'mode = "staging"',
+    "mode type": "mode = 1",
+    "cell type": 'cell = "x"',
+    "cell.eu type": 'cell.eu = "x"',
+    "region name": CELL.replace("cell.eu", 'cell."E U"'),
+    "empty region name": CELL.replace("cell.eu", 'cell.""'),
+    "no database": CELL.replace('database = "sqlite:///eu.db"', ""),
+    "database": CELL.replace("sqlite:///eu.db", "mysql://x"),
+    "postgresql": CELL.replace("sqlite:///eu.db", "postgresql+psycopg://x"),
+    "empty database": CELL.replace("sqlite:///eu.db", "sqlite:///"),
+    "no half-stores": CELL.replace('["keys/eu"]', "[]"),
+    "half-stores type": CELL.replace('["keys/eu"]', '"keys/eu"'),
+    "the same half-store twice": CELL.replace('["keys/eu"]', '["keys/eu", "./keys/eu"]'),
+    "one database for two": CELL + CELL.replace("cell.eu", "cell.us"),
+    "listen type": 'listen = "x"',
+    "address type": "[listen]\naddress = 8700",
+    "queue too small": "[ledger]\nqueue = 0",
+    "queue too large": "[ledger]\nqueue = 1000001",
+    "queue far too large": f"[ledger]\nqueue = {10**30}",
+    "queue type": '[ledger]\nqueue = "10"',
+    "queue flag": "[ledger]\nqueue = true",
+    "queue fraction": "[ledger]\nqueue = 1.5",
+    "max_commands": "[ledger]\nmax_commands = 4097",
+    "body_kib": "[limits]\nbody_kib = 0",
+    "batch_mib": "[limits]\nbatch_mib = 257",
+    "items": "[limits]\nitems = -1",
+    "log format": '[log]\nformat = "xml"',
+    "log level": '[log]\nlevel = "INFO"',
+    "date": "[log]\nlevel = 2026-11-23",
+    "region type": "region.us = 1",
+}
+
+
+@pytest.mark.parametrize("case", BAD_VALUES)
+def test_a_bad_value_is_refused(case: str) -> None:
+    refused(BAD_VALUES[case])
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"COATCHECK_LEDGER__QUEUE": "ten"},
+        {"COATCHECK_LEDGER__QUEUE": "1\nmode = 2"},
+        {"COATCHECK_LEDGER__QUEUE": "[" * 20_000},
+        {"COATCHECK_LEDGER__QUEUE": "9" * 10_000},
+        {"COATCHECK_LOG__LEVEL": "true"},
+        {"COATCHECK_PORT": "http"},
+        {"COATCHECK_PORT": "80:80"},
+        {"COATCHECK_MODE__X": "1", "COATCHECK_MODE": "production"},
+        {"COATCHECK_LOG": "json"},
+        {"COATCHECK_LOG__": "json"},
+        {"COATCHECK_CELL__EU": "x"},
+        {"COATCHECK_CELL__EU__HALF_STORES": "keys"},
+        {"COATCHECK_CELL__EU__HALF_STORES__X": "keys"},
+    ],
+)
+def test_a_bad_variable_is_refused(environment: dict[str, str]) -> None:
+    refused(CELL, environment)
+
+
+def test_a_port_beside_a_listener_that_is_no_table() -> None:
+    assert refused('listen = "x"', {"COATCHECK_PORT": "1"})["setting"] == "listen"
+
+
+HOSTILE: dict[str, Callable[[], bytes]] = {
+    "not TOML": lambda: b"mode = ",
+    "a key twice": lambda: b'mode = "production"\nmode = "production"',
+    "a table twice": lambda: b"[log]\n[log]\n",
+    "invalid UTF-8": lambda: b'mode = "\xff"',
+    "UTF-16": lambda: 'mode = "production"'.encode("utf-16"),
+    "NUL": lambda: b'mode = "\x00"',
+    "deep nesting": lambda: b"x = " + b"[" * 20_000 + b"]" * 20_000,
+    "deep inline tables": lambda: b"x = " + b"{a = " * 20_000 + b"1" + b"}" * 20_000,
+    "a key of 3,000 parts": lambda: b".".join([b"a"] * 3_000) + b" = 1",
+    "a region of 3,000 parts": lambda: b"cell." + b".".join([b"a"] * 3_000) + b" = 1",
+    "a number of 10,000 digits": lambda: b"x = " + b"9" * 10_000,
+    "no such date": lambda: b"x = 2026-02-30",
+    "a key of 1 MB": lambda: b"a" * 1_000_000 + b" = 1",
+    "100,000 keys": lambda: b"\n".join(b"k%d = 1" % n for n in range(100_000)),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile_toml_is_refused_and_nothing_else_happens(case: str, tmp_path: Path) -> None:
+    path = tmp_path / "coatcheck.toml"
+    path.write_bytes(HOSTILE[case]())
+    with pytest.raises(Misconfigured) as refusal:
+        load(path)
+    assert refusal.value.code == "config_invalid"
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="not_initialised"):
+        load(tmp_path / "coatcheck.toml")
+    with pytest.raises(Misconfigured, match="host_permissions"):
+        load(tmp_path)
+
+
+def test_a_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("COATCHECK_PORT", "COATCHECK_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    path = tmp_path / "coatcheck.toml"
+    text = f'mode = "development"\n{CELL}url = "https://eu.example"\nschema = "schema.toml"\n'
+    path.write_text(text + '[region.us]\nurl = "https://us.example"\n', encoding="utf-8")
+    config = load(path)
+    assert isinstance(config, Config)
+    assert config.path("eu.db") == tmp_path / "eu.db"
+    assert config.cell["eu"].url == "https://eu.example"
+    assert config.region["us"].url == "https://us.example"
