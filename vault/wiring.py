@@ -26,6 +26,7 @@ from vault.services.gate import Request, flush_failures, host_caller
 from vault.store import migrations
 from vault.store.cell import Store
 from vault.store.lock import CellLock
+from vault.store.session import sqlite_url
 
 FLUSH_EVERY_S = 60.0
 Prompt = Callable[[str], Secret]
@@ -107,7 +108,7 @@ class Wiring:
                     initialise.write_epoch(store, region, epoch, self._clock.now())
             finally:
                 store.close()
-        opened = self.open(region)
+        opened = self._open(region, finished=False)
         try:
             return initialise.finish(opened.cell, caller)
         finally:
@@ -121,12 +122,15 @@ class Wiring:
             Misconfigured: `not_initialised`, `migration_required`, `config_invalid`.
             Unavailable: `key_unavailable`.
         """
+        return self._open(region, finished=True)
+
+    def _open(self, region: str, *, finished: bool) -> OpenCell:
         if not self.database_path(region).exists():
             raise Misconfigured("not_initialised", region=region)
         lock = CellLock(self.database_path(region))
         lock.acquire()
         try:
-            return OpenCell(self._cell(region), lock)
+            return OpenCell(self._cell(region, finished), lock)
         except BaseException:
             lock.release()
             raise
@@ -175,7 +179,7 @@ class Wiring:
             pass
         return findings
 
-    def _cell(self, region: str) -> Cell:
+    def _cell(self, region: str, finished: bool) -> Cell:
         store = self._store(region)
         try:
             migrations.check(store.engine)
@@ -185,6 +189,8 @@ class Wiring:
             if rows[0][0] != region:
                 reason = "is another region's database"
                 raise Misconfigured("config_invalid", setting=f"cell.{region}.database", reason=reason)
+            if finished and rows[0][1] == 0:  # `create` was interrupted before the first event
+                raise Misconfigured("not_initialised", region=region)
             epochs = open_epochs(region, store, self.provider(region), self.halves(region))
         except BaseException:
             store.close()
@@ -202,7 +208,7 @@ class Wiring:
         )
 
     def _store(self, region: str) -> Store:
-        return Store(f"sqlite:///{self.database_path(region)}", self._clock)
+        return Store(sqlite_url(self.database_path(region)), self._clock)
 
     @contextlib.contextmanager
     def _locked(self, region: str) -> Iterator[None]:

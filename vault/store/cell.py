@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import URL, Engine
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from vault.clock import Clock
 from vault.errors import Unavailable
@@ -25,7 +26,7 @@ class Store:
         clock: for SQLite, which has none of its own.
     """
 
-    def __init__(self, url: str, clock: Clock) -> None:
+    def __init__(self, url: str | URL, clock: Clock) -> None:
         self.engine: Engine = open_engine(url)
         self.clock = clock
         dialect = self.engine.dialect
@@ -56,7 +57,7 @@ class Store:
         try:
             with self.engine.connect() as connection:
                 return [tuple(row) for row in connection.execute(element, dict(params or {}))]
-        except DBAPIError:
+        except (DBAPIError, PoolTimeout):
             raise Unavailable("database_unavailable") from None
 
     def read_keys(self, family: StatementFamily, keys: list[Any], /, **params: Any) -> list[Row]:

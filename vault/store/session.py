@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.engine import Dialect, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import PoolProxiedConnection
@@ -215,7 +215,12 @@ class Session:
         self._pinned = self._connection = self._cursor = None
 
 
-def open_engine(url: str) -> Engine:
+def sqlite_url(path: Path) -> URL:
+    """The URL of a database file, whatever characters its path has."""
+    return URL.create("sqlite", database=str(path))
+
+
+def open_engine(url: str | URL) -> Engine:
     """An engine with this project's settings.
 
     Raises:
@@ -233,7 +238,7 @@ def open_engine(url: str) -> Engine:
 
 
 def _sqlite_engine(path: Path) -> Engine:
-    engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False, "timeout": 1.0})
+    engine = create_engine(sqlite_url(path), connect_args={"check_same_thread": False, "timeout": 1.0})
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: object) -> None:
