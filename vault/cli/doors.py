@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from vault.cli.output import Output, use_color
 from vault.client.http import DEFAULT_TIMEOUT_S, Client
@@ -143,6 +144,8 @@ def command(group: click.Group, name: str, *kinds: str) -> Callable[[F], F]:
         @functools.wraps(function)
         def run(**options: Any) -> None:
             shared = {key: options.pop(key) for key in _SHARED if key in options}
+            if _given("config") and not _given("url"):
+                shared.pop("url", None)  # a flag goes before the environment: this host is meant
             output = Output(shared["json"], shared["quiet"], use_color(shared["no_color"]))
             guard(output, lambda: function(Door(output, shared), **options))
 
@@ -153,6 +156,11 @@ def command(group: click.Group, name: str, *kinds: str) -> Callable[[F], F]:
         return function
 
     return decorate
+
+
+def _given(option: str) -> bool:
+    """Whether an option stands on the command line, rather than in the environment."""
+    return click.get_current_context().get_parameter_source(option) is ParameterSource.COMMANDLINE
 
 
 def guard(output: Output, work: Callable[[], Any]) -> None:
