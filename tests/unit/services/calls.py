@@ -1,0 +1,163 @@
+"""Every verb of `vault.services` with arguments that succeed, so that a rule can be tried on all of them."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import vault.services
+from tests.support.cells import AGENT, NAME, SCHEMA, SSN, BuiltCell, reveal
+from vault.services.audit import AuditQuery, read_audit
+from vault.services.detokenize import detokenize
+from vault.services.grant_views import GrantFilter, list_grants, read_grant
+from vault.services.grants import RevokeBody, create_grant, revoke_grant
+from vault.services.identities import (
+    KeyBody,
+    PrincipalBody,
+    create_key,
+    create_principal,
+    list_keys,
+    list_principals,
+    remove_principal,
+    revoke_key,
+    whoami,
+)
+from vault.services.listing import Page
+from vault.services.schema import (
+    SchemaBody,
+    apply_schema,
+    list_fields,
+    plan_schema,
+    read_field,
+    show_schema,
+)
+from vault.services.tokenize import TokenizeBody, tokenize
+
+VALUE: Final = "123-45-6789"
+PERSON: Final = "Ada Lovelace"
+NEW_SCHEMA: Final = SCHEMA + '\n[purposes.another]\nlegal_basis = "consent"\n'
+
+Made = tuple[str, tuple[Any, ...]]
+"""Who calls (a credential), and the verb's arguments."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One way to call a verb.
+
+    Attributes:
+        prepare: makes the caller's credential and the arguments, in a populated cell.
+        commits: how many transactions it writes.
+        needs: the permission it takes, without what it is for; empty if none.
+    """
+
+    verb: Callable[..., Any]
+    prepare: Callable[[BuiltCell], Made]
+    commits: int
+    needs: str = ""
+
+
+def grant_id(credential: str) -> str:
+    """The id of the grant that a credential names."""
+    return "gr_" + credential.split("_")[1]
+
+
+def _vaulted(built: BuiltCell) -> Made:
+    return built.service, (TokenizeBody(field=NAME, values=[PERSON, "Bob"], subjects=["new-person", None]),)
+
+
+def _reveal(built: BuiltCell) -> Made:
+    return built.grant(SSN), (reveal(SSN, [built.token(SSN, VALUE)]),)
+
+
+def _reveal_vaulted(built: BuiltCell) -> Made:
+    return built.grant(NAME), (reveal(NAME, [built.token(NAME, PERSON, "c1")]),)
+
+
+def _mask(built: BuiltCell) -> Made:
+    return built.grant(SSN), (reveal(SSN, [built.token(SSN, VALUE)], operation="mask", mask="last4"),)
+
+
+def _apply(built: BuiltCell) -> Made:
+    digest = built.run(plan_schema, SchemaBody(toml=NEW_SCHEMA), by=built.admin).digest
+    return built.admin, (SchemaBody(toml=NEW_SCHEMA, digest=digest),)
+
+
+def _key_of(credential: str) -> str:
+    return "_".join(credential.split("_")[:2])
+
+
+CALLS: Final[dict[str, Call]] = {
+    "tokenize vaultless": Call(
+        tokenize,
+        lambda b: (b.service, (TokenizeBody(field=SSN, values=[VALUE, None]),)),
+        1,
+        "tokenize",
+    ),
+    "tokenize vaulted": Call(tokenize, _vaulted, 3, "tokenize"),
+    "detokenize vaultless": Call(detokenize, _reveal, 1),
+    "detokenize vaulted": Call(detokenize, _reveal_vaulted, 1),
+    "detokenize masked": Call(detokenize, _mask, 1),
+    "create_grant": Call(
+        create_grant,
+        lambda b: (b.service, (b.grant_body(NAME, subjects=["new-person"], reason="ticket 7"),)),
+        2,
+        "grant:create",
+    ),
+    "revoke_grant": Call(revoke_grant, lambda b: (b.admin, (grant_id(b.grant(SSN)), RevokeBody("gone"))), 1),
+    "read_grant": Call(read_grant, lambda b: (b.service, (grant_id(b.grant(SSN)),)), 0),
+    "list_grants": Call(list_grants, lambda b: (b.admin, (Page(), GrantFilter())), 0, "grant:list"),
+    "create_principal": Call(
+        create_principal,
+        lambda b: (b.admin, (PrincipalBody("service", "another"),)),
+        1,
+        "principal:write",
+    ),
+    "list_principals": Call(list_principals, lambda b: (b.admin, (Page(),)), 0, "principal:list"),
+    "remove_principal": Call(remove_principal, lambda b: (b.admin, (b.service_id,)), 1, "principal:write"),
+    "create_key": Call(create_key, lambda b: (b.admin, (b.service_id, KeyBody())), 1, "principal:write"),
+    "list_keys": Call(list_keys, lambda b: (b.admin, (b.service_id,)), 0, "principal:list"),
+    "revoke_key": Call(revoke_key, lambda b: (b.admin, (_key_of(b.service),)), 1, "principal:write"),
+    "whoami": Call(whoami, lambda b: (b.service, ()), 0),
+    "show_schema": Call(show_schema, lambda b: (b.admin, ()), 0, "schema:read"),
+    "plan_schema": Call(plan_schema, lambda b: (b.admin, (SchemaBody(toml=NEW_SCHEMA),)), 0, "schema:read"),
+    "apply_schema": Call(apply_schema, _apply, 1, "schema:apply"),
+    "list_fields": Call(list_fields, lambda b: (b.service, ()), 0),
+    "read_field": Call(read_field, lambda b: (b.service, (SSN,)), 0),
+    "read_audit": Call(read_audit, lambda b: (b.admin, (AuditQuery(),)), 0, "audit:read"),
+}
+
+WRITERS: Final = [name for name, call in CALLS.items() if call.commits]
+READERS: Final = [name for name, call in CALLS.items() if not call.commits]
+BY_KEY: Final = [name for name, call in CALLS.items() if call.verb is not detokenize]
+BY_GRANT: Final = [name for name, call in CALLS.items() if call.verb is detokenize]
+
+
+def verbs() -> set[Callable[..., Any]]:
+    """Every verb there is: the public functions of `vault.services` that take a cell and a request."""
+    found = set()
+    for info in pkgutil.iter_modules(vault.services.__path__, "vault.services."):
+        module = importlib.import_module(info.name)
+        for name, thing in vars(module).items():
+            if name.startswith("_") or not inspect.isgeneratorfunction(thing):
+                continue
+            if list(inspect.signature(thing).parameters)[:2] == ["cell", "request"]:
+                found.add(thing)
+    return found
+
+
+def rows(built: BuiltCell) -> dict[str, list[Any]]:
+    """Every row of every table."""
+    store = built.cell.store
+    with store.engine.connect() as connection:
+        return {
+            table.name: sorted(tuple(row) for row in connection.execute(table.select()))
+            for table in store.tables.metadata.sorted_tables
+        }
+
+
+__all__ = ["AGENT", "BY_GRANT", "BY_KEY", "CALLS", "READERS", "WRITERS", "grant_id", "rows", "verbs"]
