@@ -23,7 +23,11 @@ from vault.schema.refusals import Refusals, is_label, shown
 
 DEFAULT_MAX_USES: Final = 50  # GRANTS.md, bearer profile
 DEFAULT_MAX_TTL: Final = "PT15M"
+MAX_TTL_S: Final = 366 * 86_400  # seconds; as long as a ceiling's
+MAX_KEEP_S: Final = 200 * 366 * 86_400  # seconds
 MAX_NAMES: Final = 1000
+MAX_TOML: Final = 256 * 1024  # characters
+MAX_DOTS: Final = 32  # in a line; the parser's memory grows with the square of a dotted key's parts
 
 # GDPR, article 6(1)(a) to (f)
 LEGAL_BASES: Final = (
@@ -106,11 +110,18 @@ def parse_toml(text: str) -> Schema:
     Raises:
         BadInput: `schema_refused` with `refusals`, one line a reason.
     """
+    if len(text) > MAX_TOML or any(map(_is_deep, text.split("\n"))):
+        raise BadInput("schema_refused", refusals=["the document is too large, or a line has too many dots"])
     try:
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError, ValueError):
         raise BadInput("schema_refused", refusals=["the document is not TOML"]) from None
     return parse_document(document)
+
+
+def _is_deep(line: str) -> bool:
+    """Whether a line of TOML might hold a key of very many parts; comments may have as many dots as any."""
+    return line.count(".") > MAX_DOTS and not line.lstrip(" \t").startswith("#")
 
 
 def parse_document(document: Mapping[str, Any]) -> Schema:
@@ -147,10 +158,16 @@ def _entries(refusals: Refusals, top: Mapping[str, Any], kind: str) -> list[tupl
     if len(tables) > MAX_NAMES:
         refusals.add(kind, f"has more than {MAX_NAMES} entries")
         return []
-    for name in tables:
+    entries = []
+    for name, table in tables.items():
+        place = f"{kind}.{shown(name)}"
         if not is_label(name):
-            refusals.add(f"{kind}.{shown(name)}", "a name is a-z, 0-9, '_', '.', '-', at most 64 characters")
-    return [(name, f"{kind}.{shown(name)}", table) for name, table in tables.items()]
+            refusals.add(place, "a name is a-z, 0-9, '_', '.', '-', at most 64 characters")
+        elif not isinstance(table, Mapping):
+            refusals.add(place, "is not a table")
+        else:
+            entries.append((name, place, table))
+    return entries
 
 
 def _purpose(refusals: Refusals, place: str, name: str, value: object) -> Purpose:
@@ -161,6 +178,9 @@ def _purpose(refusals: Refusals, place: str, name: str, value: object) -> Purpos
     if not isinstance(deliveries, list) or not all(item == "plain" for item in deliveries):
         refusals.add(f"{place}.bearer.delivery", "is not a list; only plain is built in this version")
         deliveries = []
+    ttl = refusals.period(f"{place}.bearer", bearer, "max_ttl", DEFAULT_MAX_TTL)
+    if not 0 < ttl.shortest_seconds <= MAX_TTL_S:
+        refusals.add(f"{place}.bearer.max_ttl", "is more than nothing and at most a year")
     return Purpose(
         name=name,
         description=refusals.text(place, table, "description"),
@@ -171,7 +191,7 @@ def _purpose(refusals: Refusals, place: str, name: str, value: object) -> Purpos
         ),
         deliveries=frozenset(deliveries),
         max_uses=refusals.number(f"{place}.bearer", bearer, "max_uses", DEFAULT_MAX_USES, 1, 10**12),
-        max_ttl_s=refusals.period(f"{place}.bearer", bearer, "max_ttl", DEFAULT_MAX_TTL).shortest_seconds,
+        max_ttl_s=ttl.shortest_seconds,
     )
 
 
@@ -188,9 +208,9 @@ def _retention(refusals: Refusals, place: str, name: str, value: object) -> Rete
     if start != "creation":
         refusals.add(f"{place}.from", "only creation is built in this version")
     keep = refusals.period(place, table, "keep", "P1Y")
-    if keep.months == 0 and keep.seconds % 86_400:
+    if keep.seconds % 86_400:
         refusals.add(f"{place}.keep", "is a whole number of days, months or years")
-    if not 0 < keep.shortest_seconds <= 200 * 366 * 86_400:
+    if not 0 < keep.shortest_seconds <= MAX_KEEP_S:
         refusals.add(f"{place}.keep", "is more than nothing and at most 200 years")
     period = refusals.choice(place, table, "period", ("month", "day"), default="month")
     return RetentionRule(name, keep, period)
@@ -214,34 +234,37 @@ def _field(
         ),
         ("surrogate", "max_rows", "normalize", "rotation", "tokenize_budget", "max_bytes"),
     )
-    protection = Protection(
-        refusals.choice(
-            place,
-            table,
-            "protection",
-            [item.value for item in Protection],
-            not_built=("encrypted", "vaultless-subject"),
-        )
-    )
+    protection = _protection(refusals, place, table)
     refusals.choice(place, table, "deterministic", ("none",), default="none", not_built=("field", "subject"))
     refusals.choice(place, table, "small", ("refuse",), default="refuse", not_built=("vaulted", "pass"))
     subject = refusals.choice(place, table, "subject", ("optional", "required"), default="optional")
-    template = _template(refusals, place, table)
+    if protection is Protection.VAULTLESS and subject == "required":
+        refusals.add(f"{place}.subject", "cannot be required: nothing ties a vaultless token to a person")
+    template = _template(refusals, place, table) if protection or "template" in table else None
     if template is not None and protection is Protection.VAULTLESS and not template.reversible_by_ff1:
         refusals.add(f"{place}.template", "has no fixed alphabet, so it cannot be vaultless")
     _retention_of(refusals, place, table, protection, retention)
-    if template is None:
+    classification = refusals.text(place, table, "classification", limit=64)
+    masks = _masks(refusals, place, table)
+    if template is None or protection is None:
         return None
     return FieldRule(
         name=name,
         template=template,
         protection=protection,
         retention=str(table.get("retention", "")),
-        classification=refusals.text(place, table, "classification", limit=64),
+        classification=classification,
         subject_required=subject == "required",
-        masks=_masks(refusals, place, table),
+        masks=masks,
         source=table,
     )
+
+
+def _protection(refusals: Refusals, place: str, table: Mapping[str, Any]) -> Protection | None:
+    """The field's protection; None after a refusal, so that no reason is given that rests on a guess."""
+    built = [item.value for item in Protection]
+    word = refusals.choice(place, table, "protection", built, not_built=("encrypted", "vaultless-subject"))
+    return Protection(word) if table.get("protection") == word else None
 
 
 def _template(refusals: Refusals, place: str, table: Mapping[str, Any]) -> Template | None:
@@ -257,7 +280,7 @@ def _retention_of(
     refusals: Refusals,
     place: str,
     table: Mapping[str, Any],
-    protection: Protection,
+    protection: Protection | None,
     retention: Mapping[str, RetentionRule],
 ) -> None:
     """A promise of erasure that the protection cannot keep is refused (`retention_unkeepable`)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -18,6 +18,20 @@ from vault.schema.document import FieldRule, Protection, Schema
 # What a field may change while values live under it; everything else decides how a token is made or
 # when it dies.
 _FREE = frozenset({"masks", "classification", "subject"})
+
+
+# What a setting means where it is left out: writing that down changes nothing.
+_DEFAULTS: Final[dict[str, dict[str, Any]]] = {
+    "purpose": {"description": "", "activity": "", "disclosure_class": "internal", "bearer": {}},
+    "retention": {"from": "creation", "period": "month"},
+    "field": {
+        "small": "refuse",
+        "deterministic": "none",
+        "subject": "optional",
+        "classification": "",
+        "masks": {},
+    },
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +67,7 @@ def make_plan(now: Schema, then: Schema) -> Plan:
 
 
 def _sources(schema: Schema, kind: str) -> Mapping[str, Mapping[str, Any]]:
-
+    """The tables of a kind, as written."""
     tables: Mapping[str, Mapping[str, Any]] = msgspec.json.decode(schema.body).get(kind, {})
     return tables
 
@@ -70,10 +84,10 @@ def _compare(
         elif name not in then:
             changes.append(Change("remove", kind, name))
         elif now[name] != then[name]:
-            keys = sorted(
-                k for k in now[name].keys() | then[name].keys() if now[name].get(k) != then[name].get(k)
-            )
-            changes.append(Change("change", kind, name, tuple(keys)))
+            old, new = ({**_DEFAULTS[kind], **tables[name]} for tables in (now, then))
+            keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+            if keys:
+                changes.append(Change("change", kind, name, tuple(keys)))
 
 
 def _refusals(change: Change) -> list[str]:

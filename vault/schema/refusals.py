@@ -16,14 +16,14 @@ from vault.errors import BadInput
 _LABEL: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 
-def is_label(text: str) -> bool:
+def is_label(text: object) -> bool:
     """Whether a text may name a field, a purpose, a class or a mask: `[a-z0-9][a-z0-9_.-]{0,63}`."""
-    return _LABEL.fullmatch(text) is not None
+    return isinstance(text, str) and _LABEL.fullmatch(text) is not None
 
 
 def shown(key: object) -> str:
     """A key as a reason may show it."""
-    return key if isinstance(key, str) and is_label(key) else "(unnamed)"
+    return str(key) if is_label(key) else "(unnamed)"
 
 
 class Refusals:
