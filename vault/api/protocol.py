@@ -20,8 +20,8 @@ HEAD_DEADLINE_S: Final = 30.0  # from the connection, or from the first byte of 
 LINGER_S: Final = 2.0  # for the peer to read why it is refused, before the connection is gone
 
 
-class HeadTooLarge(Exception):
-    """More than `MAX_HEAD_BYTES` before the end of the headers."""
+class HeadRefused(Exception):
+    """A head that is too large, or that asks for another protocol."""
 
 
 class Protocol(HttpToolsProtocol):
@@ -63,8 +63,11 @@ class Protocol(HttpToolsProtocol):
         """The head is whole."""
         self._settle()
         self._in_head = False
-        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES:
-            raise HeadTooLarge
+        # The parser skips the body of a request that asks for an upgrade, and would read what follows as
+        # the next request: whoever writes bodies behind a proxy could write requests.
+        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if size > MAX_HEAD_BYTES or self.parser.should_upgrade():
+            raise HeadRefused
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:
