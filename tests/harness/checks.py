@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.harness.journal import Given, Held, Journal
-from tests.harness.load import PURPOSE, VAULTED, VAULTLESS, Api, grant_body
+from tests.harness.load import VAULTED, VAULTLESS, Api
+from tests.harness.roomy import PURPOSE, grant_body
 
 BATCH: Final = 5_000
 SAMPLE: Final = 25  # of the grants of earlier rounds

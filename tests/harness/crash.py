@@ -20,13 +20,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from tests.harness import checks
 from tests.harness.journal import Journal
-from tests.harness.load import AGENT, NAME, NOTE, PURPOSE, SSN, Api, Worker
-from tests.support.service import Service, coatcheck, initialise
-from vault.cli.templates import DEVELOPMENT, DEVELOPMENT_SCHEMA
+from tests.harness.load import Api, Worker
+from tests.harness.roomy import add_principal, initialise_roomy
+from tests.support.service import Service, coatcheck
 
 CLIENTS: Final = 6
 SHORTEST_S: Final = 0.05
@@ -110,39 +110,9 @@ class Crash:
 
     def _build(self) -> None:
         """A cell whose purpose allows large grants, and a principal that may create them."""
-        folder = self.service.folder
-        folder.mkdir(parents=True, exist_ok=True)
-        one_cell = DEVELOPMENT.partition("[cell.us]")[0] + '[log]\nformat = "text"\nlevel = "warning"\n'
-        (folder / "coatcheck.toml").write_text(one_cell, encoding="utf-8")
-        schema = DEVELOPMENT_SCHEMA.replace("max_uses = 50", "max_uses = 1000000").replace("PT15M", "PT12H")
-        (folder / "schema.toml").write_text(schema, encoding="utf-8")
-        initialise(folder)
+        initialise_roomy(self.service.folder)
         self.service.start()
-        fields = [SSN, NAME, NOTE]
-        body = {
-            "kind": "service",
-            "name": "harness",
-            "permissions": [f"grant:create:{PURPOSE}", *(f"tokenize:{name}" for name in fields)],
-            "ceiling": {
-                "fields": fields,
-                "operations": ["reveal"],
-                "deliveries": ["plain"],
-                "purposes": [PURPOSE],
-                "agents": [AGENT],
-                "uses": 1_000_000,
-                "ttl": "PT12H",
-            },
-        }
-        admin = Api(self.service.port, self.service.credential("admin_key"))
-        self._owner = self._made(admin.call("POST", "principals", body))["id"]
-        self.client_key = self._made(admin.call("POST", f"principals/{self._owner}/keys"))["credential"]
-        admin.close()
-
-    @staticmethod
-    def _made(answer: tuple[int, Any]) -> Any:
-        if answer[0] != 201:
-            raise RuntimeError(f"setting up: {answer[0]} {answer[1].get('code')}")
-        return answer[1]
+        self._owner, self.client_key = add_principal(self.service, "harness")
 
     def _load_and_kill(self) -> None:
         stop = threading.Event()

@@ -10,15 +10,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from tests.harness.journal import Given, Held, Journal
+from tests.harness.roomy import NAME, NOTE, PURPOSE, SSN, grant_body
 
-SSN: Final = "customer.ssn"
-PAN: Final = "customer.pan"
-NAME: Final = "customer.name"
-NOTE: Final = "customer.note"
 VAULTLESS: Final = (SSN,)
 VAULTED: Final = (NAME, NOTE)
-AGENT: Final = "agent:demo"
-PURPOSE: Final = "support"
 SUBJECTS: Final = tuple(f"person-{number}" for number in range(16))
 TIMEOUT_S: Final = 60.0
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyzåäößžğ王小明 -'"
@@ -67,13 +62,6 @@ def ssn(rng: random.Random) -> str:
 def text(rng: random.Random) -> str:
     """A name or a note."""
     return "".join(rng.choices(_LETTERS, k=rng.randint(1, 60))).strip() or "x"
-
-
-def grant_body(fields: list[str], uses: int, subject: list[str] | None = None) -> dict[str, Any]:
-    """A grant for the agent to reveal."""
-    scope = [{"fields": fields, "operations": ["reveal"], "delivery": ["plain"]}]
-    body = {"agent": AGENT, "purpose": PURPOSE, "scope": scope, "limits": {"uses": uses}}
-    return body if subject is None else body | {"subjects": {"in": subject}}
 
 
 class Worker:

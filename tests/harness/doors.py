@@ -1,0 +1,155 @@
+"""What every route is tried with: a path, a credential, a body that it takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from tests.harness.hostile import example, found
+from tests.harness.roomy import (
+    AGENT,
+    FIELDS,
+    MANY,
+    NAME,
+    ONE_CELL,
+    PURPOSE,
+    SSN,
+    add_principal,
+    grant_body,
+    initialise_roomy,
+    principal,
+)
+from tests.support.service import Answer, Service
+from vault.api.app import ROUTES
+from vault.api.problems import TYPE_PREFIX
+from vault.api.route import Route
+from vault.errors import CODES
+from vault.policy.permissions import PERMISSIONS
+
+UNKNOWN_ID: Final = "01M84HD64DFW18BYTQYF0BJRJQ"
+PREFIXES: Final = {"grants": "gr", "principals": "pr", "keys": "ck"}
+BY_NAME: Final = {route.method + " " + route.path: route for route in ROUTES}
+WITH_BODY: Final = [name for name, route in BY_NAME.items() if route.body is not None]
+
+# Bodies that the routes take; a route that is not here is tried with an example of its type.
+TAKEN: Final[dict[str, list[Any]]] = {
+    "POST tokenize": [
+        {"field": NAME, "values": ["Ada"], "subjects": ["person"]},
+        {"items": [{"field": NAME, "value": "Ada", "subject": "person"}, {"field": SSN, "value": "1"}]},
+    ],
+    "POST detokenize": [
+        {"purpose": PURPOSE, "field": SSN, "tokens": ["123-45-6789"], "key_version": 1},
+        {"purpose": PURPOSE, "operation": "mask", "mask": "initial", "delivery": "plain",
+         "items": [{"field": NAME, "token": "tok_" + "a" * 26, "subject": "person"}]},
+    ],
+    "POST grants": [
+        grant_body([NAME], 1, ["person"]) | {"reason": "a", "on_behalf_of": "user:1"},
+        {"agent": AGENT, "purpose": PURPOSE, "limits": {"uses": 2, "batch": 1},
+         "scope": [{"fields": [SSN], "operations": ["mask"], "delivery": ["plain"], "mask": "last4",
+                    "key_version": 1}],
+         "valid": {"until": "2100-01-01T00:00:00Z"}},
+    ],
+    "POST schema/plan": [{"toml": "[purposes.a]"}, {"document": {"purposes": {"a": {"activity": "x"}}}}],
+    "POST principals": [principal("other"), {"kind": "agent", "name": "agent:other"}],
+    "POST principals/{id}/keys": [{"expires": "2100-01-01T00:00:00Z", "networks": ["127.0.0.0/8"]}],
+}  # fmt: skip
+
+
+def bodies_taken(route: Route) -> list[Any]:
+    """Bodies that a route takes or nearly takes, an example of its type last."""
+    return [*TAKEN.get(f"{route.method} {route.path}", []), example(route.body)]
+
+
+def path_of(route: Route) -> str:
+    """The route's path with ids that nothing has."""
+    prefix = PREFIXES.get(route.path.partition("/")[0], "")
+    return route.path.replace("{id}", f"{prefix}_{UNKNOWN_ID}").replace("{name}", "no.such.field")
+
+
+class Doors:
+    """A served deployment, and credentials that open every route.
+
+    Attributes:
+        all_powerful: of a service that may do everything.
+        grant: of a grant over all fields that lasts.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        roles = {"roles": ["admin", "auditor"]}
+        permissions = [name for name in PERMISSIONS if not name.endswith("*")]
+        permissions += [f"tokenize:{field}" for field in FIELDS] + [f"grant:create:{PURPOSE}"]
+        _, self.all_powerful = add_principal(service, "all", permissions=permissions, **roles)
+        body = {
+            "agent": AGENT,
+            "purpose": PURPOSE,
+            "limits": {"uses": MANY},
+            "scope": [
+                {"fields": list(FIELDS[:3]), "operations": ["reveal", "mask"], "delivery": ["plain"]},
+                {"fields": list(FIELDS[3:]), "operations": ["reveal"], "delivery": ["plain"]},
+            ],
+        }
+        made = service.call("POST", "grants", body, key=self.all_powerful)
+        assert made.status == 201, made.body
+        self.grant = str(made.json()["credential"])
+
+    def credential(self, route: Route) -> str:
+        """One that the route takes."""
+        return self.all_powerful if "key" in route.who else self.grant
+
+    def send(self, route: Route, body: bytes) -> Answer:
+        """A body to a route, with a credential that it takes."""
+        return self.service.call(route.method, path_of(route), body, key=self.credential(route))
+
+
+def initialise_doors(folder: Path, more: str = "") -> Service:
+    """A deployment for `Doors`, not yet started, whose log says all it can; with more settings."""
+    initialise_roomy(folder, ONE_CELL + more)
+    return Service(folder)
+
+
+def complaints(answer: Answer, method: str = "GET") -> list[str]:
+    """What is wrong with an answer, whatever was asked."""
+    wrong = []
+    shown = dict(answer.headers)
+    if answer.status >= 500:
+        wrong.append(f"status {answer.status}")
+    if "no-store" not in shown.get("cache-control", ""):
+        wrong.append("may be cached")
+    if not shown.get("x-request-id", "").startswith("req_"):
+        wrong.append("has no request id")
+    if shown.get("x-content-type-options") != "nosniff":
+        wrong.append("may be taken for another type")
+    if answer.status >= 400:
+        if found(_shown(answer)):
+            wrong.append("echoes")
+        wrong += _not_a_problem(answer, shown) if method != "HEAD" else []
+    return wrong
+
+
+def _shown(answer: Answer) -> str:
+    """All that an answer shows, but for the names in a schema that the reasons why it is refused go by."""
+    text = answer.body.decode("utf-8", "replace")
+    if answer.body.startswith(b"{") and answer.code == "schema_refused":
+        document = answer.json()
+        reasons = [line.partition(": ")[2] for line in document.pop("refusals")]
+        text = repr((document, reasons))
+    return text + repr(answer.headers)
+
+
+def _not_a_problem(answer: Answer, shown: dict[str, str]) -> list[str]:
+    if shown.get("content-type") != "application/problem+json":
+        return ["is not a problem document"]
+    document = answer.json()
+    code = document.get("code")
+    if code not in CODES:
+        return ["has a code that is none"]
+    wrong = []
+    expected = 422 if "errors" in document else CODES[code].status
+    if not answer.status == document["status"] == expected:
+        wrong.append(f"has status {answer.status} with {code}")
+    if document["type"] != TYPE_PREFIX + code or document["title"] != CODES[code].sentence:
+        wrong.append("has a type or a title of another code")
+    if document["request"] != shown.get("x-request-id") or document["retry"] != CODES[code].retry:
+        wrong.append("disagrees with itself")
+    return wrong
