@@ -105,7 +105,7 @@ class Wiring:
                 migrations.upgrade(store.engine)
                 if not initialise.has_head(store):
                     epoch = create_epoch(region, 1, self.provider(region), self.halves(region))
-                    initialise.write_epoch(store, region, epoch, self._clock.now())
+                    initialise.write_epoch(store, region, epoch)
             finally:
                 store.close()
         opened = self._open(region, finished=False)

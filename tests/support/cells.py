@@ -71,7 +71,7 @@ CEILING: Final = Ceiling(
     operations=["reveal", "mask"],
     deliveries=["plain"],
     purposes=["support", "files", "sealed"],
-    agents=[AGENT, "service:demo"],
+    agents=[AGENT, "agent:absent"],
     uses=100_000,
     ttl="P1D",
 )
@@ -273,7 +273,7 @@ def cell_on(
     provider, halves = wiring.provider(REGION), wiring.halves(REGION)
     store = Store(url, clock)
     migrations.upgrade(store.engine)
-    initialise.write_epoch(store, REGION, create_epoch(REGION, 1, provider, halves), clock.now())
+    initialise.write_epoch(store, REGION, create_epoch(REGION, 1, provider, halves))
     cell = Cell(
         region=REGION,
         store=store,

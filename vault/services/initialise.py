@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from vault.audit.event import Event
 from vault.authn.identities import Caller
-from vault.clock import Micros
 from vault.errors import Stale
 from vault.identifiers import new_id
 from vault.keyring.epoch import EpochRow
@@ -40,11 +39,12 @@ class FirstEvent(Command):
         writes.event(Event("cell.init", MAIN_TENANT, self._caller.actor, facts))
 
 
-def write_epoch(store: Store, region: str, row: EpochRow, now: Micros) -> None:
+def write_epoch(store: Store, region: str, row: EpochRow) -> None:
     """Writes the head and the first epoch, in one transaction. Nothing is sealed under it before."""
     session = store.session()
     try:
         session.begin()
+        now = session.now(last=0)
         session.run(
             store.custody.insert_epoch,
             {
