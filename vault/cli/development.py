@@ -27,9 +27,17 @@ PURPOSE = "support"
 
 
 def seed(config: Config, folder: Path) -> None:
-    """Applies the schema and makes principals and credentials in every cell, unless that was done."""
+    """Applies the schema and makes principals and credentials in every cell, unless that was done.
+
+    The address that the credentials go with follows the configuration (COATCHECK_PORT may have changed).
+    """
     path = folder / CREDENTIALS
+    host, port = config.host_and_port()
+    url = f"http://{host}:{port}"
     if path.exists():
+        document = read_credentials(folder)
+        if document.get("url") != url:
+            _write(path, {**document, "url": url})
         return
     regions = {}
     for region in config.cell:
@@ -38,8 +46,11 @@ def seed(config: Config, folder: Path) -> None:
             regions[region] = _seed_cell(opened.cell, config)
         finally:
             opened.close()
-    host, port = config.host_and_port()
-    document = {"url": f"http://{host}:{port}", "regions": regions, "purpose": PURPOSE, "agent": AGENT}
+    _write(path, {"url": url, "regions": regions, "purpose": PURPOSE, "agent": AGENT})
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    """Writes the credentials, whole or not at all, for this user alone."""
     text = msgspec.json.format(msgspec.json.encode(document), indent=2)
     temporary = path.with_suffix(".new")
     try:
@@ -55,7 +66,10 @@ def seed(config: Config, folder: Path) -> None:
 def _seed_cell(cell: Cell, config: Config) -> dict[str, str]:
     named = config.cell[cell.region].schema
     if named is not None and cell.schemas.of("main").version == 0:
-        text = config.path(named).read_text(encoding="utf-8")
+        try:
+            text = config.path(named).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            raise Misconfigured("host_permissions", path=str(config.path(named))) from None
         plan = perform(cell, lambda: schema.plan_schema(cell, host_request(), SchemaBody(toml=text)))
         body = SchemaBody(toml=text, digest=plan.digest)
         perform(cell, lambda: schema.apply_schema(cell, host_request(), body))
@@ -119,7 +133,11 @@ def _command() -> str:
 
 def read_credentials(folder: Path) -> dict[str, Any]:
     """The development credentials."""
-    document: dict[str, Any] = msgspec.json.decode((folder / CREDENTIALS).read_bytes())
+    path = folder / CREDENTIALS
+    try:
+        document: dict[str, Any] = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.DecodeError):
+        raise Misconfigured("host_permissions", path=str(path), reason="cannot be read") from None
     return document
 
 
