@@ -53,10 +53,10 @@ def decide_use(grant: Grant, uses: int, now: Micros, request: UseRequest) -> Dec
         return Decision("outside_window", 0, 6)
     if request.items > grant.max_uses - uses:
         return Decision("budget_exhausted", 0, 11)
-    if request.items > grant.batch:
-        return Decision("scope_denied", request.items, 8, "batch")
     if request.purpose != grant.purpose:
         return Decision("purpose_mismatch", request.items, 7)
+    if request.items > grant.batch:
+        return Decision("scope_denied", request.items, 8, "batch")
     for field in request.fields:
         if not grant.entries_for(field, request.operation, request.delivery, request.mask):
             return Decision("scope_denied", request.items, 8, "field")

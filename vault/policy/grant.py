@@ -71,9 +71,9 @@ class Grant:
             return "revoked"
         if now >= self.valid_until:
             return "expired"
-        if uses >= self.max_uses:
-            return "exhausted"
-        return "pending" if now < self.valid_from else "active"
+        if now < self.valid_from:
+            return "pending"
+        return "exhausted" if uses >= self.max_uses else "active"
 
     def entries_for(
         self, field: str, operation: str, delivery: str, mask: str | None

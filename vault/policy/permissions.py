@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from vault.errors import BadInput
+from vault.schema.refusals import is_label
 
 # Alphabetical. `*` in the key stands for a name of the schema, never for "any".
 PERMISSIONS: Final[dict[str, str]] = {
@@ -37,13 +38,13 @@ def check_permissions(permissions: Iterable[str]) -> frozenset[str]:
     """The permissions as a set.
 
     Raises:
-        BadInput: `permission_unknown`.
+        BadInput: `permission_unknown`: not of the list, or for something that no schema can name.
     """
     held = frozenset(permissions)
     for permission in held:
         if permission not in PERMISSIONS or permission.endswith("*"):
             head, _, name = permission.rpartition(":")
-            if f"{head}:*" not in PERMISSIONS or name in ("", "*"):
+            if f"{head}:*" not in PERMISSIONS or not is_label(name):
                 raise BadInput("permission_unknown")
     return held
 
