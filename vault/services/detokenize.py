@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -34,6 +34,7 @@ from vault.schema.document import FieldRule, Protection
 from vault.services.batch import BatchRefused
 from vault.services.cell import Cell, Origin, TenantSchema
 from vault.services.gate import Request, holder, trace
+from vault.services.grants import MAX_KEY_VERSION
 from vault.services.hidden import Hidden
 from vault.services.subjects import check_subject, find
 from vault.tokens.vaulted import decode
@@ -84,6 +85,10 @@ class ValuesAnswer(Hidden, frozen=True, omit_defaults=True):
     values: list[str | None] | None = None
 
 
+_NEVER_SEEN: Final = b"\xff" * 16
+"""In place of the row of a subject who has none. No row has this id, and it is not nobody's (`NIL`)."""
+
+
 @dataclass(slots=True, repr=False)
 class _Asked:
     """A token as prepared: which row it names, or why it cannot name one."""
@@ -91,7 +96,7 @@ class _Asked:
     item: DetokenizeItem
     rule: FieldRule | None
     row: bytes | None = None
-    subject: bytes | None = None  # the row of the subject named; NIL if that subject is not known
+    subject: bytes | None = None  # the row of the subject named, or `_NEVER_SEEN`
     refusal: str | None = None
 
 
@@ -175,6 +180,8 @@ class UseGrant(Command):
             used.failures[index] = "key_version_required"
         elif pinned.isdisjoint((None, version)):
             used.failures[index] = "token_unknown"
+        elif not 1 <= version <= MAX_KEY_VERSION:  # what the log may hold of a caller's number
+            used.failures[index] = "key_version_unknown"
         else:
             used.versions[index] = version
 
@@ -355,7 +362,7 @@ def _prepare(cell: Cell, tenant_name: str, tenant: TenantSchema, items: list[Det
     people = find(cell, tenant_name, named)
     for subject, those in named.items():
         for one in those:
-            one.subject = people.get(subject, NIL)
+            one.subject = people.get(subject, _NEVER_SEEN)
     return asked
 
 

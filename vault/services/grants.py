@@ -33,6 +33,7 @@ from vault.services.subjects import check_subject, enter
 MAX_TEXT = 500
 MAX_SUBJECTS = 1_000
 MAX_SCOPE = 100
+MAX_KEY_VERSION = 2**31 - 1
 USES_PER_DAY = "grant-uses"
 END_OF_TIME: Final[Micros] = parse_time("9999-12-31T23:59:59Z")
 
@@ -298,6 +299,8 @@ def _proposal(body: GrantBody, schema: Schema, now: Micros) -> Proposal:
         raise BadInput("agent_unknown") from None
     if len(body.scope) > MAX_SCOPE:
         raise BadInput("limit_invalid", member="scope", most=MAX_SCOPE)
+    if any(not 1 <= (entry.key_version or 1) <= MAX_KEY_VERSION for entry in body.scope):
+        raise BadInput("key_version_unknown")
     _text(body.reason)
     _text(body.on_behalf_of)
     purpose = schema.purposes[body.purpose]
