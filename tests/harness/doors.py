@@ -10,6 +10,7 @@ from tests.harness.roomy import (
     AGENT,
     FIELDS,
     MANY,
+    MASKED,
     NAME,
     ONE_CELL,
     PURPOSE,
@@ -85,8 +86,8 @@ class Doors:
             "purpose": PURPOSE,
             "limits": {"uses": MANY},
             "scope": [
-                {"fields": list(FIELDS[:3]), "operations": ["reveal", "mask"], "delivery": ["plain"]},
-                {"fields": list(FIELDS[3:]), "operations": ["reveal"], "delivery": ["plain"]},
+                {"fields": list(MASKED), "operations": ["reveal", "mask"], "delivery": ["plain"]},
+                {"fields": list(FIELDS), "operations": ["reveal"], "delivery": ["plain"]},
             ],
         }
         made = service.call("POST", "grants", body, key=self.all_powerful)

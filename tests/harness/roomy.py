@@ -12,13 +12,29 @@ SSN: Final = "customer.ssn"
 PAN: Final = "customer.pan"
 NAME: Final = "customer.name"
 NOTE: Final = "customer.note"
-FIELDS: Final = (SSN, PAN, NAME, NOTE)
+NUMBER: Final = "other.number"
+WORD: Final = "other.word"
+MASKED: Final = (SSN, PAN, NAME)
+FIELDS: Final = (*MASKED, NOTE, NUMBER, WORD)
 AGENT: Final = "agent:demo"
 PURPOSE: Final = "support"
 MANY: Final = 1_000_000
 
 ONE_CELL: Final = DEVELOPMENT.partition("[cell.us]")[0] + '[log]\nformat = "json"\nlevel = "debug"\n'
-SCHEMA: Final = DEVELOPMENT_SCHEMA.replace("max_uses = 50", f"max_uses = {MANY}").replace("PT15M", "PT12H")
+SCHEMA: Final = (
+    DEVELOPMENT_SCHEMA.replace("max_uses = 50", f"max_uses = {MANY}").replace("PT15M", "PT12H")
+    + f"""
+[fields."{NUMBER}"]
+template = "digits(min=3, max=40)"
+protection = "vaultless"
+retention = "key-lifetime"
+
+[fields."{WORD}"]
+template = "alphanumeric(min=1, max=40)"
+protection = "vaultless"
+retention = "key-lifetime"
+"""
+)
 
 
 def initialise_roomy(folder: Path, settings: str = ONE_CELL) -> None:
