@@ -20,8 +20,13 @@ from vault.errors import IntegrityError
 
 VERSION: Final = 1
 MAX_ITEM_IDS: Final = 1_000
+MAX_NUMBER: Final = 2**53 - 1  # RFC 8785, 3.2.2.3: what every reader of JSON takes exactly
 _LEAF_PREFIX: Final = b"\x00"  # RFC 9162, 2.1.1
 _SALT_BYTES: Final = 32
+
+_OWN: Final = frozenset({"v", "kind", "at", "region", "tenant", "actor", "decision", "items_digest"})
+
+_PLAIN: Final = frozenset({str, bool, type(None)})
 
 _encoder = msgspec.json.Encoder(order="sorted")
 
@@ -34,6 +39,10 @@ class Event:
         kind: a word of `KINDS`.
         facts: numbers, codes and ids of grants, principals and credentials; JSON without floats.
         items: row and key ids and callers' texts; go with the subject.
+
+    Raises:
+        LookupError: not a word of `KINDS`.
+        ValueError: a fact has the name of a member that every event has.
     """
 
     kind: str
@@ -42,6 +51,12 @@ class Event:
     facts: Mapping[str, Any]
     items: Mapping[str, Any] = field(default_factory=dict)
     decision: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise LookupError("not a kind of event")
+        if not _OWN.isdisjoint(self.facts):
+            raise ValueError("a fact would overwrite a member that every event has")
 
 
 KINDS: Final[dict[str, str]] = {
@@ -73,8 +88,31 @@ class Sealed:
 
 
 def canonical(value: Mapping[str, Any]) -> bytes:
-    """Canonical JSON: members sorted, no white space, integers only (a profile of RFC 8785)."""
+    """Canonical JSON: members sorted, no white space, integers only (a profile of RFC 8785).
+
+    Raises:
+        TypeError: a number that is not whole, or something that JSON cannot say.
+    """
+    _require_whole(value)
     return _encoder.encode(value)
+
+
+def _require_whole(value: Any) -> None:
+    """Refuses what two programs might write in two ways: fractions, and numbers over 53 bits."""
+    kind = type(value)
+    if kind in _PLAIN or (kind is int and -MAX_NUMBER <= value <= MAX_NUMBER):
+        return
+    if kind is list or kind is tuple:
+        if not set(map(type, value)) <= _PLAIN:
+            for member in value:
+                _require_whole(member)
+    elif isinstance(value, Mapping):
+        for name, member in value.items():
+            if type(name) is not str or not name.isascii():
+                raise TypeError("a member's name is ASCII text")
+            _require_whole(member)
+    else:
+        raise TypeError("an event holds text, whole numbers, lists and tables")
 
 
 def leaf_hash(body: bytes) -> bytes:
@@ -117,13 +155,17 @@ def check_event(body: bytes, leaf: bytes, items: bytes | None, salt: bytes | Non
     """
     if leaf_hash(body) != leaf:
         raise IntegrityError("audit_broken", reason="leaf")
-    if items is not None and salt is not None:
-        try:
-            digest = msgspec.json.decode(body)["items_digest"]
-        except (msgspec.DecodeError, KeyError, TypeError):
-            digest = ""
-        if digest != items_digest(salt, items):
-            raise IntegrityError("audit_broken", reason="items")
+    if items is None and salt is None:
+        return
+    # The salt's length is fixed: of salt and items one behind the other, the boundary could else be moved.
+    if items is None or salt is None or len(salt) != _SALT_BYTES:
+        raise IntegrityError("audit_broken", reason="items")
+    try:
+        digest = msgspec.json.decode(body)["items_digest"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        digest = None
+    if digest != items_digest(salt, items):
+        raise IntegrityError("audit_broken", reason="items")
 
 
 def listed(ids: list[str]) -> dict[str, Any]:
