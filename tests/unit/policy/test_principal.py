@@ -58,3 +58,11 @@ def test_a_ceiling_that_says_nothing_gives_nothing() -> None:
 def test_a_ceiling_takes_no_member_it_does_not_know() -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(b'{"fields":["a"],"everything":true}', type=Ceiling)
+
+
+def test_a_day_has_an_end() -> None:
+    """A number that a reader of the audit log would round is not taken (RFC 8785, 3.2.2.3)."""
+    assert msgspec.json.decode(b'{"uses_per_day":1000000000000}', type=Ceiling).uses_per_day == 10**12
+    for number in (b"1000000000001", b"9007199254740993", b"99999999999999999999999"):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.json.decode(b'{"uses_per_day":' + number + b"}", type=Ceiling)
