@@ -13,7 +13,7 @@ from vault.errors import BadInput
 from vault.schema.document import Schema, parse_document
 
 Document = dict[str, Any]
-REMOVED = object()
+REMOVED = type("Removed", (), {"__repr__": lambda self: "removed"})()
 
 GOOD: Document = {
     "purposes": {
