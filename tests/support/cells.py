@@ -11,21 +11,24 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from tests.support.databases import give_back, postgresql
+from vault.audit.event import Event
 from vault.authn.identities import Identities
 from vault.cli.templates import DEVELOPMENT_SCHEMA
 from vault.clock import Clock, SystemClock
 from vault.config import Config, build
+from vault.identifiers import new_id
 from vault.keyring.epoch import create_epoch, open_epochs
+from vault.keyring.hierarchy import CELL, Purpose, new_field_key
 from vault.keyring.ring import Keyring
 from vault.kms.local import make_key_file
-from vault.ledger.command import Verb
+from vault.ledger.command import Command, Needs, State, Verb, Writes
 from vault.ledger.committer import Committer
 from vault.policy.grant import ScopeEntry
 from vault.policy.principal import Ceiling
@@ -39,6 +42,7 @@ from vault.services.schema import SchemaBody, apply_schema, plan_schema
 from vault.services.tokenize import ColumnAnswer, TokenizeBody, tokenize
 from vault.store import migrations
 from vault.store.cell import Store
+from vault.store.custody import FieldKeyRow
 from vault.wiring import Deployment, Wiring, as_host, deploy, perform
 
 Answer = TypeVar("Answer")
@@ -101,6 +105,23 @@ def reveal(
     return DetokenizeBody(field=field_, tokens=tokens, key_version=key_version, **more)
 
 
+class NewTenant(Command):
+    """Inserts a tenant with the key that its references to data subjects need."""
+
+    def __init__(self, name: str, key: FieldKeyRow) -> None:
+        self._name = name
+        self._key = key
+
+    def needs(self, needs: Needs) -> None:
+        pass
+
+    def decide(self, state: State, writes: Writes) -> None:
+        row = {"id": new_id("tn"), "name": self._name, "state": "active", "created_at": state.now}
+        writes.insert("tenant", **row)
+        writes.insert("field_key", **self._key._asdict(), created_at=state.now)
+        writes.event(Event("cell.init", self._name, "host:0", {"epoch": state.head.write_epoch, "keys": 1}))
+
+
 @dataclass
 class BuiltCell:
     """A cell with people in it.
@@ -119,12 +140,13 @@ class BuiltCell:
     service_id: str = ""
     agent_id: str = ""
     deployment: Deployment | None = None
+    tenant: str = initialise.MAIN_TENANT
     schema: str = field(default=SCHEMA, repr=False)
 
     def request(self, by: str = HOST, address: str = ADDRESS) -> Request:
         """A request of the holder of a credential, or of the host."""
         if by == HOST:
-            return Request(None, Origin(f"host:{os.getuid()}", "req_host"), as_host())
+            return Request(None, Origin(f"host:{os.getuid()}", "req_host"), as_host(self.tenant))
         return Request(f"Bearer {by}", Origin(address, "req_test"))
 
     def run(
@@ -211,6 +233,15 @@ class BuiltCell:
     def key(self, principal: str, body: KeyBody | None = None) -> str:
         """A new service key's credential."""
         return self.run(create_key, principal, body or KeyBody(), by=HOST).credential or ""
+
+    def another_tenant(self, name: str) -> BuiltCell:
+        """A second tenant of the cell, populated as the first one is. No verb makes one in this version."""
+        epoch = self.cell.keyring.epoch(self.cell.keyring.write_epoch)
+        key = new_field_key(epoch, name, CELL, Purpose.SUBJECT_REFERENCE, 1)
+        self.cell.committer.execute(NewTenant(name, key))
+        made = replace(self, tenant=name)
+        made.populate()
+        return made
 
     def populate(self) -> None:
         """Applies the schema and makes the principals."""

@@ -299,7 +299,10 @@ def _proposal(body: GrantBody, schema: Schema, now: Micros) -> Proposal:
         raise BadInput("agent_unknown") from None
     if len(body.scope) > MAX_SCOPE:
         raise BadInput("limit_invalid", member="scope", most=MAX_SCOPE)
-    if any(not 1 <= (entry.key_version or 1) <= MAX_KEY_VERSION for entry in body.scope):
+    if any(
+        entry.key_version is not None and not 1 <= entry.key_version <= MAX_KEY_VERSION
+        for entry in body.scope
+    ):
         raise BadInput("key_version_unknown")
     _text(body.reason)
     _text(body.on_behalf_of)

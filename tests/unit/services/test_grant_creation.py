@@ -53,7 +53,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         {"scope": entry(NAME, operations=["mask"], mask="last4")},
     ),
     "mask on a field without masks": ("operation_unsupported", {"scope": entry(NOTE, operations=["mask"])}),
-    "a key version of none": ("key_version_unknown", {"scope": entry(SSN, key_version=-1)}),
+    "a key version of none": ("key_version_unknown", {"scope": entry(SSN, key_version=0)}),
     "a key version far out": ("key_version_unknown", {"scope": entry(SSN, key_version=2**31)}),
     "too many lines": ("limit_invalid", {"scope": entry(SSN) * (MAX_SCOPE + 1)}),
     "subjects on a vaultless field": ("subjects_unenforceable", {"subjects": ["c1"]}),
