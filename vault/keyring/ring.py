@@ -62,7 +62,7 @@ class Keyring:
         self.region = region
         self._epochs = dict(epochs)
         self._store = store
-        self._data: BoundedCache[tuple[bytes, int], SealingKey] = BoundedCache()
+        self._data: BoundedCache[tuple[bytes, int, Slot], SealingKey] = BoundedCache()
         self._slots: BoundedCache[Slot, KeyRow | None] = BoundedCache()
         self._rows: BoundedCache[tuple[str, str, Purpose], FieldKeys] = BoundedCache()
         self._vaultless: BoundedCache[tuple[str, str, int, str], Vaultless] = BoundedCache()
@@ -86,8 +86,15 @@ class Keyring:
         return max(self._epochs)
 
     def data_key(self, row: KeyRow) -> SealingKey:
-        """The key of a row that the ledger has just read."""
-        return self._data.get((row.id, row.epoch), lambda: open_data_key(self.epoch(row.epoch), row))
+        """The key of a row that the ledger has just read.
+
+        Whose key it is belongs to the cache's key: a row changed meanwhile is opened, and refused, anew.
+
+        Raises:
+            IntegrityError: `ciphertext_invalid`: altered, or moved from another row.
+        """
+        named = (row.id, row.epoch, row.slot)
+        return self._data.get(named, lambda: open_data_key(self.epoch(row.epoch), row))
 
     def slot(self, slot: Slot) -> KeyRow | None:
         """The row of a slot's key, as last read; the ledger checks that it still stands."""
