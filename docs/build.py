@@ -90,6 +90,10 @@ _CLI: Final = """
 Values and tokens go in on standard input or from a file, never as arguments. Data comes out on standard
 output, everything else on standard error.
 """
+_SHARING: Final = """
+Commands that work over HTTP take the first four; those that open a cell on this host take `--config`. On the
+command line `--config` goes before `COATCHECK_URL`.
+"""
 _EXITS: Final = {
     Exit.OK: "done",
     Exit.USAGE: "the command was not understood",
@@ -178,7 +182,7 @@ def cli_page() -> str:
         _CLI,
         table(("command", "what it does"), listed),
         "## Options that commands share",
-        "Commands that work over HTTP take the first four; those that open a cell on this host `--config`.",
+        _SHARING,
         table(("option", "what it does"), (_option(shared[name]) for name in _SHARED)),
         "## Exit codes",
         "Each code of [codes](codes.md) belongs to one of these classes.",
