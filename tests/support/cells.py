@@ -77,7 +77,7 @@ CEILING: Final = Ceiling(
     purposes=["support", "files", "sealed"],
     agents=[AGENT, "agent:absent"],
     uses=100_000,
-    ttl="P1D",
+    ttl="P30D",
 )
 
 
