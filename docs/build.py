@@ -209,8 +209,8 @@ names one. `GET /openapi.json` describes the same as this page for programs.
 - **Batches** are done as a whole or not at all. With bad items the answer is 422, its `code` is the first bad
   item's, and `errors` lists all of them as `{"index", "code"}`. Under a grant the charge stands.
 - **Lists** answer `{"items", "next"}`; `next` is the `cursor` of the following page, or `null`.
-- **Repeating** a request does it again: `Idempotency-Key` is planned, and refused until then. Values of `vaulted`
-  fields that are tokenized twice have two tokens, and one that nobody kept is harmless.
+- **Repeating** a request does it again: `Idempotency-Key` is planned, and refused until then. A value of a
+  `vaulted` field that is tokenized twice has two tokens; one that nobody kept is harmless.
 """
 _OUTSIDE: Final = (
     ("GET /livez", "the process answers"),
