@@ -1,0 +1,330 @@
+"""Every statement runs on both kinds of database; a new one that is not tried here fails."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from vault.errors import CoatcheckError
+from vault.store.cell import Store
+from vault.store.session import Row, Session, Statement, StatementFamily
+
+KEY, SUBJECT, TOKEN, EPOCH_ID, REF = (bytes([number]) * 16 for number in range(1, 6))
+NIL = bytes(16)
+DIGEST = bytes(32)
+SLOT = {"tenant": "main", "subject": SUBJECT, "class": "customer", "due": "2028-11"}
+
+# One row for each insert, parents first.
+ROWS: dict[str, dict[str, Any]] = {
+    "insert_head": {
+        "id": 1, "region": "eu", "next": 0, "write_epoch": 1, "read_epoch": 1, "fence": 0,
+        "schema_version": 0, "last_at": 5,
+    },
+    "insert_epoch": {"epoch": 1, "id": EPOCH_ID, "state": "active", "sealed_half": b"h", "created_at": 5},
+    "insert_field_key": {
+        "id": KEY, "tenant": "main", "field": "customer.ssn", "purpose": "ff1", "version": 1,
+        "state": "active", "epoch": 1, "sealed": b"k", "created_at": 5,
+    },
+    "insert_due_period": {"tenant": "main", "class": "customer", "due": "2028-11", "state": "active"},
+    "insert_data_key": {
+        **SLOT, "id": KEY, "state": "active", "epoch": 1, "sealed": b"d", "created_at": 5,
+    },
+    "insert_subject": {"id": SUBJECT, "tenant": "main", "key": KEY, "sealed": b"s", "created_at": 5},
+    "insert_subject_ref": {"epoch": 1, "ref": REF, "subject": SUBJECT},
+    "insert_token": {"id": TOKEN, "tenant": "main", "field": "customer.name", "created_at": 5},
+    "insert_claim": {"token": TOKEN, "key": KEY, "sealed": b"c"},
+    "insert_audit_items": {"number": 0, "salt": DIGEST, "items": b"{}"},
+    "insert_tenant": {"id": "tn_1", "name": "main", "state": "active", "created_at": 5},
+    "insert_principal": {
+        "id": "pr_1", "tenant": "main", "kind": "service", "name": "service:demo", "roles": "[]",
+        "permissions": "[]", "ceiling": None, "version": 1, "created_by": "host:0", "created_at": 5,
+        "removed_at": 0,
+    },
+    "insert_api_key": {
+        "id": "ck_1", "principal": "pr_1", "digest": DIGEST, "networks": "[]", "expires_at": 0,
+        "created_at": 5, "revoked_at": 0,
+    },
+    "insert_grant": {
+        "id": "gr_1", "tenant": "main", "agent": "agent:demo", "agent_id": "pr_1", "created_by": "pr_1",
+        "purpose": "support", "scope": "[]", "any_subject": 0, "on_behalf_of": None, "reason": None,
+        "digest": DIGEST, "uses": 0, "max_uses": 10, "batch": 10, "valid_from": 5, "valid_until": 50,
+        "state": "active", "version": 1, "created_at": 5,
+    },
+    "insert_grant_subject": {"grant": "gr_1", "subject": SUBJECT},
+    "insert_audit": {"number": 0, "leaf": DIGEST, "body": b"{}"},
+    "insert_schema": {
+        "tenant": "main", "version": 1, "digest": "d", "body": "{}", "applied_by": "host:0",
+        "applied_at": 5,
+    },
+}  # fmt: skip
+
+KEY_ROW = (KEY, "main", SUBJECT, "customer", "2028-11", "active", 1, b"d", "active")
+PRINCIPAL = ("pr_1", "main", "service", "service:demo", "[]", "[]", None, 1, 0)
+GRANT = (
+    "gr_1", "main", "agent:demo", "pr_1", "support", "[]", 0, 10, 10, 5, 50, "active", 1, DIGEST, 0,
+)  # fmt: skip
+PAGE = {"first": 0, "end": 10}
+
+# What selects and families are asked, and the rows they give.
+QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
+    "head": ({}, [("eu", 0, 1, 1, 0, 0, 5)]),
+    "epochs": ({}, [(1, EPOCH_ID, "active", b"h")]),
+    "field_keys": (
+        {"tenant": "main", "field": "customer.ssn", "purpose": "ff1"},
+        [(KEY, "main", "customer.ssn", "ff1", 1, "active", 1, b"k")],
+    ),
+    "data_key_slot": (SLOT, [KEY_ROW]),
+    "principals_page": ({"tenant": "main", "below": "pr_~", "most": 10}, [PRINCIPAL]),
+    "keys_of": ({"principal_id": "pr_1", "tenant": "main"}, [("ck_1", "pr_1", "[]", 0, 0)]),
+    "key_owner": ({"key_id": "ck_1"}, [("pr_1", "main")]),
+    "what_hangs_on": ({"principal_id": "pr_1", "at": 10}, [(1, 1)]),
+    "counter": ({"principal": "pr_1", "kind": "uses", "day": "2026-11-23"}, []),
+    "grants_page": ({"tenant": "main", "below": "gr_~", "most": 10}, [GRANT]),
+    "grant_holder": ({"grant_id": "gr_1"}, [(DIGEST, "main")]),
+    "audit_range": (PAGE, [(0, DIGEST, b"{}", DIGEST, b"{}")]),
+    "audit_page": ({**PAGE, "most": 10}, [(0, DIGEST, b"{}", DIGEST, b"{}")]),
+    "latest_schemas": ({}, [("main", 1, "d", "{}", "host:0", 5)]),
+}
+FAMILIES: dict[str, tuple[list[Any], dict[str, Any], list[tuple[Any, ...]]]] = {
+    "data_keys": ([KEY, NIL, TOKEN], {}, [KEY_ROW]),
+    "subject_refs": ([REF, NIL], {"epoch": 1}, [(REF, SUBJECT)]),
+    "subjects": ([SUBJECT], {}, [(SUBJECT, "main")]),
+    "claims": ([TOKEN, NIL], {}, [(TOKEN, "main", "customer.name", b"c", *KEY_ROW)]),
+    "audit_items": ([0, 1, 2], {}, [(0, DIGEST, b"{}")]),
+    "principals": (["pr_1", "pr_2"], {}, [PRINCIPAL]),
+    "principals_by_name": (["service:demo"], {"tenant": "main"}, [PRINCIPAL]),
+    "api_keys": (["ck_1"], {}, [("ck_1", "pr_1", DIGEST, "[]", 0, 0)]),
+    "grants": (["gr_1", "gr_2", "gr_3"], {}, [GRANT]),
+    "grant_subjects": (["gr_1"], {}, [("gr_1", SUBJECT)]),
+}
+HEAD = {
+    "events": 2, "fence_by": 1, "schema_by": 1, "at": 9, "seen_write_epoch": 1, "seen_read_epoch": 1,
+    "seen_fence": 0, "seen_schema": 0,
+}  # fmt: skip
+PRINCIPAL_AT = {"principal_id": "pr_1", "at": 10}
+
+# What updates are given, how many rows they change, and what they return if they return rows.
+UPDATES: dict[str, tuple[dict[str, Any], int, list[tuple[Any, ...]] | None]] = {
+    "add_to_counter": ({"principal": "pr_1", "kind": "uses", "day": "2026-11-23", "by": 3}, 1, None),
+    "charge_grant": ({"grant_id": "gr_1", "by": 4}, 1, None),
+    "revoke_grant": ({"grant_id": "gr_1"}, 1, None),
+    "revoke_grants_of": (PRINCIPAL_AT, 1, [("gr_1",)]),
+    "revoke_api_key": ({"api_key": "ck_1", "at": 10}, 1, None),
+    "revoke_api_keys_of": (PRINCIPAL_AT, 1, [("ck_1",)]),
+    "remove_principal": ({"principal": "pr_1", "at": 10}, 1, None),
+    "advance_head": (HEAD, 1, [(2, 9)]),
+}
+
+
+def statements(store: Store) -> dict[str, Statement | StatementFamily]:
+    """Every statement and family of a store, by name."""
+    found: dict[str, Statement | StatementFamily] = {}
+    for part in (store.custody, store.record, store.values):
+        for name, thing in vars(part).items():
+            if isinstance(thing, Statement | StatementFamily):
+                assert name not in found
+                found[name] = thing
+    return found
+
+
+def plain(rows: list[Row]) -> list[tuple[Any, ...]]:
+    """Rows as tuples, with bytes as bytes."""
+    return [tuple(bytes(x) if isinstance(x, memoryview) else x for x in row) for row in rows]
+
+
+def insert_all(store: Store, session: Session) -> None:
+    named = statements(store)
+    for name, row in ROWS.items():
+        statement = named[name]
+        assert isinstance(statement, Statement)
+        session.run_many(statement, [row])
+
+
+@pytest.fixture
+def filled(store: Store) -> Store:
+    """A database with one row in every table."""
+    session = store.session()
+    session.begin()
+    insert_all(store, session)
+    session.commit()
+    session.close()
+    return store
+
+
+def test_every_statement_is_tried(store: Store) -> None:
+    tried = {*ROWS, *QUERIES, *FAMILIES, *UPDATES}
+    assert len(tried) == len(ROWS) + len(QUERIES) + len(FAMILIES) + len(UPDATES)
+    assert tried == set(statements(store))
+
+
+def test_every_table_but_the_counters_has_its_row(filled: Store) -> None:
+    for table in filled.tables.metadata.sorted_tables:
+        assert len(filled.read(table.select())) == (0 if table.info["name"] == "counters" else 1)
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_query_gives_the_same_both_ways(filled: Store, name: str) -> None:
+    """On the committer's connection, as text, and through the engine, as Core."""
+    statement = statements(filled)[name]
+    assert isinstance(statement, Statement)
+    params, expected = QUERIES[name]
+    session = filled.session()
+    session.begin()
+    assert plain(session.rows(statement, params)) == expected
+    session.rollback()
+    session.close()
+    assert plain(filled.read(statement, params)) == expected
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_gives_the_same_both_ways(filled: Store, name: str) -> None:
+    family = statements(filled)[name]
+    assert isinstance(family, StatementFamily)
+    keys, params, expected = FAMILIES[name]
+    session = filled.session()
+    session.begin()
+    assert plain(session.family(family, keys, **params)) == expected
+    assert session.family(family, [], **params) == []
+    session.rollback()
+    session.close()
+    assert plain(filled.read_keys(family, keys, **params)) == expected
+    assert filled.read_keys(family, [], **params) == []
+
+
+@pytest.mark.parametrize("name", UPDATES)
+def test_an_update_changes_what_it_should(filled: Store, name: str) -> None:
+    statement = statements(filled)[name]
+    assert isinstance(statement, Statement)
+    params, count, returned = UPDATES[name]
+    session = filled.session()
+    session.begin()
+    if returned is None:
+        assert session.run(statement, params) == count
+    else:
+        assert plain(session.rows(statement, params)) == returned
+    session.commit()
+    session.begin()
+    again = session.run(statement, params) if returned is None else len(session.rows(statement, params))
+    assert again == (1 if name in ("add_to_counter", "charge_grant") else 0)
+    session.rollback()
+    session.close()
+
+
+def test_counters_add_up(filled: Store) -> None:
+    record, params = filled.record, UPDATES["add_to_counter"][0]
+    session = filled.session()
+    session.begin()
+    session.run(record.add_to_counter, params)
+    session.run(record.add_to_counter, {**params, "by": 4})
+    assert plain(session.rows(record.counter, {k: v for k, v in params.items() if k != "by"})) == [(7,)]
+    session.rollback()
+    session.close()
+
+
+@pytest.mark.parametrize("name", ["insert_due_period", "insert_data_key"])
+def test_what_is_inserted_if_absent_is_left_as_it_is(filled: Store, name: str) -> None:
+    statement = statements(filled)[name]
+    assert isinstance(statement, Statement)
+    session = filled.session()
+    session.begin()
+    session.run_many(
+        statement, [{**ROWS[name], "state": "destroyed", **({"id": NIL} if "id" in ROWS[name] else {})}]
+    )
+    assert plain(session.rows(filled.custody.data_key_slot, SLOT)) == [KEY_ROW]
+    session.rollback()
+    session.close()
+
+
+@pytest.mark.parametrize("name", [n for n in ROWS if n not in ("insert_due_period", "insert_data_key")])
+def test_every_other_insert_refuses_what_is_there(filled: Store, name: str) -> None:
+    statement = statements(filled)[name]
+    assert isinstance(statement, Statement)
+    session = filled.session()
+    session.begin()
+    with pytest.raises(session.integrity_error):
+        session.run_many(statement, [ROWS[name]])
+    assert session.rollback()
+    session.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("insert_subject", {"id": NIL, "key": NIL}),
+        ("insert_subject_ref", {"ref": NIL, "subject": NIL}),
+        ("insert_api_key", {"id": "ck_2", "principal": "pr_2"}),
+        ("insert_grant", {"id": "gr_2", "agent_id": "pr_2"}),
+        ("insert_grant", {"id": "gr_2", "created_by": ""}),
+        ("insert_grant", {"id": "gr_2", "uses": 11}),
+        ("insert_grant", {"id": "gr_2", "uses": -1}),
+        ("insert_grant_subject", {"grant": "gr_2"}),
+        ("insert_head", {"id": 2}),
+        ("insert_tenant", {"id": "tn_2"}),
+        ("insert_principal", {"id": "pr_2"}),
+        ("insert_field_key", {"id": NIL}),
+    ],
+)
+def test_constraints_hold(filled: Store, name: str, change: dict[str, Any]) -> None:
+    statement = statements(filled)[name]
+    assert isinstance(statement, Statement)
+    session = filled.session()
+    session.begin()
+    with pytest.raises(session.integrity_error):
+        session.run_many(statement, [{**ROWS[name], **change}])
+    session.rollback()
+    session.close()
+
+
+def test_no_grant_is_charged_beyond_its_uses(filled: Store) -> None:
+    session = filled.session()
+    session.begin()
+    session.run(filled.record.charge_grant, {"grant_id": "gr_1", "by": 10})
+    with pytest.raises(session.integrity_error):
+        session.run(filled.record.charge_grant, {"grant_id": "gr_1", "by": 1})
+    session.rollback()
+    session.close()
+
+
+def test_reads_outside_the_ledger_take_no_lock(filled: Store) -> None:
+    """A reader goes on while another connection holds the rows that the ledger would lock."""
+    session = filled.session()
+    session.begin()
+    assert session.family(filled.record.grants, ["gr_1"])
+    session.run(filled.record.charge_grant, {"grant_id": "gr_1", "by": 1})
+    assert plain(filled.read_keys(filled.record.grants, ["gr_1"])) == [GRANT]
+    session.rollback()
+    session.close()
+
+
+def test_on_postgresql_the_ledger_locks_what_it_decides_on(filled: Store) -> None:
+    record = filled.record
+    for family in (record.grants, record.principals, record.principals_by_name, record.api_keys):
+        locks = "FOR UPDATE" in family.sized(4).sql
+        assert locks == (filled.engine.dialect.name == "postgresql")
+        assert "FOR UPDATE" not in str(family.sized(4).element)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 511, 512, 513, 1_200])
+def test_a_family_takes_any_number_of_keys(filled: Store, size: int) -> None:
+    keys = [f"pr_{number}" for number in range(size, 0, -1)]
+    assert plain(filled.read_keys(filled.record.principals, keys)) == [PRINCIPAL]
+    chunks = list(filled.record.principals.chunks(keys))
+    assert len(chunks) == -(-size // 512)
+    assert all(len(params).bit_count() == 1 for _, params in chunks)
+
+
+def test_an_insert_is_found_by_the_name_of_its_table(store: Store) -> None:
+    for name in ROWS:
+        assert store.insert(name.removeprefix("insert_")) is statements(store)[name]
+    for name in ("nothing", "", "head; DROP TABLE x"):
+        with pytest.raises(KeyError):
+            store.insert(name)
+
+
+def test_a_read_that_fails_says_only_that(store: Store) -> None:
+    with pytest.raises(CoatcheckError) as failure:
+        store.read(store.record.counter, {"principal": object(), "kind": "x", "day": "x"})
+    assert failure.value.code == "database_unavailable"
+    assert failure.value.__cause__ is None
+    assert "SELECT" not in f"{failure.value!r} {failure.value}"
