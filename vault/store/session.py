@@ -21,6 +21,8 @@ from sqlalchemy.sql import ClauseElement, Select
 from vault.clock import Clock, Micros
 from vault.errors import Misconfigured
 
+SQLITE_DRIVER: Final = "sqlite"
+POSTGRESQL_DRIVER: Final = "postgresql+psycopg"
 BUSY_TIMEOUT_MS: Final = 1_000
 LOCK_TIMEOUT_MS: Final = 1_000
 WAL_AUTOCHECKPOINT_PAGES: Final = 4_000
@@ -217,7 +219,7 @@ class Session:
 
 def sqlite_url(path: Path) -> URL:
     """The URL of a database file, whatever characters its path has."""
-    return URL.create("sqlite", database=str(path))
+    return URL.create(SQLITE_DRIVER, database=str(path))
 
 
 def open_engine(url: str | URL) -> Engine:
@@ -230,10 +232,14 @@ def open_engine(url: str | URL) -> Engine:
         parsed = make_url(url)
     except ArgumentError:
         raise Misconfigured("config_invalid", setting="database") from None
-    if parsed.get_backend_name() == "sqlite" and parsed.database:
+    if parsed.drivername == SQLITE_DRIVER and parsed.database:
         return _sqlite_engine(Path(parsed.database))
-    if parsed.get_backend_name() == "postgresql":
-        return create_engine(parsed, pool_pre_ping=True, isolation_level="READ COMMITTED")
+    if parsed.drivername == POSTGRESQL_DRIVER:
+        try:
+            return create_engine(parsed, pool_pre_ping=True, isolation_level="READ COMMITTED")
+        except ModuleNotFoundError:
+            reason = "PostgreSQL needs the extra coatcheck[postgres]"
+            raise Misconfigured("config_invalid", setting="database", reason=reason) from None
     raise Misconfigured("config_invalid", setting="database")
 
 
