@@ -1,0 +1,80 @@
+"""The page key-hierarchy.md says what the code does: everything in its example is opened."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from tests.unit.envelope.pages import example, octets, text
+from vault.context import TAG_SUBJECT, TAG_TENANT, canonical
+from vault.crypto.block import BlockCipher
+from vault.crypto.kdf import Label, combine, expand
+from vault.crypto.mac import reference
+from vault.crypto.passwords import Argon2Parameters
+from vault.keyring.hierarchy import Purpose, half_context, make_epoch, open_data_key, slot_owner
+from vault.keyring.ring import References
+from vault.kms.halves import HalfStores
+from vault.kms.registry import ProviderSettings, open_provider
+from vault.secret import Secret
+from vault.store.custody import KeyRow, Slot
+
+EXAMPLE = example("key-hierarchy")
+
+
+def part(name: str) -> bytes:
+    return octets(EXAMPLE[name])
+
+
+def write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path.write_bytes(content)
+    path.chmod(0o600)
+
+
+def test_from_the_files_of_the_page_to_a_data_key(tmp_path: Path) -> None:
+    write(tmp_path / "elsewhere" / "key", part("key_file"))
+    write(tmp_path / "roots" / "root-000001", part("root_file"))
+    write(tmp_path / "halves" / "half-000001", part("half_file"))
+    settings = ProviderSettings(EXAMPLE["region"], tmp_path, None, tmp_path / "elsewhere" / "key")
+    context = half_context(EXAMPLE["region"], EXAMPLE["epoch"], part("epoch_id"))
+    assert context == part("half_context")
+
+    provider = open_provider("local:roots", settings)
+    kms_half = provider.unwrap(EXAMPLE["epoch"], part("wrapped_half"), context)
+    assert kms_half.expose() == part("kms_half")
+    store_half = HalfStores(EXAMPLE["region"], [tmp_path / "halves"]).read(EXAMPLE["epoch"])
+    assert store_half.expose() == part("half_file")[44:76]
+
+    epoch_key = combine(kms_half, store_half, Label.EPOCH, context)
+    assert epoch_key.expose() == part("epoch_key")
+    assert expand(epoch_key, Label.EPOCH_SEALING).expose() == part("sealing_key")
+
+    row: dict[str, Any] = EXAMPLE["data_key"]
+    slot = Slot(row["tenant"], octets(row["subject"]), row["class"], row["due"])
+    assert slot_owner(slot) == octets(row["owner"])
+    assert hashlib.sha256(slot_owner(slot)).digest() == octets(row["owner_sha256"])
+    epoch = make_epoch(EXAMPLE["region"], EXAMPLE["epoch"], part("epoch_id"), kms_half, store_half)
+    stored = KeyRow(bytes(16), *slot, "active", EXAMPLE["epoch"], octets(row["sealed"]), "active")
+    assert open_data_key(epoch, stored).key.expose() == octets(row["key"])
+
+
+def test_the_reference_of_the_page() -> None:
+    row = EXAMPLE["reference"]
+    message = canonical(((TAG_TENANT, row["tenant"].encode()), (TAG_SUBJECT, row["identifier"].encode())))
+    assert message == octets(row["message"])
+    key, layer = Secret(octets(row["reference_key"])), BlockCipher(Secret(octets(row["layer_key"])))
+    assert reference(key, message) == octets(row["hmac"])
+    assert References(key, layer, row["tenant"]).of(row["identifier"]) == octets(row["reference"])
+
+
+def test_the_tables_of_the_page_are_the_codes() -> None:
+    page = text("key-hierarchy")
+    for purpose in Purpose:
+        assert f"| `{purpose.value}` |" in page
+    for label in (Label.EPOCH, Label.EPOCH_SEALING, Label.ROOT_WRAP):
+        assert f'"{label.value.decode()}"' in page
+    assert len(part("half_file")) == 108
+    assert len(part("root_file")) == 37 + 134
+    assert "1 to 16 passes, 8,192 to 2,097,152 KiB, 1 to 16 lanes" in " ".join(page.split())
+    assert Argon2Parameters(1, 8_192, 1) != Argon2Parameters(16, 2_097_152, 16)  # both are taken
