@@ -98,15 +98,20 @@ def unknown_commands(text: str) -> Iterator[str]:
 
 @cache
 def vocabulary() -> frozenset[str]:
-    """Every name with an underscore in the package, its tests' settings and the tables of the reference."""
-    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "vault").rglob("*.py")]
+    """Every name with an underscore in the package and in the vectors."""
+    paths = [*(ROOT / "vault").rglob("*.py"), *(ROOT / "tests" / "vectors").glob("*.json")]
+    texts = [path.read_text(encoding="utf-8") for path in paths]
     return frozenset(WORD.findall("\n".join(texts)))
 
 
 def unknown_words(text: str) -> Iterator[str]:
-    """Words in code that look like codes, members or settings, and that nothing in the package is called."""
+    """Words in code that look like codes, members or settings, and that nothing in the package is called.
+
+    A page's own notation, as the formulas of a specification have it, stands in a block of the page.
+    """
+    notation = {word for block in FENCE.finditer(text) for word in WORD.findall(block[0])}
     for code in SPOKEN.findall(FENCE.sub("", text)):
-        if WORD.fullmatch(code) and code not in vocabulary() | PLANNED | OTHERS:
+        if WORD.fullmatch(code) and code not in vocabulary() | PLANNED | OTHERS | notation:
             yield code
 
 
