@@ -100,7 +100,7 @@ def test_p3_a_message_opens_in_its_own_context_and_in_no_other() -> None:
     pairs = list(itertools.permutations(range(len(places)), 2))
     accepted = sum(opens(KEY, places[opened], messages[sealed]) for sealed, opened in pairs)
     assert accepted == 0
-    assert len(pairs) >= 100_000
+    assert len(pairs) > 200_000
 
 
 def test_p3_a_neighbour_in_one_member_is_refused() -> None:
