@@ -96,7 +96,7 @@ class Proposal:
     agent: str
     purpose: str
     scope: tuple[ScopeEntry, ...]
-    subjects: tuple[str, ...] | None  # the callers' own identifiers
+    subjects: tuple[str, ...] | None  # the callers' own identifiers; our row ids where a ceiling is asked
     uses: int
     batch: int
     valid_from: Micros

@@ -29,7 +29,8 @@ class Ceiling(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     """The most that a principal may give away in one grant, and in a day. What is not named is nothing.
 
     Attributes:
-        subjects: the data subjects that grants may be for; absent means any.
+        subjects: the data subjects that grants may be for; absent means any. Named by the caller's own
+            identifiers when a principal is created; kept and shown by our row ids (`sub_...`).
         uses: the most uses of one grant.
         uses_per_day: uses given in one UTC day, over all grants; absent means no such limit.
         ttl: the longest validity of a grant, ISO 8601.

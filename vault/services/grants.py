@@ -28,10 +28,9 @@ from vault.services.cell import Cell, Origin
 from vault.services.gate import CallerCommand, Refused, Request, admit, authenticate, trace
 from vault.services.grant_views import GrantAnswer, visible
 from vault.services.hidden import Hidden
-from vault.services.subjects import check_subject, enter
+from vault.services.subjects import MAX_SUBJECTS, check_subject, enter, find
 
 MAX_TEXT = 500
-MAX_SUBJECTS = 1_000
 MAX_SCOPE = 100
 MAX_KEY_VERSION = 2**31 - 1
 USES_PER_DAY = "grant-uses"
@@ -226,14 +225,17 @@ def create_grant(cell: Cell, request: Request, body: GrantBody) -> Verb[GrantAns
         yield from _refuse(caller, request.origin, "self_approval")
     tenant = cell.schemas.of(caller.principal.tenant)
     proposal = _proposal(body, tenant.schema, cell.clock.now())
+    named = proposal.subjects or ()
     purpose = tenant.schema.purposes[proposal.purpose]
     try:
         check_purpose(proposal, purpose)
         # Before a person is entered for a grant that can never be; decided again under the lock.
-        check_ceiling(proposal, caller.principal.ceiling, given_today=0)
+        known = find(cell, caller.principal.tenant, named)
+        check_ceiling(_by_row(proposal, known), caller.principal.ceiling, given_today=0)
     except Denied as denied:
         yield from _refuse(caller, request.origin, denied.code, member=str(denied.facts.get("member", "")))
-    people = yield from enter(cell, caller, request.origin, proposal.subjects or ())
+    people = yield from enter(cell, caller, request.origin, named)
+    proposal = _by_row(proposal, people)
     secret = credential_secret()
     row = _row(caller, proposal, body, secret_digest(secret))
     subjects = sorted(set(people.values()))
@@ -277,6 +279,14 @@ def revoke_grant(cell: Cell, request: Request, grant: str, body: RevokeBody) -> 
     if shown is None:
         raise Unknown("not_found")
     return shown
+
+
+def _by_row(proposal: Proposal, people: dict[str, bytes]) -> Proposal:
+    """The proposal with its people by our own ids, as ceilings name them; whoever is not known has none."""
+    if proposal.subjects is None:
+        return proposal
+    ids = (format_id("sub", people[name]) if name in people else "" for name in proposal.subjects)
+    return replace(proposal, subjects=tuple(ids))
 
 
 def _refuse(caller: Caller, origin: Origin, code: str, **facts: Any) -> Verb[None]:

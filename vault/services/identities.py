@@ -6,6 +6,7 @@ import ipaddress
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from vault.audit.event import Event
 from vault.authn.identities import Caller
@@ -13,7 +14,7 @@ from vault.clock import format_time, parse_period, parse_time
 from vault.crypto.mac import secret_digest
 from vault.crypto.randomness import credential_secret
 from vault.errors import BadInput, Conflict, Unknown
-from vault.identifiers import new_id, parse_id
+from vault.identifiers import format_id, new_id, parse_id
 from vault.ledger.command import Needs, State, Verb, Writes
 from vault.policy.permissions import check_permissions, check_roles
 from vault.policy.principal import Ceiling, Kind, full_name
@@ -21,6 +22,7 @@ from vault.services.cell import Cell, Origin
 from vault.services.gate import CallerCommand, Request, admit, authenticate, trace
 from vault.services.hidden import Hidden
 from vault.services.listing import Listing, Page, check_page, listing
+from vault.services.subjects import MAX_SUBJECTS, check_subject, enter
 from vault.store.rows import decode_principal
 
 MAX_NETWORKS = 50
@@ -219,15 +221,20 @@ def create_principal(cell: Cell, request: Request, body: PrincipalBody) -> Verb[
     """Creates a principal.
 
     Raises:
-        BadInput: `name_invalid`, `permission_unknown`, `limit_invalid`.
+        BadInput: `name_invalid`, `permission_unknown`, `limit_invalid`, `subject_invalid`.
         Conflict: `name_taken`.
     """
     caller = authenticate(cell, request)
     yield from admit(cell, caller, request.origin, "principal.create", "principal:write")
     row = _principal_row(caller, body)
-    yield CreatePrincipal(caller, request.origin, row, body.ceiling)
+    ceiling = body.ceiling
+    if ceiling is not None and ceiling.subjects is not None:
+        people = yield from enter(cell, caller, request.origin, ceiling.subjects)
+        ceiling = replace(ceiling, subjects=sorted({format_id("sub", row) for row in people.values()}))
+    row["ceiling"] = None if ceiling is None else msgspec.json.encode(ceiling).decode()
+    yield CreatePrincipal(caller, request.origin, row, ceiling)
     return PrincipalAnswer(
-        row["id"], row["kind"], row["name"], sorted(body.roles), sorted(body.permissions), body.ceiling
+        row["id"], row["kind"], row["name"], sorted(body.roles), sorted(body.permissions), ceiling
     )
 
 
@@ -351,7 +358,6 @@ def _principal_row(caller: Caller, body: PrincipalBody) -> dict[str, Any]:
         "name": name,
         "roles": msgspec.json.encode(sorted(roles)).decode(),
         "permissions": msgspec.json.encode(sorted(permissions)).decode(),
-        "ceiling": None if body.ceiling is None else msgspec.json.encode(body.ceiling).decode(),
         "version": 1,
         "created_by": caller.actor,
         "removed_at": 0,
@@ -366,6 +372,11 @@ def _check_ceiling(ceiling: Ceiling) -> None:
     in_bounds = 0 <= ceiling.uses <= 10**12 and (ceiling.uses_per_day is None or ceiling.uses_per_day >= 0)
     if not in_bounds or ttl.shortest_seconds > 366 * 86_400:
         raise BadInput("limit_invalid", member="ceiling")
+    subjects = ceiling.subjects or []
+    if len(subjects) > MAX_SUBJECTS:
+        raise BadInput("limit_invalid", member="subjects", most=MAX_SUBJECTS)
+    for subject in subjects:
+        check_subject(subject)
 
 
 def _leaf_of(ceiling: Ceiling | None) -> dict[str, Any] | None:

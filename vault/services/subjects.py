@@ -20,6 +20,7 @@ from vault.services.gate import CallerCommand, trace
 from vault.store.custody import KeyRow, Slot
 
 MAX_BYTES = 256  # API.md, 6a
+MAX_SUBJECTS = 1_000  # of one grant, and of one ceiling
 
 
 def check_subject(subject: str) -> str:
