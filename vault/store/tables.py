@@ -204,7 +204,6 @@ class Tables:
                 String(32),
                 ForeignKey(self._key(RECORD, "principals", "id")),
                 nullable=False,
-                index=True,
             ),
             Column("digest", LargeBinary(32), nullable=False),
             Column("networks", Text, nullable=False),
@@ -212,6 +211,7 @@ class Tables:
             Column("created_at", BigInteger, nullable=False),
             Column("revoked_at", BigInteger, nullable=False),  # 0: valid
         )
+        Index("ix_re_api_keys_principal", self.api_keys.c.principal)  # so on both databases
         self.grants = self._table(
             RECORD,
             "grants",

@@ -1,0 +1,189 @@
+"""Migrations run up and down on both kinds of database, and leave exactly the tables that the program has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, Inspector, inspect, text
+
+from tests.support.databases import new_database
+from vault.errors import Misconfigured
+from vault.store import migrations
+from vault.store.session import open_engine
+from vault.store.tables import SCHEMAS, Tables
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    made = open_engine(new_database(request.param, tmp_path, empty=True))
+    yield made
+    made.dispose()
+
+
+def differences(engine: Engine) -> list[Any]:
+    """What autogenerate would write into a next migration."""
+    schemas = {None, *SCHEMAS.values()}
+    with engine.connect() as connection:
+        options = {
+            "include_schemas": engine.dialect.name == "postgresql",
+            "include_name": lambda name, kind, _: kind != "schema" or name in schemas,
+            "include_object": lambda _o, name, kind, _r, _c: (kind, name) != ("table", "alembic_version"),
+            "compare_type": True,
+            "compare_server_default": True,
+        }
+        context = MigrationContext.configure(connection, opts=options)
+        return list(compare_metadata(context, Tables(engine.dialect.name).metadata))
+
+
+def shape(looked: Inspector, table: str, schema: str | None) -> list[Any]:
+    """Columns, primary key, unique and foreign keys, checks and indexes of a table."""
+    return [
+        [(c["name"], str(c["type"]), c["nullable"]) for c in looked.get_columns(table, schema)],
+        looked.get_pk_constraint(table, schema)["constrained_columns"],
+        sorted((u["name"] or "", u["column_names"]) for u in looked.get_unique_constraints(table, schema)),
+        sorted(
+            (k["constrained_columns"], k["referred_table"], k["referred_columns"])
+            for k in looked.get_foreign_keys(table, schema)
+        ),
+        sorted((c["name"] or "", c["sqltext"]) for c in looked.get_check_constraints(table, schema)),
+        sorted((i["name"] or "", i["column_names"], i["unique"]) for i in looked.get_indexes(table, schema)),
+    ]
+
+
+def objects(engine: Engine) -> dict[str, Any]:
+    """Every table with its columns, keys, constraints and indexes, as the database says them."""
+    looked = inspect(engine)
+    schemas = [None] if engine.dialect.name == "sqlite" else [*SCHEMAS.values()]
+    found: dict[str, Any] = {}
+    for schema in schemas:
+        if schema is not None and schema not in looked.get_schema_names():
+            continue
+        for table in looked.get_table_names(schema):
+            if table == "alembic_version":
+                continue
+            found[f"{schema}.{table}"] = shape(looked, table, schema)
+    return found
+
+
+def test_up_gives_the_tables_of_the_program(engine: Engine) -> None:
+    migrations.upgrade(engine)
+    assert differences(engine) == []
+    assert migrations.current(engine) == migrations.newest()
+    migrations.check(engine)
+
+
+def test_the_comparison_sees_a_difference(engine: Engine) -> None:
+    """The control of the test above."""
+    migrations.upgrade(engine)
+    tables = Tables(engine.dialect.name)
+    with engine.begin() as connection:
+        connection.execute(text(f"ALTER TABLE {tables.grants.fullname} ADD COLUMN surplus INTEGER"))
+        connection.execute(text(f"DROP TABLE {tables.counters.fullname}"))
+    kinds = {difference[0] for difference in differences(engine)}
+    assert kinds == {"remove_column", "add_table"}
+
+
+def test_the_tables_are_those_that_create_all_makes(engine: Engine, tmp_path: Path) -> None:
+    """Names and constraints too, of which autogenerate compares only some."""
+    migrations.upgrade(engine)
+    kind = engine.dialect.name
+    folder = tmp_path / "other"
+    folder.mkdir()
+    other = open_engine(new_database(kind, folder, empty=True))
+    tables = Tables(kind)
+    with other.begin() as connection:
+        if kind == "postgresql":
+            for schema in SCHEMAS.values():
+                connection.execute(text(f"CREATE SCHEMA {schema}"))
+        tables.metadata.create_all(connection)
+    expected = objects(other)
+    other.dispose()
+    assert objects(engine) == expected
+    assert len(expected) == len(tables.metadata.tables)
+
+
+def test_on_sqlite_tables_without_a_row_number_are_without_one(tmp_path: Path) -> None:
+    engine = open_engine(new_database("sqlite", tmp_path))
+    migrations.upgrade(engine)
+    tables = Tables("sqlite").metadata.sorted_tables
+    with engine.connect() as connection:
+        for table in tables:
+            sql = connection.exec_driver_sql(
+                "SELECT sql FROM sqlite_schema WHERE name = ?", (table.name,)
+            ).scalar_one()
+            assert ("WITHOUT ROWID" in sql) is (table.dialect_options["sqlite"]["with_rowid"] is False)
+    engine.dispose()
+
+
+def test_down_leaves_nothing_and_up_again_gives_the_same(engine: Engine) -> None:
+    migrations.upgrade(engine)
+    first = objects(engine)
+    assert first
+    migrations.downgrade(engine, "base")
+    assert objects(engine) == {}
+    assert migrations.current(engine) is None
+    migrations.upgrade(engine)
+    assert objects(engine) == first
+    assert differences(engine) == []
+
+
+def test_every_step_goes_down_and_up(engine: Engine) -> None:
+    script = ScriptDirectory(str(migrations.location()))
+    revisions = [revision.revision for revision in script.walk_revisions()][::-1]
+    assert len(script.get_heads()) == 1
+    for revision in revisions:
+        migrations.upgrade(engine, revision)
+        before = objects(engine)
+        migrations.downgrade(engine, "-1")
+        assert objects(engine) != before
+        migrations.upgrade(engine, revision)
+        assert objects(engine) == before
+    assert migrations.current(engine) == migrations.newest()
+
+
+def test_upgrading_twice_changes_nothing(engine: Engine) -> None:
+    migrations.upgrade(engine)
+    first = objects(engine)
+    migrations.upgrade(engine)
+    assert objects(engine) == first
+
+
+def test_a_step_that_fails_leaves_nothing(engine: Engine) -> None:
+    """Both databases run DDL in a transaction."""
+    tables = Tables(engine.dialect.name)
+    last = tables.grant_subjects
+    with engine.begin() as connection:
+        if last.schema is not None:
+            connection.execute(text(f"CREATE SCHEMA {last.schema}"))
+        connection.execute(text(f"CREATE TABLE {last.fullname} (x INTEGER)"))
+    before = objects(engine)
+    with pytest.raises(Exception, match="already exists"):
+        migrations.upgrade(engine)
+    assert objects(engine) == before
+    assert migrations.current(engine) is None
+
+
+def test_a_database_of_another_version_is_not_opened(engine: Engine) -> None:
+    with pytest.raises(Misconfigured, match="not_initialised"):
+        migrations.check(engine)
+    migrations.upgrade(engine)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'ffff'"))
+    with pytest.raises(Misconfigured) as refusal:
+        migrations.check(engine)
+    assert refusal.value.code == "migration_required"
+    assert refusal.value.facts == {"database": "ffff", "program": migrations.newest()}
+
+
+def test_a_package_without_migrations_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "vault").mkdir()
+    monkeypatch.setattr("vault.__file__", str(tmp_path / "vault" / "__init__.py"))
+    for call in (migrations.location, migrations.newest):
+        with pytest.raises(Misconfigured, match="migration_required"):
+            call()
