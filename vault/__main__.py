@@ -16,6 +16,7 @@ from vault.api.protocol import Protocol
 from vault.cli.development import first_requests
 from vault.cli.doors import Door, ask_passphrase, command
 from vault.cli.main import cli
+from vault.cli.main import run as run_command_line
 from vault.config import Config
 from vault.errors import Misconfigured, Unavailable
 from vault.wiring import deploy
@@ -127,7 +128,7 @@ def addresses(config: Config) -> dict[str, str]:
 
 def main() -> None:
     """The command `coatcheck`."""
-    cli(prog_name="coatcheck")
+    run_command_line()
 
 
 if __name__ == "__main__":

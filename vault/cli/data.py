@@ -31,7 +31,8 @@ def tokenize(door: Door, field: str, source: str | None, with_subjects: bool) ->
     lines = read_lines(source)
     body: dict[str, Any] = {"field": field, "values": [line or None for line in lines]}
     if with_subjects:
-        pairs = [line.partition("\t") for line in lines]
+        # A value may hold tabs, an identifier cannot: the last one is the separator.
+        pairs = [line.rpartition("\t") if "\t" in line else (line, "", "") for line in lines]
         body["values"] = [value or None for value, _, _ in pairs]
         body["subjects"] = [subject or None for _, _, subject in pairs]
     answer = door.call("POST", "tokenize", body)

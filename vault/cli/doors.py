@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import getpass
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TextIO, TypeVar
 
 import click
 import msgspec
@@ -24,6 +25,7 @@ from vault.services.cell import Cell, Origin
 from vault.services.gate import Request
 from vault.wiring import Wiring, as_host, perform
 
+INTERRUPTED: Final = 130  # 128 + SIGINT, as shells count
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -171,14 +173,21 @@ def guard(output: Output, work: Callable[[], Any]) -> None:
         output.failure(problem)
         sys.exit(int(problem.row.exit))
     except BrokenPipeError:
+        _drop(sys.stdout)  # whoever read it has seen enough
         sys.exit(0)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except (click.ClickException, click.Abort, SystemExit):
+    except (KeyboardInterrupt, click.Abort):
+        output.note("Nothing was done.")
+        sys.exit(INTERRUPTED)
+    except (click.ClickException, click.exceptions.Exit, SystemExit):
         raise
     except Exception as problem:  # noqa: BLE001 - a defect is reported by its kind, never by its text
         output.failure(Internal("internal", kind=type(problem).__name__))
         sys.exit(70)
+
+
+def _drop(stream: TextIO) -> None:
+    """Lets what is still buffered go nowhere, so that the interpreter does not complain at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 _SHARED = ("json", "quiet", "no_color", "yes", "timeout", "url", "key", "key_file", "region", "config")
@@ -209,8 +218,16 @@ def _options(kinds: tuple[str, ...]) -> list[Callable[[Any], Any]]:
     return options
 
 
+def segment(text: str) -> str:
+    """An id as one segment of a path; what cannot be an id becomes one that nothing has."""
+    return text if text.isascii() and text.replace("_", "").isalnum() else "gr_0"
+
+
 def read_lines(source: str | None) -> list[str]:
     """The lines of a file, or of standard input; a terminal is told what to do.
+
+    Only line feeds end a line, with or without a carriage return before them: a value may hold any other
+    character that some call a line break (U+0085, U+2028).
 
     Raises:
         Misconfigured: `host_permissions`.
@@ -223,8 +240,11 @@ def read_lines(source: str | None) -> list[str]:
             raw = sys.stdin.buffer.read()
         else:
             raw = Path(str(source)).read_bytes()
-        return raw.decode("utf-8").splitlines()
+        lines = raw.decode("utf-8").split("\n")
     except OSError:
         raise Misconfigured("host_permissions", path=str(source)) from None
     except UnicodeDecodeError:
         raise BadInput("body_malformed") from None
+    if not lines[-1]:
+        lines.pop()
+    return [line.removesuffix("\r") for line in lines]

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vault.cli.doors import Door, command
+from vault.cli.doors import Door, command, segment
 
 _COLUMNS = ("id", "state", "agent", "purpose", "uses_left", "valid_until")
 
@@ -70,7 +70,7 @@ def create(
 @click.argument("grant")
 def show(door: Door, grant: str) -> None:
     """Show one grant."""
-    door.output.record(door.call("GET", f"grants/{_segment(grant)}"))
+    door.output.record(door.call("GET", f"grants/{segment(grant)}"))
 
 
 @command(group, "list", "remote")
@@ -96,9 +96,4 @@ def list_(
 def revoke(door: Door, grant: str, reason: str | None) -> None:
     """Revoke a grant, at once and for good."""
     body = {} if reason is None else {"reason": reason}
-    door.output.record(door.call("POST", f"grants/{_segment(grant)}/revoke", body))
-
-
-def _segment(text: str) -> str:
-    """An id as one segment of a path; what cannot be an id becomes one that no grant has."""
-    return text if text.isascii() and text.replace("_", "").isalnum() else "gr_0"
+    door.output.record(door.call("POST", f"grants/{segment(grant)}/revoke", body))

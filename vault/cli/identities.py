@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
 import msgspec
 
-from vault.cli.doors import Door, command
+from vault.cli.doors import Door, command, segment
 from vault.errors import BadInput
 from vault.policy.principal import Ceiling
 from vault.services import identities
@@ -50,7 +51,7 @@ def create_principal(
     if ceiling is not None:
         try:
             limit = msgspec.json.decode(ceiling, type=Ceiling)
-        except (msgspec.DecodeError, UnicodeError):
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
             raise BadInput("usage", option="--ceiling") from None
     body = PrincipalBody(kind, name, list(roles), list(permissions), limit)
     if door.remote:
@@ -80,7 +81,7 @@ def remove_principal(door: Door, principal: str) -> None:
     """Remove a principal, its keys, the grants it created and those it holds."""
     confirm(door, f"Remove {principal} with its keys and grants?")
     if door.remote:
-        answer = door.call("DELETE", f"principals/{principal}")
+        answer = door.call("DELETE", f"principals/{segment(principal)}")
     else:
         answer = door.verb(identities.remove_principal, principal)
     door.output.record(answer)
@@ -94,7 +95,7 @@ def create_key(door: Door, principal: str, expires: str | None, networks: tuple[
     """Create a service key; its credential is shown once."""
     body = KeyBody(expires, list(networks))
     if door.remote:
-        answer: Any = door.call("POST", f"principals/{principal}/keys", body)
+        answer: Any = door.call("POST", f"principals/{segment(principal)}/keys", body)
     else:
         answer = door.verb(identities.create_key, principal, body)
     door.output.record(answer)
@@ -106,7 +107,7 @@ def create_key(door: Door, principal: str, expires: str | None, networks: tuple[
 def list_keys(door: Door, principal: str) -> None:
     """List a principal's service keys, without their secrets."""
     if door.remote:
-        answer = door.call("GET", f"principals/{principal}/keys")
+        answer = door.call("GET", f"principals/{segment(principal)}/keys")
     else:
         answer = door.verb(identities.list_keys, principal)
     door.output.table(answer["items"], ("id", "expires", "networks", "revoked"))
@@ -118,12 +119,17 @@ def revoke_key(door: Door, key_id: str) -> None:
     """Revoke a service key, at once and for good."""
     confirm(door, f"Revoke {key_id}?")
     answer = (
-        door.call("DELETE", f"keys/{key_id}") if door.remote else door.verb(identities.revoke_key, key_id)
+        door.call("DELETE", f"keys/{segment(key_id)}")
+        if door.remote
+        else door.verb(identities.revoke_key, key_id)
     )
     door.output.record(answer)
 
 
 def confirm(door: Door, question: str) -> None:
     """Asks, unless told not to; no terminal means no."""
-    if not door.yes:
-        click.confirm(question, abort=True, err=True)
+    if door.yes:
+        return
+    if not sys.stdin.isatty():
+        raise BadInput("usage", reason="it asks before it acts, and there is no terminal; say --yes")
+    click.confirm(question, abort=True, err=True)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+
 import click
 
 from vault import __version__
 from vault.cli import audit, data, doctor, grants, identities, init, schema
-from vault.cli.doors import Door, command
+from vault.cli.doors import Door, command, guard
+from vault.cli.output import Output, use_color
+from vault.cli.usage import explain
 
 
 @click.group(
@@ -31,3 +36,21 @@ def version(door: Door) -> None:
 
 for module in (init, data, grants, identities, schema, audit, doctor):
     module.register(cli)
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and ends the process with its exit class."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    output = Output(json="--json" in given, color=use_color("--no-color" in given))
+    guard(output, lambda: _run(given))
+
+
+def _run(given: list[str]) -> None:
+    try:
+        code = cli(given, prog_name="coatcheck", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as problem:
+        problem.show()
+        sys.exit(problem.exit_code)
+    except click.UsageError as problem:
+        raise explain(problem) from None
+    sys.exit(code if isinstance(code, int) else 0)

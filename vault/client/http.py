@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Final
+from urllib.parse import quote
 
 import httpx
 import msgspec
 
-from vault.errors import CODES, FAMILIES, CoatcheckError, Unavailable
+from vault.errors import CODES, FAMILIES, CoatcheckError, Unauthenticated, Unavailable
 
 DEFAULT_TIMEOUT_S = 30.0
+_SENDABLE: Final = re.compile(r"[!-~]+")
 
 
 class Client:
@@ -20,10 +23,15 @@ class Client:
         region: the region whose cell is meant.
         credential: a service key or a grant's credential.
         timeout: seconds for one request.
+
+    Raises:
+        Unauthenticated: `credential_invalid`: no header can hold it.
     """
 
     def __init__(self, url: str, region: str, credential: str, timeout: float = DEFAULT_TIMEOUT_S) -> None:
-        self._base = f"{url.rstrip('/')}/v1/{region}/"
+        if not _SENDABLE.fullmatch(credential):
+            raise Unauthenticated("credential_invalid")
+        self._base = f"{url.rstrip('/')}/v1/{quote(region, safe='')}/"
         self._http = httpx.Client(
             headers={"authorization": f"Bearer {credential}", "content-type": "application/json"},
             timeout=timeout,
@@ -63,7 +71,7 @@ def _refusal(problem: Any, status: int) -> CoatcheckError:
     """The error that a problem document stands for."""
     known = {"type", "code", "title", "status", "retry", "hint"}
     code = problem.get("code") if isinstance(problem, dict) else None
-    if code not in CODES:
+    if not isinstance(code, str) or code not in CODES:
         return Unavailable("service_unreachable", status=status)
     facts = {name: value for name, value in problem.items() if name not in known}
     return FAMILIES[CODES[code].exit](code, **facts)
