@@ -10,9 +10,10 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 import vault
-from vault.errors import Misconfigured
+from vault.errors import Misconfigured, Unavailable
 
 
 def location() -> Path:
@@ -37,9 +38,16 @@ def newest() -> str:
 
 
 def current(engine: Engine) -> str | None:
-    """The revision that a database has; None if it has none."""
-    with engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+    """The revision that a database has; None if it has none.
+
+    Raises:
+        Unavailable: `database_unavailable`: it cannot be read, or is no database at all.
+    """
+    try:
+        with engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+    except DBAPIError:
+        raise Unavailable("database_unavailable") from None
 
 
 def upgrade(engine: Engine, to: str = "head") -> None:
