@@ -1,0 +1,302 @@
+"""Plants canaries through every door, in requests that succeed and in all ways that they fail."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from random import Random
+from resource import RLIM_INFINITY, RLIMIT_FSIZE, prlimit
+from typing import Any, Final
+
+from tests.harness.canaries import Planted
+from tests.harness.roomy import AGENT, NAME, NOTE, PAN, PURPOSE, SSN, add_principal, grant_body
+from tests.support.service import Answer, Service, coatcheck_here
+
+UNKNOWN: Final = "ck_01M84HD64DFW18BYTQYF0BJRJQ_"
+
+
+class Campaign:
+    """One service, what was planted in it, and what it said when it refused.
+
+    Attributes:
+        refused: heads and bodies of all answers that are refusals, and what failing commands printed.
+        statuses: how often which status was answered.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.planted = Planted(Random("canaries"))
+        self.refused: list[bytes] = []
+        self.statuses: dict[int, int] = {}
+        self.admin = service.credential("admin_key")
+        _, self.creator = add_principal(service, "creator")
+        self.planted.credentials |= {self.admin, self.creator, service.credential()}
+
+    def call(self, method: str, path: str, body: Any = None, key: str | None = None) -> Answer:
+        """A request whose answer is kept if it is a refusal; tokens and credentials of others are planted."""
+        answer = self.service.call(method, path, body, key=self.creator if key is None else key)
+        self.keep(answer)
+        if answer.status < 300:
+            document = answer.json()
+            made = document.get("tokens") or [item.get("token") for item in document.get("items", [])]
+            self.planted.tokens.update(token for token in made if token)
+            if document.get("credential"):
+                self.planted.credentials.add(document["credential"])
+        return answer
+
+    def keep(self, answer: Answer) -> None:
+        """Keeps an answer if it is a refusal."""
+        self.statuses[answer.status] = self.statuses.get(answer.status, 0) + 1
+        if answer.status >= 400:
+            self.refused.append(repr(answer.headers).encode() + answer.body)
+
+    def tokenize(self, count: int) -> list[tuple[str, str]]:
+        """Values of every field, by columns and by rows, for people and for nobody; (field, token)."""
+        p = self.planted
+        for _ in range(count):
+            self.call("POST", "tokenize", {"field": SSN, "values": [p.ssn() for _ in range(10)]})
+            self.call("POST", "tokenize", {"field": PAN, "values": [p.card() for _ in range(10)]})
+            columns = {"field": NAME, "values": [p.text(), None, p.word()]}
+            self.call("POST", "tokenize", {**columns, "subjects": [p.word(), None, p.text()]})
+            rows = [
+                {"field": NOTE, "value": p.text()},
+                {"field": NAME, "value": p.text(), "subject": p.word()},
+            ]
+            self.call("POST", "tokenize", {"items": [*rows, {"field": SSN, "value": p.ssn()}]})
+        made = self.call("POST", "tokenize", {"field": NAME, "values": [p.text() for _ in range(5)]})
+        return [(NAME, token) for token in made.json()["tokens"]]
+
+    def fail_to_tokenize(self) -> None:
+        """Requests of which every one holds canaries and none is taken."""
+        p = self.planted
+        good = {"field": SSN, "values": [p.ssn()]}
+        documents: list[Any] = [
+            {"field": SSN, "values": [p.ssn(), p.ssn() + "1", p.text(), p.card()]},
+            {"field": PAN, "values": [p.card(), p.card()[:-1] + "x", p.ssn()]},
+            {"field": NAME, "values": [p.text(), p.text() + "\0", p.word() * 40]},
+            {"field": NAME, "values": [p.text()], "subjects": [p.word() + "\n"]},
+            {"field": NAME, "values": [p.text()], "subjects": [p.word(), p.word()]},
+            {"field": SSN, "values": [p.ssn()], "subjects": [p.word()]},
+            {"field": p.word(), "values": [p.ssn()]},
+            {"items": [{"field": NAME, "value": p.text()}, {"field": p.word(), "value": p.ssn()}]},
+            {**good, p.word(): p.text()},
+            {"items": [{"field": NAME, "value": {p.word(): p.ssn()}}]},
+            {"field": [p.word()], "values": p.text()},
+            [p.ssn()],
+            p.text(),
+        ]  # fmt: skip
+        raw = json.dumps(good).encode()
+        bodies = [json.dumps(document).encode() for document in documents]
+        bodies += [
+            raw + p.word().encode(), raw[:-1], p.text().encode(), b'{"' + p.word().encode() + b"\xff",
+            b'{"field":"' + p.word().encode() + b'","field":"' + p.word().encode() + b'"}',
+            b'"' + p.word().encode() * 500_000 + b'"',
+        ]  # fmt: skip
+        for body in bodies:
+            self.call("POST", "tokenize", body)
+            self.call("POST", "tokenize", body, key=UNKNOWN + "a" * 43)
+            self.call("POST", "detokenize", body)
+        for name in ("text/plain", p.word()):
+            headers = {"authorization": f"Bearer {self.creator}", "content-type": name}
+            self.keep(self.service.request("POST", "/v1/eu/tokenize", raw, headers))
+
+    def fail_at_the_door(self) -> None:
+        """Paths, queries and headers with canaries."""
+        p = self.planted
+        paths = (
+            p.word(), f"grants/{p.word()}", f"fields/{p.ssn()}", f"grants?agent={p.word()}&x={p.ssn()}",
+            f"grants?cursor={p.word()}", f"audit?kind={p.word()}", f"principals/{p.word()}/keys",
+        )  # fmt: skip
+        for path in paths:
+            for method in ("GET", "DELETE", "POST"):
+                self.call(method, path, {} if method == "POST" else None, key=self.admin)
+        for region in (p.word(), "mars"):
+            self.keep(self.service.get(f"/v1/{region}/{p.word()}?{p.ssn()}"))
+        self.keep(
+            self.service.get(f"/{p.word()}?a={p.card()}", {"cookie": p.word(), "x-request-id": p.word()})
+        )
+        for value in (
+            p.word(),
+            f"Bearer {p.word()}",
+            f"Basic {p.word()}",
+            UNKNOWN + p.word().ljust(43, "a")[:43],
+        ):
+            self.keep(self.service.get("/v1/eu/whoami", {"authorization": value}))
+        for line in (
+            f"{p.word()} / HTTP/1.1",
+            f"GET /{p.word()}\0 HTTP/1.1",
+            f"GET / HTTP/1.1\r\n{p.word()}",
+        ):
+            answer = self.service.raw(f"{line}\r\n\r\n".encode())
+            assert answer is not None
+            self.keep(answer)
+
+    def grant(self, uses: int = 50, subjects: list[str] | None = None) -> str:
+        """The credential of a grant over names."""
+        p = self.planted
+        body = grant_body([NAME], uses, subjects) | {"reason": p.reason(), "on_behalf_of": p.reason()}
+        return str(self.call("POST", "grants", body).json()["credential"])
+
+    def fail_to_grant(self) -> None:
+        """Grants, revocations, principals and schemas that hold canaries."""
+        p = self.planted
+        body = grant_body([NAME], 1)
+        changes: tuple[dict[str, Any], ...] = (
+            {"agent": p.word()}, {"purpose": p.word()},
+            {"reason": p.word() * 60}, {"reason": p.word() + "\0"}, {"on_behalf_of": p.text() + "\n"},
+            {"scope": [{**body["scope"][0], "fields": [p.word()]}]},
+            {"scope": [{**body["scope"][0], "mask": p.word()}]}, {"subjects": {"in": [p.word() + "\0"]}},
+            {"subjects": {"in": [p.word()]}, "limits": {"uses": 10**9}}, {"valid": {"until": p.word()}},
+            {"limits": {"uses": p.word()}}, {p.word(): 1},
+        )  # fmt: skip
+        for change in changes:
+            self.call("POST", "grants", body | change)
+        made = self.call("POST", "grants", body | {"subjects": {"in": [p.word(), p.text()]}}).json()
+        self.call("POST", f"grants/{made['id']}/revoke", {"reason": p.reason()})
+        self.call("POST", f"grants/{made['id']}/revoke", {"reason": p.word() * 60})
+        changes = (
+            {"name": p.text()}, {"kind": p.word()}, {"roles": [p.word()]}, {"permissions": [p.text()]},
+            {"ceiling": {"ttl": p.word()}}, {"ceiling": {"subjects": [p.word() + "\0"]}},
+        )  # fmt: skip
+        for change in changes:
+            self.call("POST", "principals", {"kind": "service", "name": "x"} | change, key=self.admin)
+        limits = {"subjects": [p.word(), p.text()], "fields": [NAME], "uses": 5}
+        bound, key = add_principal(self.service, "bound", ceiling=limits)
+        self.planted.credentials.add(key)
+        changes = ({"expires": p.word()}, {"networks": [p.word()]})
+        for change in changes:
+            self.call("POST", f"principals/{bound}/keys", change, key=self.admin)
+        for toml in (
+            p.text(),
+            f'[fields."{p.word()}"]\ntemplate = "{p.word()}"',
+            f"[purposes.a]\n{p.word()} = 1",
+        ):
+            self.call("POST", "schema/plan", {"toml": toml}, key=self.admin)
+        self.call("POST", "schema/apply", {"toml": "", "digest": p.word()}, key=self.admin)
+
+    def detokenize(self, tokens: list[tuple[str, str]]) -> None:
+        """Uses of grants, allowed and refused."""
+        p = self.planted
+        credential, narrow = self.grant(), self.grant(3, [p.word()])
+        items = [{"field": field, "token": token} for field, token in tokens]
+        body = {"purpose": PURPOSE, "items": items}
+        for key in (credential, narrow):
+            self.call("POST", "detokenize", body, key)
+            self.call("POST", "detokenize", body | {"operation": "mask", "mask": "initial"}, key)
+            for change in (
+                {"purpose": p.word()}, {"mask": p.word(), "operation": "mask"}, {"operation": p.word()},
+                {"delivery": p.word()}, {"items": [{"field": p.word(), "token": p.word()}]},
+                {"items": [{"field": NAME, "token": p.word(), "subject": p.word()}, *items[:1]]},
+                {"items": [{"field": SSN, "token": p.ssn(), "key_version": 1}]},
+            ):  # fmt: skip
+                self.call("POST", "detokenize", body | change, key)
+
+    def break_a_claim(self, token: tuple[str, str]) -> None:
+        """What is stored no longer opens."""
+        with closing(sqlite3.connect(self.service.folder / "eu.db")) as database:
+            database.execute("UPDATE va_claims SET sealed = randomblob(length(sealed))")
+            database.commit()
+        body = {"purpose": PURPOSE, "items": [{"field": token[0], "token": token[1]}]}
+        self.call("POST", "detokenize", body, self.grant())
+
+    @contextmanager
+    def another_writer(self) -> Iterator[None]:
+        """Somebody else holds the database's write lock."""
+        with closing(sqlite3.connect(self.service.folder / "eu.db", isolation_level=None)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            yield
+
+    @contextmanager
+    def a_full_disk(self) -> Iterator[None]:
+        """The service can make no file longer than its database's log is."""
+        size = (self.service.folder / "eu.db-wal").stat().st_size
+        prlimit(self.service.pid, RLIMIT_FSIZE, (size, RLIM_INFINITY))
+        try:
+            yield
+        finally:
+            prlimit(self.service.pid, RLIMIT_FSIZE, (RLIM_INFINITY, RLIM_INFINITY))
+
+    def fail_to_write(self) -> None:
+        """Requests that the database has no room or no time for."""
+        p = self.planted
+        for trouble in (self.a_full_disk, self.another_writer):
+            with trouble():
+                body = {"field": NAME, "values": [p.text() for _ in range(300)], "subjects": [p.word()] * 300}
+                self.call("POST", "tokenize", body)
+                self.call("POST", "grants", grant_body([NAME], 1, [p.word()]) | {"reason": p.reason()})
+
+    def fail_to_start(self, folder: Path) -> None:
+        """Cells without what they need, in copies of the deployment."""
+        p = self.planted
+        garbage = p.word().encode()
+        damages: list[tuple[str, bytes | None]] = [
+            ("keys/eu/development.key", None), ("keys/eu/development.key", b""),
+            ("keys/eu/development.key", garbage), ("keys/eu/root-000001", None),
+            ("keys/eu/root-000001", garbage), ("keys/eu/half-000001", None),
+            ("keys/eu/half-000001", garbage), ("eu.db", garbage),
+        ]  # fmt: skip
+        text = (self.service.folder / "coatcheck.toml").read_text(encoding="utf-8")
+        for line in (
+            f'passphrase = "{p.word()}"',
+            f'database = "postgresql://u:{p.word()}@h/d"',
+            f"passphrase_file = {p.word()}",
+            f'unknown = "{p.word()}"',
+        ):
+            damages.append(("coatcheck.toml", text.replace("key_file", f"{line}\nkey_file").encode()))
+        for number, (name, content) in enumerate(damages):
+            copy = folder / str(number)
+            shutil.copytree(self.service.folder, copy)
+            (copy / name).unlink()
+            if content is not None:
+                (copy / name).write_bytes(content)
+                (copy / name).chmod(0o600)
+            self.command("schema", "show", "--config", copy, "--region", "eu")
+
+    def command(self, *arguments: str | Path, given: str = "", **settings: str) -> None:
+        """A command that fails; what it printed is kept."""
+        done = coatcheck_here(*arguments, given=given, more=settings)
+        assert done.returncode not in (0, 70), (arguments, done.stderr)
+        self.refused.append((done.stdout + done.stderr).encode())
+
+    def fail_on_the_command_line(self) -> None:
+        """Canaries on standard input, as arguments and in variables."""
+        p = self.planted
+        reach = {"COATCHECK_URL": self.service.url, "COATCHECK_REGION": "eu", "COATCHECK_KEY": self.creator}
+        wrong = reach | {"COATCHECK_KEY": UNKNOWN + p.word().ljust(43, "a")[:43]}
+        self.command("tokenize", SSN, given=f"{p.ssn()}\n{p.text()}\n", **reach)
+        self.command("tokenize", SSN, "--json", given=f"{p.ssn()}\n{p.text()}\n", **reach)
+        self.command("tokenize", SSN, given=p.ssn(), **wrong)
+        self.command("tokenize", SSN, p.ssn(), **reach)
+        self.command("tokenize", SSN, "--", p.text(), p.card(), **reach)
+        self.command("tokenize", SSN, f"--{p.word()}", **reach)
+        self.command("detokenize", NAME, p.word(), "--purpose", PURPOSE, **reach)
+        self.command("detokenize", NAME, "--purpose", p.word(), given=p.word(), **reach)
+        self.command("detokenize", NAME, "--purpose", PURPOSE, "--key-version", p.ssn(), **reach)
+        self.command("principal", "create", p.word(), p.word(), **reach)
+        self.command("principal", "create", "service", "x", "--ceiling", '{"' + p.word(), **reach)
+        self.command(p.word(), p.ssn())
+        grant = ("grant", "create", "--agent", AGENT, "--field", NAME, "--purpose", PURPOSE)
+        self.command(*grant, "--reason", p.word() * 60, "--subject", p.word(), **reach)
+        self.command(*grant, "--until", p.word(), **reach)
+        self.command(*grant, "--key", p.word(), COATCHECK_URL=self.service.url, COATCHECK_REGION="eu")
+        self.command("whoami", COATCHECK_KEY=p.word())
+
+    def pages(self) -> dict[str, bytes]:
+        """The pages that anybody may read."""
+        return {
+            name: self.service.get(f"/{name}").body for name in ("metrics", "openapi.json", "docs", "readyz")
+        }
+
+    def audit(self) -> list[dict[str, Any]]:
+        """The whole log, as an auditor reads it."""
+        found: list[dict[str, Any]] = []
+        following: str | None = ""
+        while following is not None:
+            page = self.service.call("GET", f"audit?limit=500{following}", key=self.admin).json()
+            found += page["items"]
+            following = page["next"] and f"&cursor={page['next']}"
+        return found
