@@ -45,8 +45,8 @@ _INSERT_ORDER: Final = (
 )
 
 
-class HeadMoved(Exception):
-    """The head's condition did not hold: another process flipped an epoch, a fence or the schema."""
+class Overtaken(Exception):
+    """Another process was first: the head moved, or a row that was to be inserted is there already."""
 
 
 class AuditFailed(Exception):
@@ -66,7 +66,7 @@ def run_group(session: Session, store: Store, commands: Sequence[Command]) -> li
     for _ in range(MAX_TRIES):
         try:
             return _transaction(session, store, commands)
-        except HeadMoved:
+        except Overtaken:
             session.rollback()
         except Exception as problem:  # noqa: BLE001 - see above
             stands = session.rollback()
@@ -192,8 +192,8 @@ def _write(session: Session, store: Store, writes: Writes) -> None:
     state, record = writes.state, store.record
     for table in _INSERT_ORDER:
         rows = writes.inserts.get(table)
-        if rows:
-            session.run_many(store.insert(table), rows)
+        if rows and session.run_many(store.insert(table), rows) < len(rows) and table != "due_period":
+            raise Overtaken
     for grant, uses in sorted(writes.charges.items()):
         session.run(record.charge_grant, {"grant_id": grant, "by": uses})
     day = day_of(state.now)
@@ -216,7 +216,7 @@ def _write(session: Session, store: Store, writes: Writes) -> None:
         },
     )
     if not advanced:
-        raise HeadMoved
+        raise Overtaken
     end, at = advanced[0]
     _write_events(session, store, writes, end - len(writes.events), at)
 

@@ -205,9 +205,11 @@ class Session:
         count: int = self._cursor.execute(statement.sql, statement.bind(params)).rowcount
         return count
 
-    def run_many(self, statement: Statement, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Runs a statement for each row."""
+    def run_many(self, statement: Statement, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Runs a statement for each row; the number of rows that they changed in all."""
         self._cursor.executemany(statement.sql, [statement.bind(row) for row in rows])
+        count: int = self._cursor.rowcount
+        return count
 
     def close(self) -> None:
         """Closes the connection."""

@@ -14,7 +14,7 @@ from vault.clock import SECOND, FixedClock, format_time
 from vault.errors import Unavailable
 from vault.ledger import group
 from vault.ledger.command import Committed, State, Writes
-from vault.ledger.group import MAX_TRIES, HeadMoved
+from vault.ledger.group import MAX_TRIES, Overtaken
 from vault.store.cell import Store
 
 MEMBERS = ("write_epoch", "read_epoch", "fence", "schema_version")
@@ -69,7 +69,7 @@ def test_the_same_on_sqlite(sqlite_ledger: Ledger, monkeypatch: pytest.MonkeyPat
     def overtaken(*arguments: Any) -> None:
         if left[0] > 0:
             left[0] -= 1
-            raise HeadMoved
+            raise Overtaken
         write(*arguments)
 
     monkeypatch.setattr(group, "_write", overtaken)
