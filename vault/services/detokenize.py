@@ -19,6 +19,7 @@ from vault.errors import (
     BadInput,
     CoatcheckError,
     IntegrityError,
+    Internal,
     Stale,
     Unauthenticated,
     ValueRefused,
@@ -301,12 +302,10 @@ def detokenize(cell: Cell, request: Request, body: DetokenizeBody) -> Verb[Value
     try:
         values = _open(cell, done, tenant_name, asked)
         shown = _show(asked, values, body)
-    except BatchRefused as refusal:
-        yield OpeningFailed(tenant_name, used.grant.agent, command.id, request.origin, refusal.code)
-        refusal.facts |= {"decision": command.id, "uses_left": used.uses_left}
-        raise
-    except CoatcheckError as failure:
-        yield OpeningFailed(tenant_name, used.grant.agent, command.id, request.origin, failure.code)
+    except Exception as failure:  # whatever it was, the log must not say that values were shown
+        known = failure if isinstance(failure, CoatcheckError) else Internal("internal")
+        known.facts |= {"decision": command.id, "uses_left": used.uses_left}
+        yield OpeningFailed(tenant_name, used.grant.agent, command.id, request.origin, known.code)
         raise
     grant = GrantUse(used.grant.id, used.uses_left)
     if body.items is None:
