@@ -22,6 +22,7 @@ from tests.harness.roomy import (
 )
 from tests.support.service import Answer, Service
 from vault.api.app import ROUTES
+from vault.api.openapi import codes_of
 from vault.api.problems import TYPE_PREFIX
 from vault.api.route import Route
 from vault.errors import CODES
@@ -126,6 +127,15 @@ def complaints(answer: Answer, method: str = "GET") -> list[str]:
             wrong.append("echoes")
         wrong += _not_a_problem(answer, shown) if method != "HEAD" else []
     return wrong
+
+
+def undocumented(route: Route, answer: Answer) -> list[str]:
+    """The codes of a refusal, its items' too, that the route's documentation does not list."""
+    if answer.status < 400:
+        return [] if answer.status == route.status else [f"status {answer.status}"]
+    document = answer.json()
+    found = {document["code"], *(item["code"] for item in document.get("errors", []))}
+    return sorted(found - set(codes_of(route)))
 
 
 def _shown(answer: Answer) -> str:

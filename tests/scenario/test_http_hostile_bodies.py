@@ -9,7 +9,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.harness.doors import BY_NAME, WITH_BODY, Doors, bodies_taken, complaints, initialise_doors
+from tests.harness.doors import (
+    BY_NAME,
+    WITH_BODY,
+    Doors,
+    bodies_taken,
+    complaints,
+    initialise_doors,
+    undocumented,
+)
 from tests.harness.hostile import MARK, bodies, found
 
 
@@ -37,5 +45,6 @@ def test_a_hostile_body_is_refused_and_not_repeated(doors: Doors, name: str) -> 
             answer = doors.send(route, body)
             statuses.append(answer.status)
             wrong += [f"{number} {what}: {complaint}" for complaint in complaints(answer)]
+            wrong += [f"{number} {what}: {code} is not documented" for code in undocumented(route, answer)]
     assert wrong == []
     assert sum(status >= 400 for status in statuses) > len(statuses) // 2

@@ -55,6 +55,8 @@ ROUTES = (
             "key_version_required",
             "key_version_unknown",
             "erased",
+            "subject_invalid",
+            "subjects_unenforceable",
             "items_mismatch",
             "batch_too_large",
             "integrity_failed",

@@ -35,6 +35,7 @@ ROUTES = (
             "agent_unknown",
             "field_unknown",
             "operation_unsupported",
+            "key_version_unknown",
             "limit_invalid",
             "validity_invalid",
             "subject_invalid",
@@ -76,7 +77,7 @@ ROUTES = (
         GrantAnswer,
         body=RevokeBody,
         body_optional=True,
-        codes=("not_found",),
+        codes=("not_found", "limit_invalid"),
     ),
     Route(
         "DELETE",

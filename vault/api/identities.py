@@ -38,7 +38,7 @@ ROUTES = (
         status=201,
         body=PrincipalBody,
         permission="principal:write",
-        codes=("name_invalid", "permission_unknown", "limit_invalid", "name_taken"),
+        codes=("name_invalid", "permission_unknown", "limit_invalid", "subject_invalid", "name_taken"),
     ),
     Route(
         "GET",

@@ -26,6 +26,7 @@ COMMON: Final = (
 )
 EVERYWHERE: Final = (
     "misdirected_region",
+    "request_malformed",
     "parameter_invalid",
     "method_not_allowed",
     "too_busy",
