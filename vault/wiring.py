@@ -12,7 +12,7 @@ from pathlib import Path
 from vault.authn.identities import Caller, Identities
 from vault.clock import Clock, SystemClock
 from vault.config import CellSettings, Config
-from vault.errors import CoatcheckError, Conflict, Misconfigured
+from vault.errors import CoatcheckError, Conflict, IntegrityError, Misconfigured
 from vault.keyring.epoch import create_epoch, open_epochs
 from vault.keyring.ring import Keyring
 from vault.kms.halves import HalfStores
@@ -120,7 +120,8 @@ class Wiring:
         Raises:
             Conflict: `cell_locked`.
             Misconfigured: `not_initialised`, `migration_required`, `config_invalid`.
-            Unavailable: `key_unavailable`.
+            Unavailable: `key_unavailable`, `database_unavailable`.
+            IntegrityError: `integrity_failed`: the keys are not this cell's.
         """
         return self._open(region, finished=True)
 
@@ -192,6 +193,9 @@ class Wiring:
             if finished and rows[0][1] == 0:  # `create` was interrupted before the first event
                 raise Misconfigured("not_initialised", region=region)
             epochs = open_epochs(region, store, self.provider(region), self.halves(region))
+            keyring = Keyring(region, epochs, store)
+            if finished:
+                _prove(keyring)
         except BaseException:
             store.close()
             raise
@@ -200,7 +204,7 @@ class Wiring:
             region=region,
             store=store,
             committer=Committer(store, ledger.max_commands, ledger.queue),
-            keyring=Keyring(region, epochs, store),
+            keyring=keyring,
             identities=Identities(store, self._clock),
             schemas=Schemas(store),
             clock=self._clock,
@@ -252,6 +256,20 @@ class Deployment:
                 # What cannot be written now is counted again with the next minute's.
                 with contextlib.suppress(CoatcheckError):
                     perform(cell, lambda cell=cell: flush_failures(cell))  # type: ignore[misc]
+
+
+def _prove(keyring: Keyring) -> None:
+    """Returns if keys sealed under the epoch open, before anything new is sealed under it.
+
+    The halves of another cell are whole too, and make an epoch key; but not this cell's.
+
+    Raises:
+        IntegrityError: `integrity_failed`.
+    """
+    try:
+        keyring.references(initialise.MAIN_TENANT)
+    except IntegrityError:
+        raise IntegrityError("integrity_failed", epoch=keyring.write_epoch) from None
 
 
 def deploy(config: Config, prompt: Prompt | None = None) -> Deployment:

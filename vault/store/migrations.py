@@ -51,7 +51,12 @@ def current(engine: Engine) -> str | None:
 
 
 def upgrade(engine: Engine, to: str = "head") -> None:
-    """Brings a database up to a revision."""
+    """Brings a database up to a revision.
+
+    Raises:
+        Unavailable: `database_unavailable`.
+        Misconfigured: `migration_required`: a step failed; none was taken.
+    """
     _run(engine, command.upgrade, to)
 
 
@@ -76,6 +81,11 @@ def check(engine: Engine) -> None:
 def _run(engine: Engine, verb: Any, to: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(location()).replace("%", "%%"))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        verb(config, to)
+    current(engine)
+    try:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            verb(config, to)
+    except DBAPIError as problem:
+        reason = f"a step failed and was undone: {type(problem).__name__}"
+        raise Misconfigured("migration_required", reason=reason) from None
