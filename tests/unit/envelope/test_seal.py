@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.crypto.test_kdf import hkdf_expand
 from tests.unit.echo import shown
 from vault.context import EncryptionContext, Use
 from vault.envelope.message import Message, parse
@@ -81,6 +84,24 @@ def test_a_renamed_key_opens_nothing_even_with_the_header_rewritten() -> None:
     message[21] = 4
     with pytest.raises(IntegrityError, match="ciphertext_invalid"):
         open_message(key(version=4), CONTEXT, bytes(message))
+
+
+@pytest.mark.parametrize(("version", "suite"), [(0, 1), (2, 1), (255, 1), (1, 0), (1, 2), (1, 255)])
+def test_another_version_or_suite_is_refused_even_if_all_else_is_made_for_it(
+    version: int, suite: int
+) -> None:
+    """Whoever holds the key can make such a message; it must not be read as if it were one of ours."""
+    encoded = CONTEXT.encode()
+
+    def made(version: int, suite: int) -> bytes:
+        info = b"coatcheck/ve1/" + bytes((suite,)) + bytes(32) + hashlib.sha256(encoded).digest()
+        okm = hkdf_expand(RAW, info, 76)
+        header = bytes((version, suite)) + KEY.id + (3).to_bytes(4, "big") + bytes(32) + okm[44:]
+        return header + AESGCM(okm[:32]).encrypt(okm[32:44], PLAINTEXT, header + encoded)
+
+    assert open_message(KEY, CONTEXT, made(1, 1)) == PLAINTEXT
+    with pytest.raises(IntegrityError, match="ciphertext_invalid"):
+        open_message(KEY, CONTEXT, made(version, suite))
 
 
 def test_no_failure_says_more_than_another() -> None:

@@ -112,13 +112,13 @@ OUTSIDE: list[tuple[dict[str, Any], int, str, dict[str, Any]]] = [
     ({"agent": "agent:other"}, 0, "delegation_denied", {"member": "agent"}),
     ({"scope": (SSN, NAME, WIDE)}, 0, "delegation_denied", {"member": "fields"}),
     (
-        {"scope": (ScopeEntry(["customer.ssn"], ["use"], ["plain"]),)},
+        {"scope": (SSN, ScopeEntry(["customer.ssn"], ["use"], ["plain"]))},
         0,
         "delegation_denied",
         {"member": "operations"},
     ),
     (
-        {"scope": (ScopeEntry(["customer.ssn"], ["mask"], ["sealed"]),)},
+        {"scope": (SSN, ScopeEntry(["customer.ssn"], ["mask"], ["sealed"]))},
         0,
         "delegation_denied",
         {"member": "delivery"},
