@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vault.api.route import Call, Route, number
-from vault.services.audit import AuditQuery, read_audit
+from vault.services.audit import AuditQuery, EventAnswer, read_audit
 from vault.services.listing import DEFAULT_LIMIT, Listing
 
 
@@ -25,6 +25,7 @@ ROUTES = (
         "Events of the tenant and of the cell, newest first, in their canonical bytes.",
         lambda call: read_audit(call.cell, call.request, _query(call)),
         Listing,
+        rows=EventAnswer,
         query={
             "from": "first event number",
             "to": "event number to stop before",

@@ -52,6 +52,7 @@ ROUTES = (
         "Grants of the tenant, newest first.",
         lambda call: list_grants(call.cell, call.request, page_of(call), _filter(call)),
         Listing,
+        rows=GrantAnswer,
         query={
             **PAGE,
             "agent": "only this agent's",

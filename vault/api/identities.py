@@ -46,6 +46,7 @@ ROUTES = (
         "The tenant's living principals, newest first.",
         lambda call: list_principals(call.cell, call.request, page_of(call)),
         Listing,
+        rows=PrincipalAnswer,
         query=PAGE,
         permission="principal:list",
     ),
@@ -76,6 +77,7 @@ ROUTES = (
         "A principal's service keys, without their secrets.",
         lambda call: list_keys(call.cell, call.request, call.path["id"]),
         Listing,
+        rows=KeyAnswer,
         permission="principal:list",
     ),
     Route(

@@ -49,7 +49,7 @@ def codes_of(route: Route) -> list[str]:
 
 def document(routes: Sequence[Route]) -> dict[str, Any]:
     """The OpenAPI document."""
-    types = [t for route in routes for t in (route.body, *_answers(route)) if t is not None]
+    types = [t for route in routes for t in (route.body, route.rows, *_answers(route)) if t is not None]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
     by_type = dict(zip(types, schemas, strict=True))
     _close(components)
@@ -101,6 +101,15 @@ def _operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
     ]
     answers = [schemas[answer] for answer in _answers(route)]
     answer = answers[0] if len(answers) == 1 else {"oneOf": answers}
+    if route.rows is not None:
+        rows = {"type": "array", "items": schemas[route.rows]}
+        following = {"anyOf": [{"type": "string"}, {"type": "null"}]}
+        answer = {
+            "type": "object",
+            "properties": {"items": rows, "next": following},
+            "required": ["items", "next"],
+            "additionalProperties": False,
+        }
     responses: dict[str, Any] = {
         str(route.status): {
             "description": "Done.",

@@ -33,6 +33,7 @@ class Route:
     Attributes:
         start: makes the verb of a call.
         answer: the type of its answer; a tuple for one of several.
+        rows: the type of the items, where the answer is a listing.
         body: the body's type; None for routes without one.
         body_optional: whether an empty body stands for a body without members.
         query: query parameters with a line of description each.
@@ -47,6 +48,7 @@ class Route:
     summary: str
     start: Callable[[Call], Any]
     answer: Any
+    rows: Any = None
     status: int = 200
     body: type[Any] | None = None
     body_optional: bool = False

@@ -24,6 +24,7 @@ ROUTES = (
         "All fields: protection, template, effective domain, masks, retention, key version.",
         lambda call: list_fields(call.cell, call.request),
         Listing,
+        rows=FieldAnswer,
     ),
     Route(
         "GET",
