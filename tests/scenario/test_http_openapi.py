@@ -1,0 +1,228 @@
+"""The OpenAPI document is well formed, and says what the service does."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.harness.doors import BY_NAME, Doors, bodies_taken, initialise_doors, path_of
+from tests.harness.hostile import bodies
+from tests.harness.jsonschema import Validator
+from tests.harness.roomy import AGENT, NAME, PURPOSE, SCHEMA, SSN, grant_body
+from tests.support.service import Answer
+from vault.api.app import ROUTES
+from vault.api.openapi import document
+from vault.api.route import Route
+
+METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "trace"}
+DOCUMENT = json.loads(json.dumps(document(ROUTES)))
+VALIDATOR = Validator(DOCUMENT)
+
+
+@pytest.fixture(scope="module")
+def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
+    service = initialise_doors(tmp_path_factory.mktemp("openapi") / "deployment")
+    try:
+        service.start()
+        yield Doors(service)
+    finally:
+        service.kill()
+
+
+def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, item in DOCUMENT["paths"].items():
+        for method, operation in item.items():
+            yield path, method, operation
+
+
+def nodes(node: Any) -> Iterator[dict[str, Any]]:
+    """Every object in the document."""
+    if isinstance(node, dict):
+        yield node
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from nodes(child)
+
+
+def test_it_is_served_as_it_is_made(doors: Doors) -> None:
+    answer = doors.service.get("/openapi.json")
+    assert answer.status == 200
+    assert answer.header("content-type") == "application/json"
+    assert answer.json() == DOCUMENT
+
+
+def test_it_has_the_shape_of_openapi() -> None:
+    """OpenAPI 3.1, sections 4.8.1, 4.8.2, 4.8.8, 4.8.9."""
+    assert re.fullmatch(r"3\.1\.\d+", DOCUMENT["openapi"])
+    assert DOCUMENT.keys() <= {"openapi", "info", "paths", "components", "servers", "tags", "security"}
+    assert DOCUMENT["info"].keys() >= {"title", "version"}
+    assert all(path.startswith("/v1/{region}/") for path in DOCUMENT["paths"])
+    assert {method for _, method, _ in operations()} <= METHODS
+
+
+def test_every_route_is_in_it_and_nothing_else() -> None:
+    described = {(method.upper(), path) for path, method, _ in operations()}
+    assert described == {(route.method, f"/v1/{{region}}/{route.path}") for route in ROUTES}
+
+
+def test_operations_are_told_apart() -> None:
+    ids = [operation["operationId"] for _, _, operation in operations()]
+    assert len(ids) == len(set(ids))
+    assert all(re.fullmatch(r"[a-z0-9_]+", id_) for id_ in ids)
+    assert all(operation["summary"].endswith(".") for _, _, operation in operations())
+
+
+def test_parameters_are_those_of_the_path() -> None:
+    for path, _, operation in operations():
+        listed = [(p["name"], p["in"]) for p in operation["parameters"]]
+        assert len(listed) == len(set(listed))
+        in_path = {name for name, where in listed if where == "path"}
+        assert in_path == set(re.findall(r"{(\w+)}", path))
+        assert all(p["required"] for p in operation["parameters"] if p["in"] == "path")
+        assert all(p["description"] for p in operation["parameters"] if p["in"] == "query")
+
+
+def test_answers_are_described() -> None:
+    for path, method, operation in operations():
+        route = BY_NAME[f"{method.upper()} {path.removeprefix('/v1/{region}/')}"]
+        assert operation["responses"].keys() >= {str(route.status), "400", "401", "421", "500", "503"}
+        for status, response in operation["responses"].items():
+            assert re.fullmatch(r"[1-5]\d\d", status)
+            assert response["description"]
+            media = "application/json" if status < "400" else "application/problem+json"
+            assert list(response["content"]) == [media]
+        for who in operation["security"]:
+            assert who.keys() <= DOCUMENT["components"]["securitySchemes"].keys()
+
+
+def test_references_lead_somewhere() -> None:
+    references = {node["$ref"] for node in nodes(DOCUMENT) if isinstance(node.get("$ref"), str)}
+    assert references
+    for reference in references:
+        assert VALIDATOR.resolve(reference)
+    used = {reference.rpartition("/")[2] for reference in references}
+    assert used | {"Listing"} >= DOCUMENT["components"]["schemas"].keys()
+
+
+def test_bodies_are_closed() -> None:
+    """What is unknown in a request is refused, and the document says so."""
+    for route in ROUTES:
+        if route.body is not None:
+            schema = DOCUMENT["components"]["schemas"][route.body.__name__]
+            assert schema["additionalProperties"] is False
+
+
+def agrees(route: Route, answer: Answer) -> list[str]:
+    """Where an answer is not what the document says of its route."""
+    operation = DOCUMENT["paths"][f"/v1/{{region}}/{route.path}"][route.method.lower()]
+    response = operation["responses"].get(str(answer.status))
+    if response is None:
+        return [f"status {answer.status} is not described"]
+    media = answer.header("content-type")
+    if media not in response["content"]:
+        return [f"{media} is not described"]
+    return list(VALIDATOR.faults(response["content"][media]["schema"], answer.json()))
+
+
+def test_answers_agree(doors: Doors) -> None:
+    """Every route is made to succeed, and its answer is what the document says."""
+    seen: set[str] = set()
+
+    def call(what: str, body: Any = None, key: str = "", **path: str) -> Any:
+        route = BY_NAME[what]
+        target = route.path.format(**path)
+        answer = doors.service.call(route.method, target, body, key=key or doors.all_powerful)
+        assert answer.status == route.status, answer.body
+        assert agrees(route, answer) == []
+        seen.add(what)
+        return answer.json()
+
+    for body in (
+        {"field": SSN, "values": ["123-45-6789", None]},
+        {"field": NAME, "values": ["Ada"], "subjects": ["p1"]},
+        {"items": [{"field": NAME, "value": "Ada", "subject": "p1"}, {"field": SSN, "value": "123456789"}]},
+    ):
+        made = call("POST tokenize", body)
+    grant = call("POST grants", grant_body([NAME, SSN], 5) | {"reason": "a", "on_behalf_of": "b"})
+    limited = call("POST grants", grant_body([NAME], 5, ["p1"]))
+    item = {"field": NAME, "token": made["items"][0]["token"]}
+    call("POST detokenize", {"purpose": PURPOSE, "items": [item]}, key=grant["credential"])
+    columns = {"purpose": PURPOSE, "field": NAME, "tokens": [item["token"], None]}
+    call("POST detokenize", columns, key=grant["credential"])
+    call("GET grants")
+    call("GET grants/{id}", id=grant["id"])
+    call("GET grants/{id}", id=grant["id"], key=grant["credential"])
+    call("GET grants/{id}", id=limited["id"])
+    call("POST grants/{id}/revoke", {"reason": "a"}, id=grant["id"])
+    call("DELETE grants/{id}", id=limited["id"])
+    call("GET whoami")
+    call("GET fields")
+    call("GET fields/{name}", name=SSN)
+    call("GET fields/{name}", name=NAME)
+    call("GET schema")
+    plan = call("POST schema/plan", {"toml": SCHEMA + '\n[purposes.more]\nlegal_basis = "consent"\n'})
+    applied = {"toml": SCHEMA + '\n[purposes.more]\nlegal_basis = "consent"\n', "digest": plan["digest"]}
+    call("POST schema/apply", applied)
+    ceiling = {"fields": [NAME], "subjects": ["p1", "p2"], "uses": 3, "uses_per_day": 10, "agents": [AGENT]}
+    person = call("POST principals", {"kind": "service", "name": "x", "ceiling": ceiling})
+    call("GET principals")
+    key = call("POST principals/{id}/keys", {"expires": "2100-01-01T00:00:00Z"}, id=person["id"])
+    call("GET whoami", key=key["credential"])
+    call("GET principals/{id}/keys", id=person["id"])
+    call("DELETE keys/{id}", id=key["id"])
+    call("GET principals/{id}/keys", id=person["id"])
+    call("DELETE principals/{id}", id=person["id"])
+    call("GET audit")
+    assert seen == BY_NAME.keys(), "a route that this test does not call yet"
+
+
+@pytest.mark.parametrize("name", list(BY_NAME))
+def test_refusals_agree(doors: Doors, name: str) -> None:
+    route = BY_NAME[name]
+    target = f"/v1/eu/{path_of(route)}"
+    allowed = {"authorization": f"Bearer {doors.credential(route)}"}
+    answers = [
+        doors.service.request(route.method, target, None, {}),
+        doors.service.request(route.method, target + "?x=1", None, allowed),
+        doors.service.request(route.method, target.replace("/eu/", "/mars/"), None, {}),
+    ]
+    if route.body is not None:
+        some = [body for document_ in bodies_taken(route) for _, body in list(bodies(document_))[::7]]
+        answers += [doors.send(route, body) for body in some]
+    wrong = [(answer.status, agrees(route, answer)) for answer in answers]
+    assert [(status, faults) for status, faults in wrong if faults] == []
+
+
+@pytest.mark.parametrize(
+    ("schema", "good", "bad"),
+    [
+        ({"type": "integer"}, [1, -1], [True, 1.5, "1", None]),
+        ({"type": ["string", "null"]}, ["", None], [0]),
+        ({"enum": ["a"]}, ["a"], ["b", None]),
+        ({"type": "array", "items": {"type": "string"}}, [[], ["a"]], [[1], {}]),
+        ({"required": ["a"], "properties": {"a": {"const": 1}}}, [{"a": 1, "b": 2}], [{}, {"a": 2}]),
+        ({"additionalProperties": False, "properties": {"a": {}}}, [{}, {"a": 1}], [{"b": 1}]),
+        ({"oneOf": [{"type": "integer"}, {"minimum": 3}]}, [1], [5]),
+        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, ["a", None], [1]),
+        ({"minimum": 1, "maximum": 2}, [1, 2], [0, 3]),
+        ({"pattern": "^a$", "maxLength": 1}, ["a"], ["b", "aa"]),
+        ({"$ref": "#/x"}, [1], ["a"]),
+    ],
+)
+def test_the_validator_finds_faults(schema: Any, good: list[Any], bad: list[Any]) -> None:
+    validator = Validator({"x": {"type": "integer"}})
+    assert [value for value in good if list(validator.faults(schema, value))] == []
+    assert [value for value in bad if not list(validator.faults(schema, value))] == []
+
+
+def test_the_page_loads_nothing_from_elsewhere(doors: Doors) -> None:
+    answer = doors.service.get("/docs")
+    assert answer.header("content-type") == "text/html; charset=utf-8"
+    page = answer.body.decode()
+    assert re.findall(r"""(?:src|href|action|data|poster)\s*=\s*["']?\s*(?:https?:)?//""", page) == []
+    assert re.findall(r"<(?:script|iframe|object|embed|link|img|base|form)\b|@import|url\(", page) == []
+    for route in ROUTES:
+        assert f"{route.method} /v1/{{region}}/{route.path}" in page
