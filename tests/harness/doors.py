@@ -52,6 +52,7 @@ TAKEN: Final[dict[str, list[Any]]] = {
          "valid": {"until": "2100-01-01T00:00:00Z"}},
     ],
     "POST schema/plan": [{"toml": "[purposes.a]"}, {"document": {"purposes": {"a": {"activity": "x"}}}}],
+    "POST schema/apply": [{"toml": "[purposes.a]", "digest": "0" * 64}],
     "POST principals": [principal("other"), {"kind": "agent", "name": "agent:other"}],
     "POST principals/{id}/keys": [{"expires": "2100-01-01T00:00:00Z", "networks": ["127.0.0.0/8"]}],
 }  # fmt: skip
