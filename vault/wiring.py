@@ -97,13 +97,18 @@ class Wiring:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError:
             raise Misconfigured("host_permissions", path=str(path)) from None
-        if self.config.development and (key_file := self._settings(region).key_file) is not None:
-            local.make_key_file(self.config.path(key_file))
         with self._locked(region):
             store = self._store(region)
             try:
                 migrations.upgrade(store.engine)
-                if not initialise.has_head(store):
+                if initialise.has_head(store):
+                    for number, _, state, _ in store.read(store.custody.epochs):
+                        if state != "destroyed":
+                            self.halves(region).heal(number)
+                else:
+                    key_file = self._settings(region).key_file
+                    if self.config.development and key_file is not None:
+                        local.make_key_file(self.config.path(key_file))
                     epoch = create_epoch(region, 1, self.provider(region), self.halves(region))
                     initialise.write_epoch(store, region, epoch)
             finally:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vault import identifiers
 from vault.identifiers import (
     NIL,
     PREFIXES,
@@ -128,21 +130,43 @@ def test_uuid7_sorts_by_time_and_repeats_nothing(monkeypatch: pytest.MonkeyPatch
 def test_uuid7_draws_every_free_bit() -> None:
     ones = zeros = 0
     for _ in range(400):
-        number = int.from_bytes(uuid7()[6:], "big")
+        number = int.from_bytes(uuid7()[8:], "big")
         ones |= number
-        zeros |= ~number & (1 << 80) - 1
-    fixed = 0xF000_C000_0000_0000_0000
-    assert ones | fixed == (1 << 80) - 1
-    assert zeros | fixed == (1 << 80) - 1
-    assert ones & zeros & fixed == 0
+        zeros |= ~number & (1 << 64) - 1
+    variant = 0xC000_0000_0000_0000
+    assert ones | variant == (1 << 64) - 1
+    assert zeros | variant == (1 << 64) - 1
+    assert ones & zeros & variant == 0
 
 
 def test_uuid7_lays_its_bytes_out_as_published(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vault.identifiers.time.time_ns", lambda: 0x0192_3456_789A * 1_000_000 + 999_999)
+    monkeypatch.setattr("vault.identifiers._sequence", identifiers._Sequence())
     monkeypatch.setattr(
-        "vault.identifiers.os.urandom", lambda count: bytes.fromhex("abcdef0123456789fedc")[:count]
+        "vault.identifiers.os.urandom", lambda count: bytes.fromhex("ff02030405060708fbcd")[:count]
     )
-    assert uuid.UUID(bytes=uuid7()) == uuid.UUID("01923456-789a-7bcd-af01-23456789fedc")
+    assert uuid.UUID(bytes=uuid7()) == uuid.UUID("01923456-789a-73cd-bf02-030405060708")
+    assert uuid.UUID(bytes=uuid7()) == uuid.UUID("01923456-789a-73ce-bf02-030405060708")
+
+
+def test_uuid7_ascends_inside_a_millisecond_and_when_the_clock_goes_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1_790_000_000_000_000_000
+    monkeypatch.setattr("vault.identifiers._sequence", identifiers._Sequence())
+    made = []
+    for turn in range(10_000):  # more than the count holds, so milliseconds are borrowed
+        monkeypatch.setattr("vault.identifiers.time.time_ns", lambda at=now - turn * 1000: at)
+        made.append(uuid7())
+    assert made == sorted(made)
+    assert len(set(made)) == len(made)
+    assert {uuid.UUID(bytes=one).version for one in made} == {7}
+
+
+def test_uuid7_repeats_nothing_between_threads() -> None:
+    with ThreadPoolExecutor(4) as pool:
+        made = [one for each in pool.map(lambda _: [uuid7() for _ in range(2_000)], range(4)) for one in each]
+    assert len({one[:8] for one in made}) == len(made)
 
 
 def test_new_ids_parse() -> None:

@@ -40,10 +40,20 @@ class HalfStores:
 
         A half that exists is read and copied to the stores that lack it, never drawn again.
         """
-        held = [folder for folder in self.folders if is_there(self._path(folder, epoch))]
-        half = self.read(epoch) if held else new_key()
+        held = any(is_there(self._path(folder, epoch)) for folder in self.folders)
+        return self._fill(epoch, self.read(epoch) if held else new_key())
+
+    def heal(self, epoch: int) -> None:
+        """Copies an epoch's half to the stores that lack it, such as one added since. Draws nothing.
+
+        Raises:
+            Unavailable: `key_unavailable`: no half-store has it whole.
+        """
+        self._fill(epoch, self.read(epoch))
+
+    def _fill(self, epoch: int, half: Secret) -> Secret:
         for folder in self.folders:
-            if folder not in held:
+            if not is_there(self._path(folder, epoch)):
                 make_private_folder(folder)
                 write_private(self._path(folder, epoch), self._encode(epoch, half))
         return half

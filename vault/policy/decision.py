@@ -1,4 +1,4 @@
-"""The decision on one use of a grant: pure, in the order of checks that GRANTS.md fixes.
+"""The decision on one use of a grant: pure, in a fixed order of checks.
 
 A decoded request on a grant that could pay is charged one use per item, hit or miss, whatever else is
 wrong with it, so that guessing is never free. One that cannot pay for all its items learns only that.

@@ -21,7 +21,7 @@ from vault.formats.mask import Mask
 from vault.formats.template import Template
 from vault.schema.refusals import Refusals, is_label, shown
 
-DEFAULT_MAX_USES: Final = 50  # GRANTS.md, bearer profile
+DEFAULT_MAX_USES: Final = 50  # what a bearer credential may do unless a purpose says more
 DEFAULT_MAX_TTL: Final = "PT15M"
 MAX_TTL_S: Final = 366 * 86_400  # seconds; as long as a ceiling's
 MAX_KEEP_S: Final = 200 * 366 * 86_400  # seconds

@@ -9,7 +9,7 @@ import msgspec
 
 from vault.audit.event import Event, listed
 from vault.authn.identities import Caller
-from vault.clock import SECOND, Micros, format_time, parse_time
+from vault.clock import SECOND, Micros, format_time, parse_period, parse_time
 from vault.crypto.mac import secret_digest
 from vault.crypto.randomness import credential_secret
 from vault.errors import BadInput, CoatcheckError, Denied, Unknown
@@ -22,7 +22,7 @@ from vault.policy.grant import (
     check_purpose,
     check_scope,
 )
-from vault.policy.principal import Kind, full_name
+from vault.policy.principal import Ceiling, Kind, full_name
 from vault.schema.document import Purpose, Schema
 from vault.services.cell import Cell, Origin
 from vault.services.gate import CallerCommand, Refused, Request, admit, authenticate, trace
@@ -58,7 +58,7 @@ class Validity(msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={
 
 
 class GrantBody(Hidden, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
-    """A grant to create (GRANTS.md), in the bearer profile."""
+    """A grant to create, in the bearer profile."""
 
     agent: str
     purpose: str
@@ -143,7 +143,7 @@ class CreateGrant(CallerCommand):
         start = now if self._validity.from_ is None else proposal.valid_from
         until = proposal.valid_until
         if self._validity.until is None:
-            until = max(start, now) + self._purpose.max_ttl_s * SECOND
+            until = max(start, now) + _longest(self._purpose, self.caller.principal.ceiling)
         return replace(proposal, valid_from=start, valid_until=_within(start, until, now))
 
     def _event(self, refusal: CoatcheckError | None, proposal: Proposal) -> Event:
@@ -224,7 +224,7 @@ def create_grant(cell: Cell, request: Request, body: GrantBody) -> Verb[GrantAns
     if caller.principal.name in (body.agent, f"{Kind.AGENT}:{body.agent}"):
         yield from _refuse(caller, request.origin, "self_approval")
     tenant = cell.schemas.of(caller.principal.tenant)
-    proposal = _proposal(body, tenant.schema, cell.clock.now())
+    proposal = _proposal(body, tenant.schema, caller.principal.ceiling, cell.clock.now())
     named = proposal.subjects or ()
     purpose = tenant.schema.purposes[proposal.purpose]
     try:
@@ -295,7 +295,7 @@ def _refuse(caller: Caller, origin: Origin, code: str, **facts: Any) -> Verb[Non
     raise Denied(code, decision=refused.decision, **facts)
 
 
-def _proposal(body: GrantBody, schema: Schema, now: Micros) -> Proposal:
+def _proposal(body: GrantBody, schema: Schema, ceiling: Ceiling | None, now: Micros) -> Proposal:
     """The grant that a body asks for, checked against the schema.
 
     Raises:
@@ -319,7 +319,7 @@ def _proposal(body: GrantBody, schema: Schema, now: Micros) -> Proposal:
     purpose = schema.purposes[body.purpose]
     start = now if body.valid.from_ is None else _instant(body.valid.from_, "from")
     until = (
-        max(start, now) + purpose.max_ttl_s * SECOND
+        max(start, now) + _longest(purpose, ceiling)
         if body.valid.until is None
         else _instant(body.valid.until, "until")
     )
@@ -343,6 +343,14 @@ def _proposal(body: GrantBody, schema: Schema, now: Micros) -> Proposal:
     )
     check_scope(proposal, schema.fields)
     return proposal
+
+
+def _longest(purpose: Purpose, ceiling: Ceiling | None) -> Micros:
+    """How long a grant that names no end is valid: as long as its purpose and its creator's ceiling allow."""
+    seconds = purpose.max_ttl_s
+    if ceiling is not None:
+        seconds = min(seconds, parse_period(ceiling.ttl).shortest_seconds)
+    return seconds * SECOND
 
 
 def _instant(text: str, member: str) -> Micros:

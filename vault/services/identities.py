@@ -154,7 +154,7 @@ class CreateKey(AdministrativeCommand):
         if owner is None or owner.removed or owner.principal.tenant != self.caller.principal.tenant:
             raise Unknown("not_found")
         if owner.principal.kind is Kind.AGENT:
-            # Agents never hold vault keys (PROPERTIES.md, P11): they are handed grants.
+            # Agents never hold vault keys (P11): they are handed grants.
             raise BadInput("operation_unsupported", member="kind")
         writes.insert("api_key", **self._row, created_at=state.now, revoked_at=0)
         self.note(writes)

@@ -19,7 +19,7 @@ from vault.services.cell import Cell, Origin
 from vault.services.gate import CallerCommand, trace
 from vault.store.custody import KeyRow, Slot
 
-MAX_BYTES = 256  # API.md, 6a
+MAX_BYTES = 256
 MAX_SUBJECTS = 1_000  # of one grant, and of one ceiling
 
 
