@@ -34,5 +34,6 @@ ROUTES = (
             "cursor": "`next` of the page before",
         },
         permission="audit:read",
+        codes=("integrity_failed",),
     ),
 )

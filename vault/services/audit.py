@@ -76,6 +76,7 @@ def read_audit(cell: Cell, request: Request, query: AuditQuery) -> Verb[Listing]
 
 def event_answer(row: Any) -> EventAnswer:
     """An event from its columns (`RecordStatements.audit_range`)."""
+    _decoded(row[2])
     items = None if row[4] is None else msgspec.Raw(row[4])
     return EventAnswer(row[0], bytes(row[1]).hex(), msgspec.Raw(row[2]), items)
 
@@ -93,25 +94,33 @@ def verify(store: Store) -> Verified:
         IntegrityError: `audit_broken` with `number` and `reason`: a gap, a leaf that is not its body's,
             items that are not the ones digested, or a head that counts differently.
     """
+    # Beside a running service: what is checked is what there was when the head was read.
+    head = _head(store)
     events = with_items = 0
-    for row in _checked(store):
+    for row in _checked(store, head):
         events += 1
         with_items += row[4] is not None
-    head = store.read(store.record.head)[0][1]
     if events != head:
         raise IntegrityError("audit_broken", number=events, reason="head")
+    _check_outside(store, head)
     return Verified(events, with_items, WHAT_IT_SHOWS)
 
 
-def _checked(store: Store) -> Iterator[Any]:
+def _head(store: Store) -> int:
+    """The number that the next event will have."""
+    return int(store.read(store.record.head)[0][1])
+
+
+def _checked(store: Store, head: int) -> Iterator[Any]:
     expected = 0
-    while True:
-        params = {"first": expected, "end": expected + VERIFY_STEP}
+    while expected < head:
+        params = {"first": expected, "end": min(expected + VERIFY_STEP, head)}
         rows = store.read(store.record.audit_range, params)
         for row in rows:
             if row[0] != expected:
                 raise IntegrityError("audit_broken", number=expected, reason="gap")
             try:
+                _check_types(row)
                 check_event(row[2], bytes(row[1]), row[4], row[3])
             except IntegrityError as broken:
                 raise IntegrityError(
@@ -123,6 +132,34 @@ def _checked(store: Store) -> Iterator[Any]:
             return
 
 
+def _check_types(row: Any) -> None:
+    """SQLite keeps what it is given, so a row that was changed may hold anything."""
+    for value, reason in ((row[1], "leaf"), (row[2], "leaf"), (row[3], "items"), (row[4], "items")):
+        if not isinstance(value, bytes | memoryview) and not (reason == "items" and value is None):
+            raise IntegrityError("audit_broken", reason=reason)
+
+
+def _check_outside(store: Store, head: int) -> None:
+    """No row has a number that was never handed out."""
+    page = store.record.audit_page
+    below = store.read(page, {"first": -(2**62), "end": 0, "most": 1})
+    beyond = store.read(page, {"first": head, "end": 2**62, "most": 1})
+    if below or (beyond and beyond[0][0] >= _head(store)):
+        raise IntegrityError("audit_broken", number=(below or beyond)[0][0], reason="head")
+
+
 def _visible(body: bytes, tenant: str, kind: str | None) -> bool:
-    event = msgspec.json.decode(body)
-    return event["tenant"] in (tenant, "") and kind in (None, event["kind"])
+    event = _decoded(body)
+    return event.get("tenant") in (tenant, "") and kind in (None, event.get("kind"))
+
+
+def _decoded(body: bytes) -> dict[str, Any]:
+    """A body, decoded.
+
+    Raises:
+        IntegrityError: `integrity_failed`: it is none.
+    """
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except (msgspec.DecodeError, TypeError, UnicodeDecodeError):
+        raise IntegrityError("integrity_failed") from None
