@@ -39,6 +39,7 @@ def sessions(monkeypatch: pytest.MonkeyPatch) -> list[Session]:
 @pytest.fixture
 def built(tmp_path: Path, sessions: list[Session]) -> Iterator[BuiltCell]:
     with development_cell(tmp_path) as made:
+        made.token(SSN, VALUE)  # now the committer has its connection
         assert sessions
         yield made
 

@@ -8,10 +8,14 @@ with development_cell(tmp_path) as built:
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -267,26 +271,59 @@ def create(folder: Path, *regions: str, clock: Clock | None = None) -> Config:
 def development_cell(
     folder: Path, clock: Clock | None = None, *, populate: bool = True
 ) -> Iterator[BuiltCell]:
-    """A new cell on SQLite, open."""
-    config = create(folder, clock=clock)
-    opened = Wiring(config, clock=clock).open(REGION)
-    built = BuiltCell(opened.cell, config, opened.close)
+    """A new cell on SQLite, open.
+
+    A populated one by the system's clock is a copy of one that was made before: the same keys, ids and
+    credentials, in a folder of its own.
+    """
+    if clock is None and populate:
+        config = _copy(folder)
+        opened = Wiring(config).open(REGION)
+        built = replace(_original(), cell=opened.cell, config=config, close=opened.close)
+    else:
+        config = create(folder, clock=clock)
+        opened = Wiring(config, clock=clock).open(REGION)
+        built = BuiltCell(opened.cell, config, opened.close)
     try:
-        if populate:
+        if clock is not None and populate:
             built.populate()
         yield built
     finally:
         opened.close()
 
 
+def _copy(folder: Path) -> Config:
+    """A populated cell in a folder, not open."""
+    shutil.copytree(_original().config.base, folder, dirs_exist_ok=True)
+    return settings(folder)
+
+
+@cache
+def _original() -> BuiltCell:
+    """A populated cell, closed again, of which others are copies; gone with this process."""
+    folder = Path(tempfile.mkdtemp(prefix="cell-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    config = create(folder)
+    opened = Wiring(config).open(REGION)
+    built = BuiltCell(opened.cell, config, opened.close)
+    built.populate()
+    opened.close()
+    return built
+
+
 @contextmanager
 def development_deployment(folder: Path) -> Iterator[BuiltCell]:
     """A new cell on SQLite inside a deployment, as the HTTP door wants it."""
-    deployment = deploy(create(folder))
-    built = BuiltCell(deployment.cells[REGION], deployment.config, deployment.close, deployment=deployment)
+    config = _copy(folder)
+    deployment = deploy(config)
     try:
-        built.populate()
-        yield built
+        yield replace(
+            _original(),
+            cell=deployment.cells[REGION],
+            config=config,
+            close=deployment.close,
+            deployment=deployment,
+        )
     finally:
         deployment.close()
 
