@@ -126,7 +126,7 @@ def _command() -> str:
     """How this program was started, as a person would type it."""
     program = Path(sys.argv[0])
     try:
-        return str(program.resolve().relative_to(Path.cwd()))
+        return str(program.absolute().relative_to(Path.cwd()))
     except ValueError:
         return "coatcheck" if shutil.which("coatcheck") else str(program)
 
