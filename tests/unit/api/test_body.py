@@ -1,0 +1,152 @@
+"""Bodies: read within bounds and a deadline, decoded strictly."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+import vault.api.body
+from vault.api.body import BodyDecoder, read_body
+from vault.errors import BadInput
+
+
+class Inner(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    count: int = 0
+
+
+class Outer(msgspec.Struct, forbid_unknown_fields=True):
+    field: str
+    items: list[Inner] = []
+    values: list[str | None] = []
+    free: dict[str, Any] = {}
+
+
+DECODE = BodyDecoder(Outer, 100)
+
+
+def refusal(body: bytes) -> tuple[str, dict[str, Any]]:
+    with pytest.raises(BadInput) as caught:
+        DECODE(body)
+    return caught.value.code, dict(caught.value.facts)
+
+
+def test_a_good_body() -> None:
+    made = DECODE(b' {"field": "a", "items": [{"name": "b"}, {"name": "c", "count": 2}]} ')
+    assert made == Outer("a", [Inner("b"), Inner("c", 2)])
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "facts"),
+    [
+        (b"", "body_malformed", {}),
+        (b"null", "body_malformed", {}),
+        (b"[]", "body_malformed", {}),
+        (b'{"field":1}', "body_malformed", {"pointer": "$.field"}),
+        (
+            b'{"field":"a","items":[{"name":"b"},{"name":1}]}',
+            "body_malformed",
+            {"pointer": "$.items[1].name"},
+        ),
+        (b'{"field":"a","secret-name":1}', "member_unknown", {}),
+        (b'{"field":"a","items":[{"name":"b","x":1}]}', "member_unknown", {"pointer": "$.items[0]"}),
+        (b"{}", "member_missing", {"member": "field"}),
+        (b'{"field":"a","items":[{}]}', "member_missing", {"member": "name", "pointer": "$.items[0]"}),
+        (b'{"field":"a","field":"a"}', "member_duplicate", {}),
+        (b'{"field":"a","items":[{"name":"b","name":"b"}]}', "member_duplicate", {}),
+        (b'{"field":"a","free":{"x":1,"x":1}}', "member_duplicate", {}),
+        (b'{"field":"a","free":{"y":{"x":1,"x":1}}}', "member_duplicate", {}),
+        (b'{"fiel\\u0064":"a"}', "member_unknown", {}),
+        (b'{"field":"a","free":{"\\u0078":1}}', "member_unknown", {}),
+        (b'{"field":"a"} {}', "body_malformed", {}),
+        (b'{"field":"\xff"}', "body_malformed", {}),
+        (b'{"field":"\xed\xa0\x80"}', "body_malformed", {}),
+        (b'{"field":"\\ud800"}', "body_malformed", {}),
+        (b'{"field":"a\x00"}', "body_malformed", {}),
+        (b'{"field":"a","free":' + b'{"a":' * 33 + b"1" + b"}" * 33 + b"}", "body_malformed", {}),
+        (b"[" * 100_000, "body_malformed", {}),
+    ],
+)
+def test_a_bad_body(body: bytes, code: str, facts: dict[str, Any]) -> None:
+    assert refusal(body) == (code, facts)
+
+
+def test_names_in_values_are_no_names() -> None:
+    text = '{\\"field\\":1,\\"field\\":2}'
+    assert DECODE(f'{{"field":"{text}","values":["field:","\\"a\\":","{{","}}"]}}'.encode()).field == (
+        '{"field":1,"field":2}'
+    )
+
+
+def test_the_same_name_in_two_objects_is_no_duplicate() -> None:
+    assert len(DECODE(b'{"field":"a","items":[{"name":"b"},{"name":"b"}]}').items) == 2
+
+
+def test_structure_is_bounded_before_it_is_built() -> None:
+    """A hundred items of up to four members fit; commas inside of texts do not count."""
+    rows = b",".join([b'{"name":"b","count":1}'] * 250)
+    assert len(DECODE(b'{"field":"a","items":[' + rows + b"]}").items) == 250
+    many = b",".join([b'"x"'] * 1_000)
+    assert refusal(b'{"field":"a","values":[' + many + b"]}") == ("batch_too_large", {"most": 100})
+    assert DECODE(b'{"field":"' + b"," * 100_000 + b'"}').field == "," * 100_000
+
+
+Message = dict[str, Any]
+
+
+def read(messages: Sequence[Message], declared: bytes | None = None, limit: int = 10) -> bytes:
+    waiting = list(messages)
+
+    async def receive() -> Any:
+        if not waiting:
+            await asyncio.sleep(3600)
+        return waiting.pop(0)
+
+    return asyncio.run(read_body(receive, declared, limit))
+
+
+def part(body: bytes, more: bool) -> Message:
+    return {"type": "http.request", "body": body, "more_body": more}
+
+
+def test_a_body_in_parts() -> None:
+    assert read([part(b"abc", True), part(b"", True), part(b"def", False)]) == b"abcdef"
+    assert read([{"type": "http.request"}]) == b""
+    assert read([part(b"0123456789", False)], b"10") == b"0123456789"
+
+
+@pytest.mark.parametrize(
+    ("messages", "declared"),
+    [
+        ([], b"11"),
+        ([], b"9" * 5000),
+        ([part(b"0123456789a", False)], None),
+        ([part(b"01234", True), part(b"56789", True), part(b"a", True)], None),
+        ([part(b"0123456789a", False)], "１".encode()),
+    ],
+)
+def test_a_body_that_is_too_large(messages: list[Message], declared: bytes | None) -> None:
+    with pytest.raises(BadInput) as caught:
+        read(messages, declared)
+    assert (caught.value.code, caught.value.facts) == ("body_too_large", {"most": 10})
+
+
+@pytest.mark.parametrize(
+    "messages", [[{"type": "http.disconnect"}], [part(b"abc", True), {"type": "http.disconnect"}]]
+)
+def test_a_client_that_goes_away(messages: list[Message]) -> None:
+    with pytest.raises(BadInput) as caught:
+        read(messages)
+    assert (caught.value.code, caught.value.facts) == ("body_malformed", {"reason": "incomplete"})
+
+
+@pytest.mark.parametrize("messages", [[], [part(b"abc", True)]])
+def test_a_body_that_never_ends(messages: list[Message], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vault.api.body, "READ_DEADLINE_S", 0.01)
+    with pytest.raises(BadInput) as caught:
+        read(messages)
+    assert (caught.value.code, caught.value.facts) == ("body_malformed", {"reason": "incomplete"})
