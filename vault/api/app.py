@@ -58,6 +58,7 @@ class Api:
         self.metrics = Metrics(cells)
         self.draining = False
         self._router = Router(ROUTES)
+        self._document = _encode(openapi.document(ROUTES))
         self._bridges: dict[str, Bridge] = {}
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="batch")
         items = max((cell.limits.items for cell in cells.values()), default=0)
@@ -214,7 +215,7 @@ class Api:
         return 200 if ready else 503, b"application/json", body
 
     def _openapi(self) -> tuple[int, bytes, bytes]:
-        return 200, b"application/json", _encode(openapi.document(ROUTES))
+        return 200, b"application/json", self._document
 
     def _docs(self) -> tuple[int, bytes, bytes]:
         return 200, b"text/html; charset=utf-8", openapi.page(ROUTES).encode()

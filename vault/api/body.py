@@ -18,7 +18,8 @@ from vault.errors import BadInput, CoatcheckError
 READ_DEADLINE_S: Final = 30.0
 _MAX_DEPTH: Final = 32
 # Strings whole (so that nothing in them counts), with the colon that makes one a name; or structure.
-_PARTS: Final = re.compile(rb'"((?:[^"\\]|\\.)*+)"\s*(:?)|([\[\]{},])', re.DOTALL)
+# A string that is never closed is one match to the end: the whole stays linear in the body's length.
+_PARTS: Final = re.compile(rb'"((?:[^"\\]|\\.)*+)"?\s*+(:?)|([\[\]{},])', re.DOTALL)
 _PATH: Final = re.compile(r" - at `(\$[\w.\[\]]*)`")
 
 

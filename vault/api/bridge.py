@@ -14,7 +14,7 @@ from typing import Any, Final
 from vault.errors import CoatcheckError, Stale, Unavailable
 from vault.services.cell import Cell
 
-LARGE_BODY_BYTES: Final = 8 * 1024  # above about 64 values
+LARGE_BODY_BYTES: Final = 2 * 1024  # about 64 values, or 200 short ones
 MAX_TRIES: Final = 8
 
 

@@ -56,7 +56,7 @@ class Client:
             raise Unavailable("service_unreachable") from None
         try:
             answer = msgspec.json.decode(response.content)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise Unavailable("service_unreachable", status=response.status_code) from None
         if response.is_success:
             return answer

@@ -9,7 +9,7 @@ from vault.context import TAG_SUBJECT, TAG_TENANT, canonical
 from vault.crypto.block import BlockCipher
 from vault.crypto.mac import reference
 from vault.envelope.seal import SealingKey
-from vault.errors import Unavailable, ValueRefused
+from vault.errors import IntegrityError, Unavailable, ValueRefused
 from vault.formats.template import Template
 from vault.keyring.hierarchy import CELL, Epoch, Purpose, open_data_key, open_field_key
 from vault.keystate.states import PROCESSES, PROTECTS, KeyState
@@ -123,7 +123,7 @@ class Keyring:
             raise ValueRefused("key_version_unknown")
         return self._vaultless.get(
             (tenant, field, version, template.spec),
-            lambda: Vaultless(open_field_key(self.epoch(row.epoch), row), tenant, field, template),
+            lambda: Vaultless(self._open(row), tenant, field, template),
         )
 
     def row_ids(self, tenant: str, field: str) -> BlockCipher:
@@ -151,7 +151,14 @@ class Keyring:
     def _single(self, tenant: str, field: str, purpose: Purpose) -> Secret:
         keys = self._field_keys(tenant, field, purpose)
         row = keys.rows[keys.primary]
-        return open_field_key(self.epoch(row.epoch), row)
+        return self._open(row)
+
+    def _open(self, row: FieldKeyRow) -> Secret:
+        """A field key. One that does not open is damage of ours, never the caller's fault."""
+        try:
+            return open_field_key(self.epoch(row.epoch), row)
+        except IntegrityError:
+            raise IntegrityError("integrity_failed") from None
 
     def _field_keys(self, tenant: str, field: str, purpose: Purpose) -> FieldKeys:
         return self._rows.get((tenant, field, purpose), lambda: self._read_field_keys(tenant, field, purpose))

@@ -11,6 +11,9 @@ from vault.ledger.state import Head, Needs, State, Writes
 
 Answer = TypeVar("Answer")
 
+ROWS_A_WEIGHT: Final = 32
+"""Rows that weigh as much as one more command in a group."""
+
 _FROM_THE_LEDGER: Final = object()
 
 
@@ -48,6 +51,9 @@ class Command(ABC):
 
     alone: ClassVar[bool] = False
     """Whether it needs a transaction of its own: everything that bumps the fence."""
+
+    weight: int = 1
+    """How much of a group's bound it takes: more than one for a command of many rows."""
 
     @abstractmethod
     def needs(self, needs: Needs) -> None:

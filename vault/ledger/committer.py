@@ -124,12 +124,14 @@ class Committer:
 
     def _next_group(self, backlog: list[Pending]) -> list[Pending]:
         """The longest run of commands from the front that may share a transaction."""
-        size = 0
+        size = weight = 0
         for pending in backlog[: self._max_group]:
-            if pending.command.alone:
-                size = size or 1
+            weight += pending.command.weight
+            if size and (pending.command.alone or weight > self._max_group):
                 break
             size += 1
+            if pending.command.alone:
+                break
         group = backlog[:size]
         del backlog[:size]
         return group

@@ -62,6 +62,7 @@ def make_plan(now: Schema, then: Schema) -> Plan:
     _compare("field", _sources(now, "fields"), _sources(then, "fields"), changes)
     for change in changes:
         refusals += _refusals(change)
+    refusals += _mask_refusals(_sources(now, "fields"), _sources(then, "fields"))
     digest = hashlib.sha256(f"{now.digest}\n{then.digest}".encode()).hexdigest()
     return Plan(tuple(changes), tuple(refusals), digest)
 
@@ -92,8 +93,9 @@ def _compare(
 
 def _refusals(change: Change) -> list[str]:
     place = f"{change.kind} {change.name}"
-    if change.action == "remove" and change.kind in ("field", "retention"):
-        return [f"{place}: removing it is not built yet in this version (values may live under it)"]
+    if change.action == "remove":
+        reason = "grants may be for it" if change.kind == "purpose" else "values may live under it"
+        return [f"{place}: removing it is not built yet in this version ({reason})"]
     if change.action == "change" and change.kind == "retention":
         return [f"{place}: changing it is not built yet in this version (keys are filed under its periods)"]
     if change.action == "change" and change.kind == "field":
@@ -103,6 +105,16 @@ def _refusals(change: Change) -> list[str]:
             for s in fixed
         ]
     return []
+
+
+def _mask_refusals(now: Mapping[str, Mapping[str, Any]], then: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A mask that a living grant may name shows what it showed when the grant was created."""
+    return [
+        f"field {name}: changing mask {mask} is not built yet in this version (grants may be for it)"
+        for name in sorted(now.keys() & then.keys())
+        for mask, pattern in sorted(now[name].get("masks", {}).items())
+        if then[name].get("masks", {}).get(mask) != pattern
+    ]
 
 
 def new_key_purposes(rule: FieldRule) -> tuple[str, ...]:

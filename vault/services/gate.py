@@ -36,27 +36,6 @@ class Request:
     host: Caller | None = None
 
 
-class Refused(Command):
-    """Puts an authenticated refusal on the record."""
-
-    def __init__(self, caller: Caller, origin: Origin, verb: str, code: str, **facts: Any) -> None:
-        self.decision = new_id("dec")
-        self._event = Event(
-            "denied",
-            caller.principal.tenant,
-            caller.actor,
-            {"verb": verb, "code": code, "credential": caller.api_key, **trace(origin), **facts},
-            decision=self.decision,
-        )
-
-    def needs(self, needs: Needs) -> None:
-        """Touches no row but the head."""
-
-    def decide(self, state: State, writes: Writes) -> None:
-        """Notes the event."""
-        writes.event(self._event)
-
-
 class FailuresCounted(Command):
     """Puts a minute's count of unauthenticated failures on the record."""
 
@@ -104,6 +83,26 @@ class CallerCommand(Command):
                 raise Stale
             if key is None or key.revoked_at or 0 < key.expires_at <= state.now:
                 raise Stale
+
+
+class Refused(CallerCommand):
+    """Puts an authenticated refusal on the record."""
+
+    def __init__(self, caller: Caller, origin: Origin, verb: str, code: str, **facts: Any) -> None:
+        super().__init__(caller)
+        self.decision = new_id("dec")
+        self._event = Event(
+            "denied",
+            caller.principal.tenant,
+            caller.actor,
+            {"verb": verb, "code": code, "credential": caller.api_key, **trace(origin), **facts},
+            decision=self.decision,
+        )
+
+    def decide(self, state: State, writes: Writes) -> None:
+        """Notes the event, if the caller is still who it was."""
+        self.check(state)
+        writes.event(self._event)
 
 
 def authenticate(cell: Cell, request: Request, *, fresh: bool = False) -> Caller:

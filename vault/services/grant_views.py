@@ -12,10 +12,11 @@ from vault.errors import Unknown
 from vault.identifiers import format_id, parse_id
 from vault.ledger.command import Verb
 from vault.policy.grant import ScopeEntry
+from vault.services.audit import MAX_SCANS, SCAN_ROWS
 from vault.services.cell import Cell
 from vault.services.gate import Request, admit, authenticate, holder
 from vault.services.hidden import Hidden
-from vault.services.listing import Listing, Page, check_page, listing
+from vault.services.listing import Listing, Page, check_page
 from vault.store.rows import decode_grant
 
 
@@ -46,6 +47,14 @@ class GrantFilter(msgspec.Struct, frozen=True):
     purpose: str | None = None
     state: str | None = None
 
+    def matches(self, grant: GrantAnswer) -> bool:
+        """Whether the list shows a grant."""
+        return (
+            self.agent in (None, grant.agent)
+            and self.purpose in (None, grant.purpose)
+            and self.state in (None, grant.state)
+        )
+
 
 def read_grant(cell: Cell, request: Request, grant: str) -> Verb[GrantAnswer]:
     """One grant: for its creator, its holder, and whoever holds `grant:list`."""
@@ -68,23 +77,21 @@ def list_grants(cell: Cell, request: Request, page: Page, only: GrantFilter) -> 
     below = check_page(page, "gr")
     now = cell.clock.now()
     found: list[GrantAnswer] = []
-    while len(found) <= page.limit:
-        rows = cell.store.read(
-            cell.store.record.grants_page,
-            {"tenant": caller.principal.tenant, "below": below, "most": page.limit + 1},
-        )
-        shown = [_shown(row, now) for row in rows]
-        found += [
-            grant
-            for grant in shown
-            if only.agent in (None, grant.agent)
-            and only.purpose in (None, grant.purpose)
-            and only.state in (None, grant.state)
-        ]
-        if len(rows) <= page.limit:
-            break
-        below = rows[-1][0]
-    return listing(found, [grant.id for grant in found], page)
+    tenant = caller.principal.tenant
+    for _ in range(MAX_SCANS):
+        params = {"tenant": tenant, "below": below, "most": SCAN_ROWS}
+        rows = cell.store.read(cell.store.record.grants_page, params)
+        for row in rows:
+            grant = _shown(row, now)
+            if only.matches(grant):
+                if len(found) == page.limit:
+                    return Listing(list(found), below)
+                found.append(grant)
+            below = grant.id
+        if len(rows) < SCAN_ROWS:
+            return Listing(list(found), None)
+    # A rare match among many: this page may be short, even empty, and `next` goes on from here.
+    return Listing(list(found), below)
 
 
 def visible(cell: Cell, caller: Caller, grant: str) -> GrantAnswer | None:

@@ -32,6 +32,7 @@ from vault.services.subjects import MAX_SUBJECTS, check_subject, enter, find
 
 MAX_TEXT = 500
 MAX_SCOPE = 100
+MAX_SCOPE_NAMES = 1_000
 MAX_KEY_VERSION = 2**31 - 1
 USES_PER_DAY = "grant-uses"
 END_OF_TIME: Final[Micros] = parse_time("9999-12-31T23:59:59Z")
@@ -266,14 +267,13 @@ def create_grant(cell: Cell, request: Request, body: GrantBody) -> Verb[GrantAns
 def revoke_grant(cell: Cell, request: Request, grant: str, body: RevokeBody) -> Verb[GrantAnswer]:
     """Revokes a grant: its creator may, and whoever holds `grant:revoke`."""
     caller = authenticate(cell, request)
+    yield from admit(cell, caller, request.origin, "grant.revoke")
     row = visible(cell, caller, grant)
     reason = _text(body.reason)
     if row is None:
         raise Unknown("not_found")
     if row.created_by != caller.principal.id:
         yield from admit(cell, caller, request.origin, "grant.revoke", "grant:revoke")
-    else:
-        yield from admit(cell, caller, request.origin, "grant.revoke")
     yield RevokeGrant(caller, request.origin, grant, reason)
     shown = visible(cell, caller, grant)
     if shown is None:
@@ -307,7 +307,8 @@ def _proposal(body: GrantBody, schema: Schema, ceiling: Ceiling | None, now: Mic
         agent = full_name(Kind.AGENT, body.agent)
     except ValueError:
         raise BadInput("agent_unknown") from None
-    if len(body.scope) > MAX_SCOPE:
+    named = sum(len(entry.fields) + len(entry.operations) + len(entry.delivery) for entry in body.scope)
+    if len(body.scope) > MAX_SCOPE or named > MAX_SCOPE_NAMES:
         raise BadInput("limit_invalid", member="scope", most=MAX_SCOPE)
     if any(
         entry.key_version is not None and not 1 <= entry.key_version <= MAX_KEY_VERSION

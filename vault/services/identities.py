@@ -17,7 +17,8 @@ from vault.errors import BadInput, Conflict, Unknown
 from vault.identifiers import format_id, new_id, parse_id
 from vault.ledger.command import Needs, State, Verb, Writes
 from vault.policy.permissions import check_permissions, check_roles
-from vault.policy.principal import Ceiling, Kind, full_name
+from vault.policy.principal import DELIVERIES, OPERATIONS, Ceiling, Kind, full_name
+from vault.schema.refusals import is_label
 from vault.services.cell import Cell, Origin
 from vault.services.gate import CallerCommand, Request, admit, authenticate, trace
 from vault.services.hidden import Hidden
@@ -26,6 +27,7 @@ from vault.services.subjects import MAX_SUBJECTS, check_subject, enter
 from vault.store.rows import decode_principal
 
 MAX_NETWORKS = 50
+MAX_CEILING_NAMES = 1_000  # in one of its lists
 
 
 class PrincipalBody(Hidden, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
@@ -255,6 +257,7 @@ def remove_principal(cell: Cell, request: Request, principal: str) -> Verb[Remov
     _check_id("pr", principal)
     done = yield RemovePrincipal(caller, request.origin, principal)
     keys, grants = done.value
+    cell.identities.forget()  # so that nothing is even prepared for who is gone
     return Removed(principal, keys, grants)
 
 
@@ -319,6 +322,7 @@ def revoke_key(cell: Cell, request: Request, key: str) -> Verb[KeyAnswer]:
     if not rows or rows[0][1] != caller.principal.tenant:
         raise Unknown("not_found")
     yield RevokeKey(caller, request.origin, key)
+    cell.identities.forget()  # so that nothing is even prepared for whoever holds it
     return KeyAnswer(id=key, principal=rows[0][0], revoked=True)
 
 
@@ -372,11 +376,29 @@ def _check_ceiling(ceiling: Ceiling) -> None:
     in_bounds = 0 <= ceiling.uses <= 10**12 and (ceiling.uses_per_day is None or ceiling.uses_per_day >= 0)
     if not in_bounds or ttl.shortest_seconds > 366 * 86_400:
         raise BadInput("limit_invalid", member="ceiling")
+    _check_names(ceiling)
     subjects = ceiling.subjects or []
     if len(subjects) > MAX_SUBJECTS:
         raise BadInput("limit_invalid", member="subjects", most=MAX_SUBJECTS)
     for subject in subjects:
         check_subject(subject)
+
+
+def _check_names(ceiling: Ceiling) -> None:
+    """A ceiling goes into the log for ever, so what it names are names, and few enough."""
+    lists = (ceiling.fields, ceiling.operations, ceiling.deliveries, ceiling.purposes, ceiling.agents)
+    if max(map(len, lists)) > MAX_CEILING_NAMES:
+        raise BadInput("limit_invalid", member="ceiling", most=MAX_CEILING_NAMES)
+    if not set(ceiling.operations) <= set(OPERATIONS) or not set(ceiling.deliveries) <= set(DELIVERIES):
+        raise BadInput("operation_unsupported", member="ceiling")
+    if not all(map(is_label, (*ceiling.fields, *ceiling.purposes))):
+        raise BadInput("name_invalid", member="ceiling")
+    try:
+        agents = [full_name(Kind.AGENT, name) for name in ceiling.agents]
+    except ValueError:
+        raise BadInput("name_invalid", member="agents") from None
+    if agents != ceiling.agents:
+        raise BadInput("name_invalid", member="agents")
 
 
 def _leaf_of(ceiling: Ceiling | None) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from vault.context import EncryptionContext, Use
 from vault.envelope.seal import seal
 from vault.errors import BadInput, CoatcheckError, Stale, ValueRefused
 from vault.identifiers import NIL, RowId, format_id, new_id, uuid7
-from vault.ledger.command import Command, Committed, Needs, State, Verb, Writes
+from vault.ledger.command import ROWS_A_WEIGHT, Command, Committed, Needs, State, Verb, Writes
 from vault.retention.period import RetentionClass, Unit
 from vault.schema.document import FieldRule, Protection, RetentionRule
 from vault.services.batch import BatchRefused
@@ -92,6 +92,7 @@ class Tokenized(CallerCommand):
         self._origin = origin
         self._epoch = epoch
         self._rows = rows
+        self.weight = 1 + len(rows) // ROWS_A_WEIGHT
         self._facts = facts
 
     def needs(self, needs: Needs) -> None:
