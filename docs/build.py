@@ -605,9 +605,10 @@ fields need. Everything that is wrong is reported at once. Names are made of `a-
 at most 64 characters; a name with a dot is quoted in TOML: `[fields."customer.ssn"]`.
 """
 _CHANGES: Final = """
-Purposes can be changed, not removed; masks can be added, not changed: grants may name them. Fields and retention classes are added freely. Of a field that exists,
-`classification` and `subject` can be changed, and masks added. Removing a field or a class, or changing anything
-else of them, is refused in this version, because values may live under them.
+Purposes can be changed, not removed: grants may name them. Fields and retention classes are added freely.
+Of a field that exists, `classification` and `subject` can be changed, and masks added. Removing a field
+or a class, or changing anything else of them, is refused in this version, because values may live under
+them.
 """
 _TABLES: Final = {
     "purposes.NAME": {

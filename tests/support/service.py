@@ -109,7 +109,7 @@ def coatcheck_here(
             run(words)
         except SystemExit as end:
             code = end.code
-    out, err = (streams[name].buffer.getvalue().decode() for name in ("stdout", "stderr"))  # type: ignore[attr-defined]
+    out, err = (streams[name].buffer.getvalue().decode() for name in ("stdout", "stderr"))
     return subprocess.CompletedProcess(words, code or 0, out, err)
 
 
