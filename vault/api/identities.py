@@ -38,7 +38,14 @@ ROUTES = (
         status=201,
         body=PrincipalBody,
         permission="principal:write",
-        codes=("name_invalid", "permission_unknown", "limit_invalid", "subject_invalid", "name_taken"),
+        codes=(
+            "name_invalid",
+            "permission_unknown",
+            "operation_unsupported",
+            "limit_invalid",
+            "subject_invalid",
+            "name_taken",
+        ),
     ),
     Route(
         "GET",
