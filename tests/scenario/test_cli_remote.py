@@ -14,6 +14,7 @@ import pytest
 from tests.support.service import COATCHECK, ROOT, Service, coatcheck_here, environment, running
 from vault.errors import CODES
 
+MORE = '\n[purposes.more]\nlegal_basis = "consent"\n'
 NAME = "customer.name"
 SSN = "customer.ssn"
 Done = subprocess.CompletedProcess[str]
@@ -266,7 +267,7 @@ def test_the_schema(admin: Run, service: Service, tmp_path: Path) -> None:
     path.write_text(text, encoding="utf-8")
     same = document(admin("schema", "plan", path, "--json"))
     assert same["changes"] == []
-    path.write_text(text + '\n[purposes.more]\nlegal_basis = "consent"\n', encoding="utf-8")
+    path.write_text(text + MORE, encoding="utf-8")
     plan = admin("schema", "plan", path)
     assert out(plan).splitlines()[1].split() == ["add", "purpose", "more", "-"]
     done = admin("schema", "apply", path)
@@ -321,7 +322,7 @@ def test_a_question_never_hangs_on_an_open_pipe(
     """Standard input is a pipe that nobody writes to and nobody closes."""
     text = (service.folder / "schema.toml").read_text(encoding="utf-8")
     later = '\n[purposes.later]\nlegal_basis = "consent"\n'
-    (tmp_path / "schema.toml").write_text(text + later, encoding="utf-8")
+    (tmp_path / "schema.toml").write_text(text + MORE + later, encoding="utf-8")
     reading, writing = os.pipe()
     variables = {"COATCHECK_URL": service.url, "COATCHECK_REGION": "eu"}
     try:

@@ -95,11 +95,17 @@ def test_the_harness_finds_lost_access(after: After) -> None:
 
 
 def test_the_harness_finds_a_wrong_charge(after: After) -> None:
-    change = "UPDATE re_grants SET uses = uses {} WHERE uses > 0 AND uses < max_uses"
-    for index, by in enumerate(("+ 0", "- 1", "+ 1")):
-        database, journal = after.copy(change.format(by), f"charge{index}")
+    for index, (change, wrong) in enumerate(
+        (
+            ("uses = uses", False),
+            ("uses = uses - 1", True),
+            ("max_uses = max_uses + 1, uses = uses + 1", True),
+        )
+    ):
+        statement = f"UPDATE re_grants SET {change} WHERE uses > 0"
+        database, journal = after.copy(statement, f"charge{index}")
         found = checks.overcharged(database, journal, checks.events(database))
-        assert (found == []) is (by == "+ 0")
+        assert (found != []) is wrong
 
 
 def test_the_harness_finds_a_value_that_was_never_charged(after: After) -> None:
