@@ -14,7 +14,6 @@ from msgspec import inspect
 
 MARK: Final = "uqzilu7"  # with letters that no id has (Crockford base32)
 DEEP: Final = 100_000
-MANY: Final = 1_000_000
 _numbers: Final = count(1)
 
 Body = tuple[str, bytes]

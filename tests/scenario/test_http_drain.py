@@ -14,16 +14,20 @@ import pytest
 from tests.harness import checks
 from tests.support.service import PATIENCE_S, Service, coatcheck, read_answer, running
 
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
 
 def halfway(service: Service, size: int) -> tuple[socket.socket, bytes]:
-    """A connection on which a request is half sent, and the other half."""
+    """A connection on which a request is half sent and being read, and the other half."""
     body = json.dumps({"field": "customer.name", "values": ["Ada Lovelace"] * size}).encode()
     connection = service.connect()
     head = (
         f"POST /v1/eu/tokenize HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.credential()}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
     )
-    connection.sendall(head.encode() + body[: len(body) // 2])
+    connection.sendall(head.encode())
+    assert connection.recv(len(CONTINUE), socket.MSG_WAITALL) == CONTINUE
+    connection.sendall(body[: len(body) // 2])
     return connection, body[len(body) // 2 :]
 
 
@@ -47,7 +51,6 @@ def test_what_is_under_way_is_answered(number: signal.Signals, tmp_path: Path) -
         pending = [halfway(service, size) for size in (1, 3, 2_000, 10_000)]
         for connection, _ in pending:
             open_.enter_context(connection)
-        time.sleep(0.3)  # so that the heads are read before the signal comes
         service.process.send_signal(number)
         wait_until_refused(service)
         assert service.process.poll() is None
@@ -87,7 +90,6 @@ def test_new_requests_are_refused_while_draining(tmp_path: Path) -> None:
     with running(tmp_path / "deployment") as service:
         assert service.process is not None
         connection, rest = halfway(service, 1)
-        time.sleep(0.3)
         service.process.send_signal(signal.SIGTERM)
         wait_until_refused(service)
         late = (

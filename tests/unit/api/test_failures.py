@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
+import vault.api.app
 import vault.api.audit
 import vault.api.data
 import vault.api.grants
@@ -153,3 +154,13 @@ def test_a_traceback_is_shown_by_its_places(formatter: logging.Formatter) -> Non
     assert Scanner(PLANTED).hits(shown.encode()) == []
     plain = logging.Formatter().format(record)  # the control: what the standard library would show
     assert len(Scanner(PLANTED).hits(plain.encode())) == 2
+
+
+@pytest.mark.parametrize("by", ["", "ck_01M84HD64DFW18BYTQYF0BJRJQ_" + "a" * 43])
+def test_nobody_unknown_has_a_body_read_or_decoded(
+    app: Inside, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    monkeypatch.setattr(vault.api.app, "read_body", explode)
+    monkeypatch.setattr(vault.api.app.Api, "_decode", explode)
+    assert app.call(*TOKENIZE, by=by).status_code == 401
+    assert app.call(*TOKENIZE).status_code == 500  # the control: somebody known has
