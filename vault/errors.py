@@ -119,10 +119,7 @@ CODES: Final[dict[str, Code]] = {
         401,
         Exit.NOT_AUTHENTICATED,
         retry="with_new_grant",
-        grant_invalid=(
-            "The grant is not valid: unknown, expired or revoked."
-            " | This route takes a grant's credential (cg_...), not a service key."
-        ),
+        grant_invalid="The grant is not valid: unknown, expired or revoked.",
     ),
     # what the caller may do
     **_rows(
