@@ -130,7 +130,7 @@ class Identities:
             Unauthenticated: `grant_invalid`: no such grant, or the wrong secret.
         """
         if credential.kind != "cg":
-            raise Unauthenticated("grant_invalid", needs="a grant's credential, cg_...")
+            raise Unauthenticated("grant_invalid")
         found = self._grants.get(credential.id, lambda: self._read_grant(credential.id))
         if found is None:
             self._grants.drop(credential.id)
