@@ -139,7 +139,7 @@ def test_subjects_that_repeat_count_once(at: BuiltCell) -> None:
 
 
 def test_the_answer_says_what_was_given(at: BuiltCell) -> None:
-    body = at.grant_body(NAME, uses=7, batch=3, subjects=["c1"], on_behalf_of="user:u1", reason="ticket 7")
+    body = at.grant_body(NAME, uses=7, batch=3, subjects=["customer one"], on_behalf_of="user:u1", reason="ticket 7")
     answer = at.run(create_grant, body)
     assert (answer.state, answer.version, answer.uses, answer.uses_left, answer.batch) == (
         "active", 1, 0, 7, 3,
@@ -157,7 +157,7 @@ def test_the_answer_says_what_was_given(at: BuiltCell) -> None:
     assert (held.id, held.uses_left) == (answer.id, 7)
     (event,) = at.events(kind="grant.create")
     assert (event["grant"], event["decision"], event["uses"]) == (answer.id, answer.decision, 7)
-    for text in ("c1", "user:u1", "ticket 7"):
+    for text in ("customer one", "user:u1", "ticket 7"):
         assert text not in str(event)
 
 
