@@ -139,7 +139,9 @@ def test_subjects_that_repeat_count_once(at: BuiltCell) -> None:
 
 
 def test_the_answer_says_what_was_given(at: BuiltCell) -> None:
-    body = at.grant_body(NAME, uses=7, batch=3, subjects=["customer one"], on_behalf_of="user:u1", reason="ticket 7")
+    body = at.grant_body(
+        NAME, uses=7, batch=3, subjects=["customer one"], on_behalf_of="user:u1", reason="ticket 7"
+    )
     answer = at.run(create_grant, body)
     assert (answer.state, answer.version, answer.uses, answer.uses_left, answer.batch) == (
         "active", 1, 0, 7, 3,
