@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vault.authn.identities import Caller, Identities
-from vault.clock import Clock, SystemClock
+from vault.clock import SECOND, Clock, SystemClock
 from vault.config import CellSettings, Config
 from vault.errors import CoatcheckError, Conflict, IntegrityError, Misconfigured
 from vault.keyring.epoch import create_epoch, open_epochs
@@ -166,6 +166,10 @@ class Wiring:
             with self.reader(region) as store:
                 head = store.read(store.record.head)
                 findings.append(Finding(f"{name} database", "ok", f"revision {migrations.newest()}"))
+                ahead = (head[0][6] - self._clock.now()) // SECOND
+                if ahead > 0:
+                    detail = f"the ledger's time is {ahead} s ahead of the clock, which went back"
+                    findings.append(Finding(f"{name} clock", "wrong", detail))
                 provider, halves = self.provider(region), self.halves(region)
                 open_epochs(region, store, provider, halves)
                 findings.append(
