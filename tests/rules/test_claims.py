@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.rules.test_documents import ROOT, script
+
 MARKER = re.compile(r"\(claim: ([A-Za-z0-9-]+)\)")
 
 
-def script() -> ModuleType:
-    """docs/claims.py, which lies outside every package."""
-    spec = importlib.util.spec_from_file_location("claims_script", ROOT / "docs" / "claims.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-claims = script()
+claims = script("claims")
 TABLE = claims.load((ROOT / "docs" / "claims.toml").read_text(encoding="utf-8"))
 
 

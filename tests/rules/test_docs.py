@@ -6,21 +6,18 @@ tests/scenario/test_readme.py.
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shutil
-import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 
 import click
 import pytest
 
 import vault.__main__  # noqa: F401 - adds `serve` to the command line
-from tests.rules.test_documents import CODE, FENCE, LINK, ROOT, documents
+from tests.rules.test_documents import CODE, FENCE, LINK, ROOT, documents, script
 from vault import config
 from vault.audit.event import KINDS
 from vault.cli.main import cli
@@ -28,19 +25,7 @@ from vault.cli.templates import DEVELOPMENT_SCHEMA
 from vault.errors import CoatcheckError
 from vault.schema.document import parse_toml
 
-
-def script() -> ModuleType:
-    """docs/build.py, which lies outside every package."""
-    spec = importlib.util.spec_from_file_location("build_script", ROOT / "docs" / "build.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-build = script()
+build = script("build")
 
 Finder = Callable[[str], Iterator[str]]
 
