@@ -11,7 +11,7 @@ from vault.authn.identities import Caller
 from vault.errors import BadInput, Conflict, Stale, Unknown
 from vault.formats.template import Domain
 from vault.keyring.hierarchy import Purpose, new_field_key
-from vault.ledger.command import Needs, State, Verb, Writes
+from vault.ledger.command import State, Verb, Writes
 from vault.schema.document import FieldRule, Protection, Schema, parse_document, parse_toml
 from vault.schema.plan import Plan, make_plan, new_key_purposes
 from vault.services.cell import Cell, Origin, TenantSchema
@@ -109,10 +109,6 @@ class ApplySchema(CallerCommand):
         self._then = then
         self._plan = plan
         self._keys = keys
-
-    def needs(self, needs: Needs) -> None:
-        """The caller's rows."""
-        super().needs(needs)
 
     def decide(self, state: State, writes: Writes) -> int:
         """The new version."""
