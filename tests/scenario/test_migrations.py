@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -188,3 +189,36 @@ def test_a_package_without_migrations_says_so(tmp_path: Path, monkeypatch: pytes
     for call in (migrations.location, migrations.newest):
         with pytest.raises(Misconfigured, match="migration_required"):
             call()
+
+
+def test_what_was_issued_before_is_counted_from_the_log(engine: Engine) -> None:
+    """Else a field whose tokens callers hold would look unused, and could be removed."""
+    migrations.upgrade(engine, "0001")
+    tables = Tables(engine.dialect.name)
+
+    def event(kind: str, tenant: str, *fields: dict[str, Any]) -> bytes:
+        return json.dumps({"kind": kind, "tenant": tenant, "fields": list(fields)}).encode()
+
+    ssn = {"field": "customer.ssn", "key_version": 1}
+    bodies = [
+        event("tokenize", "main", {**ssn, "values": 2}, {"field": "customer.name", "values": 1}),
+        event("tokenize", "main", {**ssn, "values": 3}),
+        event("tokenize", "other", {**ssn, "values": 4}),
+        event("detokenize", "main", {**ssn, "values": 100}),
+    ]
+    with engine.begin() as connection:
+        for number, body in enumerate(bodies):
+            connection.execute(tables.audit.insert(), {"number": number, "leaf": bytes(32), "body": body})
+    migrations.upgrade(engine)
+    issued = tables.issued.c
+    with engine.connect() as connection:
+        counted = connection.execute(
+            tables.issued.select().with_only_columns(
+                issued.tenant, issued.field, issued.key_version, issued.issued
+            )
+        )
+        assert sorted(tuple(row) for row in counted) == [
+            ("main", "customer.name", 0, 1),
+            ("main", "customer.ssn", 1, 5),
+            ("other", "customer.ssn", 1, 4),
+        ]

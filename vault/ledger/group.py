@@ -34,7 +34,9 @@ _INSERT_ORDER: Final = (
     "epoch",
     "subject",
     "subject_ref",
+    "surrogate",
     "token",
+    "index_entry",
     "claim",
     "tenant",
     "principal",
@@ -161,6 +163,14 @@ def load(session: Session, store: Store, needs: Needs, state: State) -> State:
             state.data_keys[bytes(row[0])] = KeyRow(*row)
     if needs.tokens:
         _load_tokens(session, store, needs, state)
+    if needs.index:
+        for entry, row in session.family(
+            custody.index_entries, sorted(needs.index), epoch=state.head.read_epoch
+        ):
+            state.index[bytes(entry)] = bytes(row)
+    for tenant, field in sorted(needs.issued):
+        rows = session.rows(custody.issued, {"tenant": tenant, "field": field})
+        state.issued[tenant, field] = sum(row[1] for row in rows)
     return state
 
 
@@ -180,12 +190,12 @@ def _load_tokens(session: Session, store: Store, needs: Needs, state: State) -> 
         id_ = bytes(row[0])
         token = state.tokens.get(id_)
         if token is None:
-            token = state.tokens[id_] = TokenRow(row[1], row[2], [])
-        claim = row[3]
+            token = state.tokens[id_] = TokenRow(row[1], row[2], [], row[3])
+        claim = row[4]
         # A padded key list repeats no row, since IN is a set; a claim without a key row is a claim
         # whose key is gone.
-        if claim is not None and row[4] is not None:
-            token.claims.append(Claim(bytes(claim), KeyRow(*row[4:])))
+        if claim is not None and row[5] is not None:
+            token.claims.append(Claim(bytes(claim), KeyRow(*row[5:])))
 
 
 def _write(session: Session, store: Store, writes: Writes) -> None:
@@ -199,8 +209,11 @@ def _write(session: Session, store: Store, writes: Writes) -> None:
     day = day_of(state.now)
     for (principal, kind), by in sorted(writes.counters.items()):
         session.run(record.add_to_counter, {"principal": principal, "kind": kind, "day": day, "by": by})
+    for (tenant, field, version), count in sorted(writes.issued.items()):
+        counted = {"tenant": tenant, "field": field, "key_version": version, "issued": count}
+        session.run(store.custody.add_issued, {**counted, "last_at": state.now})
     for name, params in writes.updates:
-        session.run(getattr(record, name), params)
+        session.run(store.update(name), params)
     head = state.head
     advanced = session.rows(
         record.advance_head,

@@ -39,6 +39,7 @@ class TokenRow:
     tenant: str
     field: str
     claims: list[Claim]
+    surrogate: str | None = None
 
 
 @dataclass(slots=True)
@@ -56,6 +57,8 @@ class Needs:
     slots: set[Slot] = field(default_factory=set)
     data_keys: set[bytes] = field(default_factory=set)
     tokens: set[bytes] = field(default_factory=set)
+    index: set[bytes] = field(default_factory=set)  # entries of the blind index
+    issued: set[tuple[str, str]] = field(default_factory=set)  # (tenant, field) whose surrogates are counted
 
 
 @dataclass(slots=True)
@@ -75,6 +78,8 @@ class State:
     slots: dict[Slot, KeyRow] = field(default_factory=dict)
     data_keys: dict[bytes, KeyRow] = field(default_factory=dict)
     tokens: dict[bytes, TokenRow] = field(default_factory=dict)
+    index: dict[bytes, bytes] = field(default_factory=dict)  # entry -> token row
+    issued: dict[tuple[str, str], int] = field(default_factory=dict)  # over all key versions
 
 
 @dataclass(slots=True)
@@ -85,6 +90,7 @@ class Writes:
     inserts: dict[str, list[Mapping[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     charges: dict[str, int] = field(default_factory=dict)
     counters: dict[tuple[str, str], int] = field(default_factory=dict)
+    issued: dict[tuple[str, str, int], int] = field(default_factory=dict)
     updates: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     fence_by: int = 0
@@ -104,8 +110,14 @@ class Writes:
         self.state.counters[counter] = self.state.counters.get(counter, 0) + by
         self.counters[counter] = self.counters.get(counter, 0) + by
 
+    def issue(self, tenant: str, field: str, key_version: int, count: int) -> None:
+        """Counts surrogates of a field; key version 0 for those that name none."""
+        of = (tenant, field)
+        self.state.issued[of] = self.state.issued.get(of, 0) + count
+        self.issued[*of, key_version] = self.issued.get((*of, key_version), 0) + count
+
     def update(self, statement: str, **params: Any) -> None:
-        """Runs one of the record's update statements."""
+        """Runs one of the update statements of record or custody."""
         self.updates.append((statement, params))
 
     def event(self, event: Event) -> None:
@@ -115,4 +127,6 @@ class Writes:
     @property
     def empty(self) -> bool:
         """Whether nothing is to be written."""
-        return not (self.events or self.inserts or self.charges or self.counters or self.updates)
+        return not (
+            self.events or self.inserts or self.charges or self.counters or self.issued or self.updates
+        )

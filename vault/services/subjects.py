@@ -115,6 +115,7 @@ def insert_data_key(writes: Writes, key: KeyRow, now: int) -> None:
             "epoch": key.epoch,
             "sealed": key.sealed,
             "created_at": now,
+            "due_at": key.due_at,
         },
     )
 

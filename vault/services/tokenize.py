@@ -115,7 +115,9 @@ class Tokenized(CallerCommand):
             ):
                 raise Stale
         for row in self._rows:
-            writes.insert("token", id=row.row, tenant=tenant, field=row.field, created_at=state.now)
+            writes.insert(
+                "token", id=row.row, tenant=tenant, field=row.field, created_at=state.now, surrogate=None
+            )
             writes.insert("claim", token=row.row, key=row.key.id, sealed=row.claim)
         items: dict[str, Any] = {}
         if self._rows:

@@ -43,6 +43,13 @@ class Store:
                 return statement
         raise KeyError(table)
 
+    def update(self, name: str) -> Statement:
+        """An update statement of record or custody, by its name."""
+        statement = getattr(self.record, name, None) or getattr(self.custody, name, None)
+        if isinstance(statement, Statement):
+            return statement
+        raise KeyError(name)
+
     def session(self) -> Session:
         """A pinned session for a committer."""
         return Session(self.engine, self.clock)

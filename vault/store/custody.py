@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import and_, bindparam, insert, select
+from sqlalchemy import and_, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import ClauseElement
@@ -34,6 +34,7 @@ class KeyRow(NamedTuple):
     epoch: int
     sealed: bytes
     period: str
+    due_at: int | None = None  # of a key whose date moves; microseconds
 
     @property
     def slot(self) -> Slot:
@@ -88,7 +89,8 @@ class CustodyStatements:
         p = t.due_periods.c
         period_of = and_(p.tenant == k.tenant, p["class"] == k["class"], p.due == k.due)
         key_columns = (
-            k.id, k.tenant, k.subject, k["class"], k.due, k.state, k.epoch, k.sealed, p.state.label("period")
+            k.id, k.tenant, k.subject, k["class"], k.due, k.state, k.epoch, k.sealed, p.state.label("period"),
+            k.due_at,
         )  # fmt: skip
         self.data_keys = StatementFamily(
             lambda size: select(*key_columns).join(t.due_periods, period_of).where(k.id.in_(keys(size))),
@@ -125,7 +127,12 @@ class CustodyStatements:
         self.claims = StatementFamily(
             lambda size: (
                 select(
-                    t.tokens.c.id, t.tokens.c.tenant, t.tokens.c.field, v.sealed.label("claim"), *key_columns
+                    t.tokens.c.id,
+                    t.tokens.c.tenant,
+                    t.tokens.c.field,
+                    t.tokens.c.surrogate,
+                    v.sealed.label("claim"),
+                    *key_columns,
                 )
                 .select_from(t.tokens)
                 .outerjoin(t.claims, v.token == t.tokens.c.id)
@@ -136,9 +143,60 @@ class CustodyStatements:
             ),
             dialect,
         )
+        self._surrogates(t, dialect)
         self.audit_items = StatementFamily(
             lambda size: select(t.audit_items.c.number, t.audit_items.c.salt, t.audit_items.c["items"]).where(
                 t.audit_items.c.number.in_(keys(size))
             ),
+            dialect,
+        )
+
+    def _surrogates(self, t: Tables, dialect: Dialect) -> None:
+        """Blind index, registered surrogates, and what was issued."""
+        on_conflict = sqlite.insert if t.dialect == SQLITE else postgresql.insert
+        b, s, i = t.blind_index.c, t.surrogates.c, t.issued.c
+        self.insert_index_entry = Statement(insert(t.blind_index), dialect)
+        self.index_entries = StatementFamily(
+            lambda size: (
+                select(b.entry, b.token)
+                .where(b.epoch == bindparam("epoch"), b.entry.in_(keys(size)))
+                .order_by(b.entry)
+            ),
+            dialect,
+            locks=True,
+        )
+        self.move_index_entry = Statement(
+            update(t.blind_index)
+            .values(token=bindparam("to"))
+            .where(b.epoch == bindparam("of_epoch"), b.entry == bindparam("of_entry")),
+            dialect,
+        )
+        self.insert_surrogate = Statement(insert(t.surrogates), dialect)
+        self.surrogates = StatementFamily(
+            lambda size: select(s.surrogate, s.token).where(
+                s.tenant == bindparam("tenant"), s.field == bindparam("field"), s.surrogate.in_(keys(size))
+            ),
+            dialect,
+        )
+        counted = on_conflict(t.issued)
+        self.add_issued = Statement(
+            counted.on_conflict_do_update(
+                index_elements=["tenant", "field", "key_version"],
+                set_={"issued": i.issued + counted.excluded.issued, "last_at": counted.excluded.last_at},
+            ),
+            dialect,
+        )
+        self.issued = Statement(
+            select(i.key_version, i.issued, i.last_at)
+            .where(i.tenant == bindparam("tenant"), i.field == bindparam("field"))
+            .order_by(i.key_version),
+            dialect,
+        )
+        k = t.data_keys.c
+        # Never to an earlier day: of two groups that move a date, the later day stands.
+        self.move_due = Statement(
+            update(t.data_keys)
+            .values(due_at=bindparam("to"))
+            .where(k.id == bindparam("data_key"), (k.due_at.is_(None)) | (k.due_at < bindparam("to"))),
             dialect,
         )

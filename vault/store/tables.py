@@ -45,7 +45,8 @@ SEALED_UNDER_EPOCH: Final[dict[str, tuple[str, str]]] = {
 # Sealed by something else: kms halves by the root key; the rest under data keys.
 SEALED_OTHERWISE: Final = frozenset({("epochs", "sealed_half"), ("subjects", "sealed"), ("claims", "sealed")})
 # Keyed by epoch: rows of an epoch are dropped when it closes.
-KEYED_BY_EPOCH: Final = frozenset({"subject_refs"})
+KEYED_BY_EPOCH: Final = frozenset({"blind_index", "subject_refs"})
+MAX_SURROGATE: Final = 256  # characters
 
 
 class Tables:
@@ -103,6 +104,7 @@ class Tables:
             Column("epoch", Integer, nullable=False),
             Column("sealed", LargeBinary, nullable=False),
             Column("created_at", BigInteger, nullable=False),
+            Column("due_at", BigInteger),  # of a key whose date moves; absent: its due period says, or none
             UniqueConstraint("tenant", "subject", "class", "due", name="uq_data_keys_slot"),
             rowid=False,
         )
@@ -147,7 +149,36 @@ class Tables:
             Column("tenant", String(64), nullable=False),
             Column("field", String(64), nullable=False),
             Column("created_at", BigInteger, nullable=False),
+            Column("surrogate", String(MAX_SURROGATE)),  # of a shaped token; absent: the token is opaque
             rowid=False,
+        )
+        self.blind_index = self._table(
+            CUSTODY,
+            "blind_index",
+            Column("epoch", Integer, primary_key=True, autoincrement=False),
+            Column("entry", LargeBinary(16), primary_key=True),
+            Column("token", LargeBinary(16), nullable=False),
+            rowid=False,
+        )
+        # Every shaped surrogate ever issued. Rows outlive their tokens: none is issued twice.
+        self.surrogates = self._table(
+            CUSTODY,
+            "surrogates",
+            Column("tenant", String(64), primary_key=True),
+            Column("field", String(64), primary_key=True),
+            Column("surrogate", String(MAX_SURROGATE), primary_key=True),
+            Column("token", LargeBinary(16), nullable=False),
+            rowid=False,
+        )
+        self.issued = self._table(
+            CUSTODY,
+            "issued",
+            Column("tenant", String(64), primary_key=True),
+            Column("field", String(64), primary_key=True),
+            # 0: of a field whose surrogates name no key version
+            Column("key_version", Integer, primary_key=True, autoincrement=False),
+            Column("issued", BigInteger, nullable=False),
+            Column("last_at", BigInteger, nullable=False),
         )
         self.audit_items = self._table(
             CUSTODY,
@@ -250,7 +281,7 @@ class Tables:
             RECORD,
             "counters",
             Column("principal", String(32), primary_key=True),
-            Column("kind", String(32), primary_key=True),
+            Column("kind", String(80), primary_key=True),
             Column("day", String(10), primary_key=True),
             Column("used", BigInteger, nullable=False),
         )

@@ -105,9 +105,9 @@ def _share(built: BuiltCell, tokens: list[str], token: str) -> list[bytes]:
     claims = [cell.store.read_keys(cell.store.custody.claims, [row])[0] for row in rows]
     found = []
     for row, claim in zip(rows, claims, strict=True):
-        key = KeyRow(*claim[4:])
+        key = KeyRow(*claim[5:])
         value = open_message(
-            cell.keyring.data_key(key), EncryptionContext(Use.CLAIM, "main", "eu", NAME, row), claim[3]
+            cell.keyring.data_key(key), EncryptionContext(Use.CLAIM, "main", "eu", NAME, row), claim[4]
         )
         sealed = seal(
             cell.keyring.data_key(key), EncryptionContext(Use.CLAIM, "main", "eu", NAME, target), value

@@ -29,10 +29,14 @@ ROWS: dict[str, dict[str, Any]] = {
     "insert_due_period": {"tenant": "main", "class": "customer", "due": "2028-11", "state": "active"},
     "insert_data_key": {
         **SLOT, "id": KEY, "state": "active", "epoch": 1, "sealed": b"d", "created_at": 5,
+        "due_at": None,
     },
     "insert_subject": {"id": SUBJECT, "tenant": "main", "key": KEY, "sealed": b"s", "created_at": 5},
     "insert_subject_ref": {"epoch": 1, "ref": REF, "subject": SUBJECT},
-    "insert_token": {"id": TOKEN, "tenant": "main", "field": "customer.name", "created_at": 5},
+    "insert_token": {"id": TOKEN, "tenant": "main", "field": "customer.name", "created_at": 5,
+                     "surrogate": "4711"},
+    "insert_index_entry": {"epoch": 1, "entry": REF, "token": TOKEN},
+    "insert_surrogate": {"tenant": "main", "field": "customer.name", "surrogate": "4711", "token": TOKEN},
     "insert_claim": {"token": TOKEN, "key": KEY, "sealed": b"c"},
     "insert_audit_items": {"number": 0, "salt": DIGEST, "items": b"{}"},
     "insert_tenant": {"id": "tn_1", "name": "main", "state": "active", "created_at": 5},
@@ -59,7 +63,7 @@ ROWS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
-KEY_ROW = (KEY, "main", SUBJECT, "customer", "2028-11", "active", 1, b"d", "active")
+KEY_ROW = (KEY, "main", SUBJECT, "customer", "2028-11", "active", 1, b"d", "active", None)
 PRINCIPAL = ("pr_1", "main", "service", "service:demo", "[]", "[]", None, 1, 0)
 GRANT = (
     "gr_1", "main", "agent:demo", "pr_1", "support", "[]", 0, 10, 10, 5, 50, "active", 1, DIGEST, 0,
@@ -82,6 +86,7 @@ QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
     "counter": ({"principal": "pr_1", "kind": "uses", "day": "2026-11-23"}, []),
     "grants_page": ({"tenant": "main", "below": "gr_~", "most": 10}, [GRANT]),
     "grant_holder": ({"grant_id": "gr_1"}, [(DIGEST, "main")]),
+    "issued": ({"tenant": "main", "field": "customer.name"}, []),
     "audit_range": (PAGE, [(0, DIGEST, b"{}", DIGEST, b"{}")]),
     "audit_page": ({**PAGE, "most": 10}, [(0, DIGEST, b"{}", DIGEST, b"{}")]),
     "latest_schemas": ({}, [("main", 1, "d", "{}", "host:0", 5)]),
@@ -90,7 +95,9 @@ FAMILIES: dict[str, tuple[list[Any], dict[str, Any], list[tuple[Any, ...]]]] = {
     "data_keys": ([KEY, NIL, TOKEN], {}, [KEY_ROW]),
     "subject_refs": ([REF, NIL], {"epoch": 1}, [(REF, SUBJECT)]),
     "subjects": ([SUBJECT], {}, [(SUBJECT, "main")]),
-    "claims": ([TOKEN, NIL], {}, [(TOKEN, "main", "customer.name", b"c", *KEY_ROW)]),
+    "claims": ([TOKEN, NIL], {}, [(TOKEN, "main", "customer.name", "4711", b"c", *KEY_ROW)]),
+    "index_entries": ([NIL, REF], {"epoch": 1}, [(REF, TOKEN)]),
+    "surrogates": (["1", "4711"], {"tenant": "main", "field": "customer.name"}, [("4711", TOKEN)]),
     "audit_items": ([0, 1, 2], {}, [(0, DIGEST, b"{}")]),
     "principals": (["pr_1", "pr_2"], {}, [PRINCIPAL]),
     "principals_by_name": (["service:demo"], {"tenant": "main"}, [PRINCIPAL]),
@@ -102,11 +109,15 @@ HEAD = {
     "events": 2, "fence_by": 1, "schema_by": 1, "at": 9, "seen_write_epoch": 1, "seen_read_epoch": 1,
     "seen_fence": 0, "seen_schema": 0,
 }  # fmt: skip
+ISSUED = {"tenant": "main", "field": "customer.name", "key_version": 0, "issued": 3, "last_at": 9}
 PRINCIPAL_AT = {"principal_id": "pr_1", "at": 10}
 
 # What updates are given, how many rows they change, and what they return if they return rows.
 UPDATES: dict[str, tuple[dict[str, Any], int, list[tuple[Any, ...]] | None]] = {
     "add_to_counter": ({"principal": "pr_1", "kind": "uses", "day": "2026-11-23", "by": 3}, 1, None),
+    "add_issued": (ISSUED, 1, None),
+    "move_index_entry": ({"of_epoch": 1, "of_entry": REF, "to": NIL}, 1, None),
+    "move_due": ({"data_key": KEY, "to": 7}, 1, None),
     "charge_grant": ({"grant_id": "gr_1", "by": 4}, 1, None),
     "revoke_grant": ({"grant_id": "gr_1"}, 1, None),
     "revoke_grants_of": (PRINCIPAL_AT, 1, [("gr_1",)]),
@@ -158,9 +169,9 @@ def test_every_statement_is_tried(store: Store) -> None:
     assert tried == set(statements(store))
 
 
-def test_every_table_but_the_counters_has_its_row(filled: Store) -> None:
+def test_every_table_but_those_of_counts_has_its_row(filled: Store) -> None:
     for table in filled.tables.metadata.sorted_tables:
-        assert len(filled.read(table.select())) == (0 if table.info["name"] == "counters" else 1)
+        assert len(filled.read(table.select())) == (0 if table.info["name"] in ("counters", "issued") else 1)
 
 
 @pytest.mark.parametrize("name", QUERIES)
@@ -206,7 +217,8 @@ def test_an_update_changes_what_it_should(filled: Store, name: str) -> None:
     session.commit()
     session.begin()
     again = session.run(statement, params) if returned is None else len(session.rows(statement, params))
-    assert again == (1 if name in ("add_to_counter", "charge_grant") else 0)
+    repeatable = ("add_issued", "add_to_counter", "charge_grant", "move_index_entry")
+    assert again == (1 if name in repeatable else 0)
     session.rollback()
     session.close()
 
@@ -218,6 +230,26 @@ def test_counters_add_up(filled: Store) -> None:
     session.run(record.add_to_counter, params)
     session.run(record.add_to_counter, {**params, "by": 4})
     assert plain(session.rows(record.counter, {k: v for k, v in params.items() if k != "by"})) == [(7,)]
+    session.rollback()
+    session.close()
+
+
+def test_what_was_issued_adds_up_by_key_version(filled: Store) -> None:
+    custody, of = filled.custody, {"tenant": "main", "field": "customer.name"}
+    session = filled.session()
+    session.begin()
+    for change in ({}, {"issued": 4, "last_at": 11}, {"key_version": 2, "issued": 1}):
+        session.run(custody.add_issued, {**ISSUED, **change})
+    assert plain(session.rows(custody.issued, of)) == [(0, 7, 11), (2, 1, 9)]
+    session.rollback()
+    session.close()
+
+
+def test_a_date_moves_only_to_a_later_one(filled: Store) -> None:
+    session = filled.session()
+    session.begin()
+    for to, moved in ((7, 1), (6, 0), (7, 0), (8, 1)):
+        assert session.run(filled.custody.move_due, {"data_key": KEY, "to": to}) == moved
     session.rollback()
     session.close()
 
@@ -299,7 +331,13 @@ def test_reads_outside_the_ledger_take_no_lock(filled: Store) -> None:
 
 def test_on_postgresql_the_ledger_locks_what_it_decides_on(filled: Store) -> None:
     record = filled.record
-    for family in (record.grants, record.principals, record.principals_by_name, record.api_keys):
+    for family in (
+        record.grants,
+        record.principals,
+        record.principals_by_name,
+        record.api_keys,
+        filled.custody.index_entries,
+    ):
         locks = "FOR UPDATE" in family.sized(4).sql
         assert locks == (filled.engine.dialect.name == "postgresql")
         assert "FOR UPDATE" not in str(family.sized(4).element)
