@@ -625,28 +625,40 @@ _TABLES: Final = {
     },
     "retention.NAME": {
         "keep": 'how long, in days, months or years; or `"key"`: as long as the field key',
-        "from": "when the time begins",
+        "from": "when the time begins; making a value counts as its first use",
+        "max": "how long a value is kept if its event never comes, and a value without a person in any case",
         "period": "values that fall due in one such period share a data key for each person",
     },
     "fields.NAME": {
         "template": "what values look like",
-        "protection": "`vaultless`: FF1, nothing stored; `vaulted`: an opaque token, the value in a row",
-        "retention": 'which class; `vaultless` takes only `keep = "key"`, `vaulted` only a period',
+        "protection": "`vaultless`: FF1, nothing stored; `vaulted`: a token, the value in a row; "
+        "`encrypted`: a ciphertext that the caller keeps",
+        "retention": 'which class; `vaultless` takes only `keep = "key"`, the others only a period',
         "classification": "a label for people",
-        "subject": "whether a vaulted value must name its data subject; vaultless fields never take one",
+        "subject": "whether a value must name its data subject; vaultless fields never take one",
         "masks": "names and patterns of what may be shown; `{first:N}` and `{last:N}`, N from 1 to 8",
-        "deterministic": "whether equal values get equal tokens on a vaulted field",
+        "deterministic": "whether equal values of a vaulted field get equal tokens: one person's, or all "
+        'people\'s, which implies `subject = "required"`',
+        "normalize": "what is done to a deterministic value before it is compared; it comes back as it was",
+        "surrogate": "vaulted: what tokens look like, drawn and not computed; without it they are opaque",
+        "max_rows": "how many tokens a surrogate must have room for",
+        "max_bytes": "encrypted: how long a value may be, in UTF-8",
+        "tokenize_budget": "how many values may be handed over, repeats counted; not with encrypted fields",
+        "rotation": "vaultless: after how long the field key is due for a new version, a day to ten years",
         "small": "what happens to values whose domain is too small for FF1",
     },
+    "fields.NAME.tokenize_budget": {"per_day": "values a UTC day, of each principal"},
 }
 # Settings that are read without a reader of `Refusals`.
 _VALUES: Final = {
     "delivery": "list",
-    "from": "`creation`; planned: `event:NAME`, `last_use`",
+    "from": "`creation`, `last_use`, `event:NAME`, by default `creation`",
     "template": "one of [templates](templates.md)",
     "retention": "a class's name",
     "masks": '`{ last4 = "***-**-{last:4}" }`',
     "bearer": "table",
+    "surrogate": "one of [templates](templates.md)",
+    "tokenize_budget": "table",
 }
 
 
@@ -659,7 +671,8 @@ class Recorder(Refusals):
     def table(self, place: str, value: object, known: Any, not_built: Any = ()) -> Mapping[str, Any]:
         """Notes the keys of a table."""
         if place != "schema":
-            self.seen[_place(place)] = {key: _VALUES.get(key, "") for key in known}
+            seen = self.seen.setdefault(_place(place), {})
+            seen.update((key, _VALUES.get(key, "")) for key in known if key not in seen)
         self.later[_place(place)] = tuple(not_built)
         return super().table(place, value, known, not_built)
 
@@ -689,26 +702,42 @@ class Recorder(Refusals):
         self, place: str, table: Mapping[str, Any], key: str, default: int, low: int, high: int
     ) -> int:
         """Notes the bounds."""
-        self.seen[_place(place)][key] = f"{low} to {high:,}, by default {default}"
+        usual = "" if key in ("max_rows", "per_day") else f", by default {default:,}"
+        self.seen[_place(place)][key] = f"{low} to {high:,}{usual}"
         return super().number(place, table, key, default, low, high)
 
     def period(self, place: str, table: Mapping[str, Any], key: str, default: str) -> Any:
         """Notes a duration."""
-        usual = f", by default {code(default)}" if key != "keep" else ""
+        usual = f", by default {code(default)}" if key == "max_ttl" else ""
         self.seen[_place(place)][key] = "an ISO 8601 duration" + usual
         return super().period(place, table, key, default)
 
 
 def _place(place: str) -> str:
-    return place.replace(".name", ".NAME")
+    return re.sub(r"^(\w+)\.\w+", r"\1.NAME", place)
 
 
 def schema_page() -> str:
     """Every setting of schema.toml, as its reader asks for it."""
     sample = {
         "purposes": {"name": {"legal_basis": "contract"}},
-        "retention": {"name": {"keep": "P1Y"}},
-        "fields": {"name": {"template": "text", "protection": "vaulted", "retention": "name"}},
+        "retention": {"name": {"keep": "P1Y", "from": "last_use", "max": "P2Y"}, "key": {"keep": "key"}},
+        "fields": {
+            "one": {
+                "template": "ssn",
+                "protection": "vaultless",
+                "retention": "key",
+                "rotation": "P1Y",
+                "tokenize_budget": {"per_day": 1},
+            },
+            "other": {
+                "template": "ssn",
+                "protection": "vaulted",
+                "retention": "name",
+                "surrogate": "digits",
+                "max_rows": 1,
+            },
+        },
     }
     with unittest.mock.patch.object(schema_document, "Refusals", Recorder):
         try:

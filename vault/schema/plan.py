@@ -17,7 +17,7 @@ from vault.schema.document import FieldRule, Protection, Schema
 
 # What a field may change while values live under it; everything else decides how a token is made or
 # when it dies.
-_FREE = frozenset({"masks", "classification", "subject"})
+_FREE: Final = frozenset({"masks", "classification", "subject", "tokenize_budget", "rotation"})
 
 
 # What a setting means where it is left out: writing that down changes nothing.
@@ -27,10 +27,18 @@ _DEFAULTS: Final[dict[str, dict[str, Any]]] = {
     "field": {
         "small": "refuse",
         "deterministic": "none",
+        "normalize": "none",
         "subject": "optional",
         "classification": "",
         "masks": {},
     },
+}
+
+
+_PURPOSES: Final[Mapping[Protection, tuple[str, ...]]] = {
+    Protection.VAULTLESS: ("ff1",),
+    Protection.VAULTED: ("row-id",),
+    Protection.ENCRYPTED: (),  # data keys only
 }
 
 
@@ -119,4 +127,4 @@ def _mask_refusals(now: Mapping[str, Mapping[str, Any]], then: Mapping[str, Mapp
 
 def new_key_purposes(rule: FieldRule) -> tuple[str, ...]:
     """The field keys that a new field needs: one purpose each."""
-    return ("ff1",) if rule.protection is Protection.VAULTLESS else ("row-id",)
+    return _PURPOSES[rule.protection]

@@ -389,9 +389,9 @@ def _read_token(cell: Cell, tenant: str, one: _Asked) -> None:
     if one.rule.protection is Protection.VAULTLESS:
         if one.item.subject is not None:
             raise ValueRefused("subjects_unenforceable")
-        one.rule.template.parse_token(one.item.token)
+        one.rule.shape.parse_token(one.item.token)
     else:
-        if one.item.key_version is not None:
+        if one.item.key_version is not None or one.rule.protection is Protection.ENCRYPTED:
             raise ValueRefused("token_unknown")
         one.row = decode(cell.keyring.row_ids(tenant, one.rule.name), one.item.token)
 
@@ -428,7 +428,7 @@ def _open(cell: Cell, done: Committed, tenant: str, asked: list[_Asked]) -> list
                 raise IntegrityError("integrity_failed") from None
         else:
             try:
-                codec = cell.keyring.vaultless(tenant, one.rule.name, one.rule.template, used.versions[index])
+                codec = cell.keyring.vaultless(tenant, one.rule.name, one.rule.shape, used.versions[index])
                 values[index] = codec.detokenize(one.item.token)
             except ValueRefused as refusal:
                 failures[index] = refusal

@@ -78,9 +78,9 @@ class FieldAnswer(msgspec.Struct, omit_defaults=True):
 
     name: str
     protection: str
-    template: str
     retention: str
     subject: str
+    template: str | None = None
     classification: str = ""
     masks: list[str] = []
     key_version: int | None = None
@@ -156,7 +156,7 @@ def plan_schema(cell: Cell, request: Request, body: SchemaBody) -> Verb[PlanAnsw
     then = _document(body)
     plan = make_plan(cell.schemas.of(caller.principal.tenant).schema, then)
     domains = {
-        name: _domain(rule.template.domain())
+        name: _domain(rule.shape.domain())
         for name, rule in sorted(then.fields.items())
         if rule.protection is Protection.VAULTLESS
     }
@@ -231,7 +231,7 @@ def _field(cell: Cell, tenant: str, rule: FieldRule) -> FieldAnswer:
     answer = FieldAnswer(
         name=rule.name,
         protection=rule.protection.value,
-        template=rule.template.spec,
+        template=None if rule.template is None else rule.template.spec,
         retention=rule.retention,
         subject="required" if rule.subject_required else "optional",
         classification=rule.classification,
@@ -241,8 +241,8 @@ def _field(cell: Cell, tenant: str, rule: FieldRule) -> FieldAnswer:
         answer.key_version = cell.keyring.ff1_versions(tenant, rule.name).primary
         answer.small = "refuse"
         answer.subject = "none"
-        answer.domain = _domain(rule.template.domain())
-        answer.smallest_domain = _domain(rule.template.smallest())
+        answer.domain = _domain(rule.shape.domain())
+        answer.smallest_domain = _domain(rule.shape.smallest())
     return answer
 
 

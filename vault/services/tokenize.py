@@ -14,8 +14,8 @@ from vault.envelope.seal import seal
 from vault.errors import BadInput, CoatcheckError, Stale, ValueRefused
 from vault.identifiers import NIL, RowId, format_id, new_id, uuid7
 from vault.ledger.command import ROWS_A_WEIGHT, Command, Committed, Needs, State, Verb, Writes
-from vault.retention.period import RetentionClass, Unit
-from vault.schema.document import FieldRule, Protection, RetentionRule
+from vault.retention.period import retention_class
+from vault.schema.document import FieldRule, Protection
 from vault.services.batch import BatchRefused
 from vault.services.cell import Cell, Origin, TenantSchema
 from vault.services.datakeys import obtain
@@ -142,8 +142,11 @@ def tokenize(cell: Cell, request: Request, body: TokenizeBody) -> Verb[ColumnAns
     yield from admit(cell, caller, request.origin, "tokenize", *(f"tokenize:{name}" for name in fields))
     tenant = cell.schemas.of(caller.principal.tenant)
     for name in fields:
-        if name not in tenant.schema.fields:
+        rule = tenant.schema.fields.get(name)
+        if rule is None:
             raise BadInput("field_unknown")
+        if rule.protection is Protection.ENCRYPTED:
+            raise BadInput("operation_unsupported", field=name)
     made = yield from _make(cell, caller, request.origin, tenant, items)
     if body.items is not None:
         return ItemsAnswer([TokenItem(*pair) for pair in made.tokens], made.decision)
@@ -220,11 +223,11 @@ def _vaultless(cell: Cell, tenant: str, rule: FieldRule, item: TokenizeItem) -> 
         raise ValueRefused("subjects_unenforceable")
     version = cell.keyring.ff1_versions(tenant, rule.name).primary
     value = item.value or ""
-    return cell.keyring.vaultless(tenant, rule.name, rule.template, version).tokenize(value), version
+    return cell.keyring.vaultless(tenant, rule.name, rule.shape, version).tokenize(value), version
 
 
 def _check_vaulted(rule: FieldRule, item: TokenizeItem) -> None:
-    rule.template.parse(item.value or "")
+    rule.shape.parse(item.value or "")
     if item.subject is not None:
         check_subject(item.subject)
     elif rule.subject_required:
@@ -241,25 +244,20 @@ def _slots(
         cell, caller, origin, [item.subject for item in items if item.subject is not None]
     )
     now = cell.clock.now()
-    due: dict[str, tuple[str, str]] = {}
-    for name in {item.field for item in items}:
+    due: dict[tuple[str, bool], tuple[str, str]] = {}
+    for name, person in {(item.field, item.subject is not None) for item in items}:
         rule = tenant.schema.retention[tenant.schema.fields[name].retention]
-        due[name] = (rule.name, retention_class(rule).due(now))
+        due[name, person] = (rule.name, retention_class(rule).due(now, person=person))
     wanted = [
         Slot(
             caller.principal.tenant,
             people[item.subject] if item.subject is not None else NIL,
-            *due[item.field],
+            *due[item.field, item.subject is not None],
         )
         for item in items
     ]
     keys = yield from obtain(cell, caller, origin, wanted)
     return [keys[slot] for slot in wanted]
-
-
-def retention_class(rule: RetentionRule) -> RetentionClass:
-    """The retention class that a schema's rule describes."""
-    return RetentionClass(rule.name, rule.keep, Unit(rule.period))
 
 
 def _seal(cell: Cell, tenant: str, item: TokenizeItem, key: KeyRow) -> _Sealed:

@@ -43,6 +43,11 @@ GOOD: Document = {
             "retention": "customer",
             "subject": "required",
         },
+        "customer.text": {
+            "protection": "encrypted",
+            "retention": "customer",
+            "masks": {"first": "{first:1}..."},
+        },
     },
 }
 

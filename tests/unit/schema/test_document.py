@@ -12,7 +12,16 @@ import pytest
 from tests.unit.schema.documents import GOOD, REMOVED, changed, refusals, schema
 from vault.cli.templates import DEVELOPMENT_SCHEMA
 from vault.clock import Period
-from vault.schema.document import EMPTY, LEGAL_BASES, MAX_NAMES, Protection, parse_document, parse_toml
+from vault.schema.document import (
+    EMPTY,
+    MAX_NAMES,
+    Determinism,
+    Protection,
+    RetentionRule,
+    parse_document,
+    parse_toml,
+)
+from vault.schema.purposes import LEGAL_BASES
 
 
 def test_a_document_says_what_it_says() -> None:
@@ -34,7 +43,7 @@ def test_a_document_says_what_it_says() -> None:
         False,
     )
     assert ssn.masks["last4"].apply("123-45-6789") == "***-**-6789"
-    assert (name.protection, name.template.spec, name.subject_required) == (
+    assert (name.protection, name.shape.spec, name.subject_required) == (
         Protection.VAULTED,
         "text(max=200)",
         True,
@@ -126,14 +135,39 @@ REFUSED: list[tuple[str, Any, str]] = [
         "P1YT1S",
         "retention.customer.keep: is a whole number of days, months or years",
     ),
+    ("retention/customer/from", "event:", "retention.customer.from: is not one of creation, last_use, event"),
+    ("retention/customer/from", "event:Closed", "retention.customer.from: is not one of creation"),
+    ("retention/customer/from", "event:a\n", "retention.customer.from: is not one of creation"),
+    ("retention/customer/from", "first_use", "retention.customer.from: is not one of creation"),
+    ("retention/customer/from", None, "retention.customer.from: is not one of creation"),
+    ("retention/customer/from", ["creation"], "retention.customer.from: is not one of creation"),
+    ("retention/customer/max", "P10Y", "retention.customer.max: goes with last_use or an event"),
+    ("retention/key-lifetime/max", "P10Y", "retention.key-lifetime.max: goes with a period"),
     (
-        "retention/customer/from",
-        "last_use",
-        "retention.customer.from: only creation is built in this version",
+        "retention/event",
+        {"keep": "P2Y", "from": "event:closed", "max": "P1Y"},
+        "retention.event.max: is shorter than keep",
     ),
-    ("retention/customer/from", "event:closed", "retention.customer.from: only creation is built"),
-    ("retention/customer/from", None, "retention.customer.from: only creation is built"),
-    ("retention/customer/max", "P10Y", f"retention.customer.max: {NOT_BUILT}"),
+    (
+        "retention/event",
+        {"keep": "P2Y", "from": "last_use", "max": "P23M"},
+        "retention.event.max: is shorter than keep",
+    ),
+    (
+        "retention/event",
+        {"keep": "P2Y", "from": "event:closed", "max": "PT36H"},
+        "retention.event.max: is a whole number of days, months or years",
+    ),
+    (
+        "retention/event",
+        {"keep": "P2Y", "from": "event:closed", "max": "P300Y"},
+        "retention.event.max: is more than nothing and at most 200 years",
+    ),
+    (
+        "retention/event",
+        {"keep": "P2Y", "from": "event:closed", "max": "for ever"},
+        "retention.event.max: is not an ISO 8601 duration",
+    ),
     ("retention/customer/period", "week", "retention.customer.period: is not one of month, day"),
     ("retention/customer/until", "2030", "retention.customer.until: is unknown"),
     ("retention/key-lifetime/from", "creation", "retention.key-lifetime.from: goes with a period"),
@@ -160,24 +194,72 @@ REFUSED: list[tuple[str, Any, str]] = [
         "fields.customer.name.protection: is missing: one of vaultless",
     ),
     ("fields/customer.name/protection", "plain", "fields.customer.name.protection: is not one of vaultless"),
-    (
-        "fields/customer.name/protection",
-        "encrypted",
-        f"fields.customer.name.protection: encrypted {NOT_BUILT}",
-    ),
     ("fields/customer.ssn/protection", "vaultless-subject", f"protection: vaultless-subject {NOT_BUILT}"),
-    ("fields/customer.ssn/surrogate", "ssn", f"fields.customer.ssn.surrogate: {NOT_BUILT}"),
-    ("fields/customer.ssn/max_rows", 5_000_000, f"fields.customer.ssn.max_rows: {NOT_BUILT}"),
-    ("fields/customer.ssn/normalize", "lowercase", f"fields.customer.ssn.normalize: {NOT_BUILT}"),
-    ("fields/customer.ssn/rotation", "P1Y", f"fields.customer.ssn.rotation: {NOT_BUILT}"),
+    # settings that their protection cannot honour
+    ("fields/customer.ssn/surrogate", "ssn", "fields.customer.ssn.surrogate: goes with vaulted fields"),
+    (
+        "fields/customer.ssn/max_rows",
+        5_000_000,
+        "customer.ssn.max_rows: goes with the surrogate of a vaulted",
+    ),
+    (
+        "fields/customer.ssn/normalize",
+        "lowercase",
+        "customer.ssn.normalize: goes with vaulted fields that are",
+    ),
+    ("fields/customer.ssn/max_bytes", 65_536, "fields.customer.ssn.max_bytes: goes with encrypted fields"),
+    (
+        "fields/customer.ssn/deterministic",
+        "subject",
+        "deterministic: goes with vaulted fields: vaultless tok",
+    ),
+    ("fields/customer.ssn/deterministic", "field", "deterministic: goes with vaulted fields: vaultless tok"),
+    ("fields/customer.name/rotation", "P1Y", "fields.customer.name.rotation: goes with vaultless fields"),
+    ("fields/customer.name/max_bytes", 65_536, "fields.customer.name.max_bytes: goes with encrypted fields"),
+    ("fields/customer.text/surrogate", "ssn", "fields.customer.text.surrogate: goes with vaulted fields"),
+    ("fields/customer.text/max_rows", 5_000_000, "fields.customer.text.max_rows: goes with the surrogate"),
+    (
+        "fields/customer.text/normalize",
+        "lowercase",
+        "fields.customer.text.normalize: goes with vaulted fields",
+    ),
+    ("fields/customer.text/rotation", "P1Y", "fields.customer.text.rotation: goes with vaultless fields"),
+    ("fields/customer.text/deterministic", "field", "deterministic: goes with vaulted fields: every cipher"),
+    (
+        "fields/customer.text/tokenize_budget",
+        {"per_day": 1},
+        "customer.text.tokenize_budget: goes with fields that are tokenized",
+    ),
+    # settings that do not go with each other, or out of bounds
+    ("fields/customer.name/normalize", "lowercase", "customer.name.normalize: goes with vaulted fields that"),
+    (
+        "fields/customer.name/normalize",
+        "upper",
+        "fields.customer.name.normalize: is not one of none, lowercase",
+    ),
+    ("fields/customer.name/max_rows", 5_000_000, "customer.name.max_rows: goes with the surrogate"),
+    (
+        "fields/customer.name/surrogate",
+        "digits",
+        "customer.name.max_rows: is missing: a surrogate needs room",
+    ),
+    ("fields/customer.text/max_bytes", 0, "customer.text.max_bytes: is not a whole number from 1 to 1048576"),
+    ("fields/customer.text/max_bytes", 2**20 + 1, "customer.text.max_bytes: is not a whole number from 1"),
+    ("fields/customer.text/max_bytes", True, "customer.text.max_bytes: is not a whole number from 1"),
+    ("fields/customer.text/template", "nothing", "fields.customer.text.template: is not a template"),
+    ("fields/customer.ssn/tokenize_budget", 7, "fields.customer.ssn.tokenize_budget: is not a table"),
+    ("fields/customer.ssn/tokenize_budget", {}, "tokenize_budget.per_day: is missing: how many values a day"),
+    ("fields/customer.ssn/tokenize_budget", {"per_day": 0}, "per_day: is not a whole number from 1 to"),
+    ("fields/customer.ssn/tokenize_budget", {"per_day": 10**12 + 1}, "per_day: is not a whole number from 1"),
+    ("fields/customer.ssn/tokenize_budget", {"per_day": "7"}, "per_day: is not a whole number from 1 to"),
     (
         "fields/customer.ssn/tokenize_budget",
-        {"per_day": 1},
-        f"fields.customer.ssn.tokenize_budget: {NOT_BUILT}",
+        {"per_day": 1, "per_hour": 1},
+        "fields.customer.ssn.tokenize_budget.per_hour: is unknown",
     ),
-    ("fields/customer.ssn/max_bytes", 65_536, f"fields.customer.ssn.max_bytes: {NOT_BUILT}"),
-    ("fields/customer.name/deterministic", "subject", f"deterministic: subject {NOT_BUILT}"),
-    ("fields/customer.name/deterministic", "field", f"deterministic: field {NOT_BUILT}"),
+    ("fields/customer.ssn/rotation", "PT23H", "fields.customer.ssn.rotation: is at least a day and at most"),
+    ("fields/customer.ssn/rotation", "P11Y", "fields.customer.ssn.rotation: is at least a day and at most"),
+    ("fields/customer.ssn/rotation", "yearly", "fields.customer.ssn.rotation: is not an ISO 8601 duration"),
     ("fields/customer.name/deterministic", True, "fields.customer.name.deterministic: is not one of none"),
     ("fields/customer.ssn/small", "vaulted", f"fields.customer.ssn.small: vaulted {NOT_BUILT}"),
     ("fields/customer.ssn/small", "pass", f"fields.customer.ssn.small: pass {NOT_BUILT}"),
@@ -189,6 +271,11 @@ REFUSED: list[tuple[str, Any, str]] = [
         "fields/customer.name/retention",
         "key-lifetime",
         "customer.name.retention: retention_unkeepable: a vaulted",
+    ),
+    (
+        "fields/customer.text/retention",
+        "key-lifetime",
+        "customer.text.retention: retention_unkeepable: an encrypted",
     ),
     (
         "fields/customer.ssn/retention",
@@ -229,11 +316,91 @@ def test_all_reasons_come_at_once() -> None:
 
 def test_no_reason_rests_on_a_guess() -> None:
     """A field whose protection is not known is not told what another protection would not take."""
-    conversation = {"protection": "encrypted", "retention": "customer", "max_bytes": 65_536}
-    assert refusals(changed({"fields/conversation.text": conversation})) == [
-        "fields.conversation.text.max_bytes: is not built yet in this version; leave it out",
-        "fields.conversation.text.protection: encrypted is not built yet in this version",
+    unknown = {"protection": "vaultless-subject", "retention": "customer", "max_bytes": 65_536}
+    assert refusals(changed({"fields/customer.pan": unknown | {"rotation": "P1Y", "owner": "x"}})) == [
+        "fields.customer.pan.owner: is unknown",
+        "fields.customer.pan.protection: vaultless-subject is not built yet in this version",
     ]
+
+
+# what a setting implies
+
+
+def test_a_class_says_when_its_time_begins() -> None:
+    parsed = schema(
+        {
+            "retention/used": {"keep": "P90D", "from": "last_use", "period": "day"},
+            "retention/closed": {"keep": "P2Y", "from": "event:account_closed", "max": "P10Y"},
+        }
+    )
+    assert parsed.retention["used"] == RetentionRule(
+        "used", Period(0, 90 * 86_400), start="last_use", period="day"
+    )
+    assert parsed.retention["closed"] == RetentionRule(
+        "closed", Period(24, 0), start="event", event="account_closed", max=Period(120, 0)
+    )
+    assert parsed.retention["customer"].start == "creation"
+
+
+@pytest.mark.parametrize("start", ["last_use", "event:account_closed"])
+@pytest.mark.parametrize("name", ["customer.name", "customer.text"])
+def test_a_class_that_waits_needs_a_person_or_an_end(start: str, name: str) -> None:
+    open_ended = {"keep": "P2Y", "from": start}
+    changes = {"retention/waits": open_ended, f"fields/{name}/retention": "waits"}
+    assert refusals(changed(changes | {f"fields/{name}/subject": "optional"})) == [
+        f"fields.{name}.retention: retention_unkeepable: a value without a person never meets its class's "
+        "event: give the class a max, or say subject = 'required'"
+    ]
+    assert schema(changes | {f"fields/{name}/subject": "required"}).fields[name].retention == "waits"
+    bounded = {"retention/waits": open_ended | {"max": "P10Y"}}
+    assert schema(changes | bounded).fields[name].retention == "waits"
+
+
+def test_joining_people_implies_that_they_are_named() -> None:
+    field = schema({"fields/customer.name/subject": REMOVED, "fields/customer.name/deterministic": "field"})
+    rule = field.fields["customer.name"]
+    assert (rule.deterministic, rule.subject_required) == (Determinism.FIELD, True)
+    silent = schema(
+        {"fields/customer.name/subject": REMOVED, "fields/customer.name/deterministic": "subject"}
+    )
+    assert not silent.fields["customer.name"].subject_required
+    contrary = {"fields/customer.name/deterministic": "field", "fields/customer.name/subject": "optional"}
+    assert refusals(changed(contrary)) == [
+        "fields.customer.name.subject: is required where deterministic = 'field' joins people's values"
+    ]
+
+
+def test_every_setting_of_a_field_is_read() -> None:
+    parsed = schema(
+        {
+            "fields/customer.ssn/tokenize_budget": {"per_day": 1_000_000},
+            "fields/customer.ssn/rotation": "P1Y",
+            "fields/customer.name/deterministic": "field",
+            "fields/customer.name/normalize": "lowercase",
+            "fields/customer.name/surrogate": "digits(min=12, max=12)",
+            "fields/customer.name/max_rows": 5_000_000,
+            "fields/customer.name/tokenize_budget": {"per_day": 5},
+            "fields/customer.text/max_bytes": 100,
+        }
+    )
+    ssn, name, text = (parsed.fields[f"customer.{which}"] for which in ("ssn", "name", "text"))
+    assert (ssn.budget_per_day, ssn.rotation, ssn.max_bytes) == (1_000_000, Period(12, 0), 65_536)
+    assert (ssn.deterministic, ssn.normalize, ssn.surrogate) == (Determinism.NONE, "none", None)
+    assert (name.normalize, name.surrogate, name.max_rows) == (
+        "lowercase",
+        "digits(min=12, max=12)",
+        5_000_000,
+    )
+    assert (name.budget_per_day, name.rotation) == (5, None)
+    assert (text.protection, text.template, text.max_bytes) == (Protection.ENCRYPTED, None, 100)
+    assert text.masks["first"].apply("hello") == "h..."
+    with pytest.raises(TypeError):
+        text.shape
+
+
+def test_an_encrypted_field_may_have_a_template() -> None:
+    rule = schema({"fields/customer.text/template": "text(max=20)"}).fields["customer.text"]
+    assert rule.shape.spec == "text(max=20)"
 
 
 def test_there_are_at_most_a_hundred_reasons() -> None:

@@ -34,6 +34,7 @@ def test_the_first_schema_adds_everything_in_reading_order() -> None:
         Change("add", "retention", "key-lifetime"),
         Change("add", "field", "customer.name"),
         Change("add", "field", "customer.ssn"),
+        Change("add", "field", "customer.text"),
     ]
     assert made.refusals == ()
 
@@ -108,8 +109,16 @@ def test_what_may_change(place: str, value: Any, change: Change) -> None:
             [f"retention customer: changing it {FILED}"],
         ),
         (
-            {"retention/customer": REMOVED, "fields/customer.name": REMOVED},
-            [f"retention customer: removing it {LATER}", f"field customer.name: removing it {LATER}"],
+            {
+                "retention/customer": REMOVED,
+                "fields/customer.name": REMOVED,
+                "fields/customer.text": REMOVED,
+            },
+            [
+                f"retention customer: removing it {LATER}",
+                f"field customer.name: removing it {LATER}",
+                f"field customer.text: removing it {LATER}",
+            ],
         ),
     ],
     ids=str,
@@ -175,3 +184,4 @@ def test_a_new_field_needs_one_key_for_its_one_way_of_making_tokens() -> None:
     fields = schema().fields
     assert new_key_purposes(fields["customer.ssn"]) == ("ff1",)
     assert new_key_purposes(fields["customer.name"]) == ("row-id",)
+    assert new_key_purposes(fields["customer.text"]) == ()

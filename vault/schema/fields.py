@@ -1,0 +1,224 @@
+"""Reading a field: what its values look like, how they are protected, and when they end.
+
+A setting that its protection cannot honour is refused, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from vault.clock import Period
+from vault.errors import BadInput, CoatcheckError
+from vault.formats.catalog import MAX_WRITTEN, parse_template
+from vault.formats.mask import Mask
+from vault.formats.template import Template
+from vault.schema.refusals import Refusals, is_label, shown
+from vault.schema.rules import (
+    CREATION,
+    DEFAULT_MAX_BYTES,
+    Determinism,
+    FieldRule,
+    Protection,
+    RetentionRule,
+)
+
+MAX_BYTES: Final = 1024 * 1024  # of an encrypted value; a batch is a few MiB
+MAX_ROWS: Final = 10**12
+MAX_BUDGET: Final = 10**12  # values a day
+SHORTEST_ROTATION_S: Final = 86_400
+LONGEST_ROTATION_S: Final = 10 * 366 * 86_400  # seconds; SP 800-57 part 1, 5.3.6 advises two years or less
+NORMALIZATIONS: Final = ("none", "lowercase")
+
+_KNOWN: Final = (
+    "template",
+    "protection",
+    "retention",
+    "classification",
+    "subject",
+    "masks",
+    "deterministic",
+    "normalize",
+    "surrogate",
+    "max_rows",
+    "max_bytes",
+    "tokenize_budget",
+    "rotation",
+    "small",
+)
+
+_VAULTLESS, _VAULTED, _ENCRYPTED = Protection.VAULTLESS, Protection.VAULTED, Protection.ENCRYPTED
+_GOES_WITH: Final[Mapping[str, tuple[tuple[Protection, ...], str]]] = {
+    "normalize": ((_VAULTED,), "goes with vaulted fields that are deterministic: nothing else is compared"),
+    "surrogate": ((_VAULTED,), "goes with vaulted fields: only a row can tell a drawn token's value"),
+    "max_rows": ((_VAULTED,), "goes with the surrogate of a vaulted field"),
+    "max_bytes": ((_ENCRYPTED,), "goes with encrypted fields; a template bounds the values of others"),
+    "tokenize_budget": (
+        (_VAULTLESS, _VAULTED),
+        "goes with fields that are tokenized; encrypting tells nobody what a value is",
+    ),
+    "rotation": ((_VAULTLESS,), "goes with vaultless fields: only their tokens have a key version"),
+}
+
+
+def read_field(
+    refusals: Refusals, place: str, name: str, value: object, retention: Mapping[str, RetentionRule]
+) -> FieldRule | None:
+    """The field of a table; None after a refusal that leaves no field to speak of."""
+    table = refusals.table(place, value, _KNOWN)
+    protection = _protection(refusals, place, table)
+    refusals.choice(place, table, "small", ("refuse",), default="refuse", not_built=("vaulted", "pass"))
+    words = tuple(item.value for item in Determinism)
+    deterministic = Determinism(refusals.choice(place, table, "deterministic", words, default="none"))
+    subject = refusals.choice(place, table, "subject", ("optional", "required"), default="optional")
+    normalize = refusals.choice(place, table, "normalize", NORMALIZATIONS, default="none")
+    template = _template(refusals, place, table, protection)
+    rest: dict[str, Any] = {
+        "retention": _class(refusals, place, table, retention),
+        "classification": refusals.text(place, table, "classification", limit=64),
+        "masks": _masks(refusals, place, table),
+        "surrogate": _surrogate(refusals, place, table),
+        "max_rows": _optional(refusals, place, table, "max_rows", MAX_ROWS),
+        "max_bytes": refusals.number(place, table, "max_bytes", DEFAULT_MAX_BYTES, 1, MAX_BYTES),
+        "budget_per_day": _budget(refusals, place, table),
+        "rotation": _rotation(refusals, place, table),
+    }
+    if protection is None:
+        return None
+    rule = FieldRule(
+        name=name,
+        template=template,
+        protection=protection,
+        subject_required=subject == "required" or deterministic is Determinism.FIELD,
+        source=table,
+        deterministic=deterministic,
+        normalize=normalize,
+        **rest,
+    )
+    _agree(refusals, place, table, rule)
+    _keepable(refusals, place, rule, retention.get(rule.retention))
+    return rule if template is not None or protection is Protection.ENCRYPTED else None
+
+
+def _protection(refusals: Refusals, place: str, table: Mapping[str, Any]) -> Protection | None:
+    """The field's protection; None after a refusal, so that no reason is given that rests on a guess."""
+    built = [item.value for item in Protection]
+    word = refusals.choice(place, table, "protection", built, not_built=("vaultless-subject",))
+    return Protection(word) if table.get("protection") == word else None
+
+
+def _template(
+    refusals: Refusals, place: str, table: Mapping[str, Any], protection: Protection | None
+) -> Template | None:
+    if "template" not in table and protection in (None, Protection.ENCRYPTED):
+        return None
+    spec = table.get("template")
+    try:
+        template = parse_template(spec if isinstance(spec, str) else "")
+    except CoatcheckError:
+        refusals.add(f"{place}.template", "is not a template; docs/reference/templates.md lists them")
+        return None
+    if protection is Protection.VAULTLESS and not template.reversible_by_ff1:
+        refusals.add(f"{place}.template", "has no fixed alphabet, so it cannot be vaultless")
+    return template
+
+
+def _class(
+    refusals: Refusals, place: str, table: Mapping[str, Any], retention: Mapping[str, RetentionRule]
+) -> str:
+    name = table.get("retention")
+    if not isinstance(name, str) or name not in retention:
+        refusals.add(f"{place}.retention", "does not name a class of [retention]")
+        return ""
+    return name
+
+
+def _surrogate(refusals: Refusals, place: str, table: Mapping[str, Any]) -> str | None:
+    if "surrogate" not in table:
+        return None
+    return refusals.text(place, table, "surrogate", limit=MAX_WRITTEN)
+
+
+def _optional(refusals: Refusals, place: str, table: Mapping[str, Any], key: str, high: int) -> int | None:
+    """A whole number from 1 on that may be left out."""
+    return refusals.number(place, table, key, 1, 1, high) if key in table else None
+
+
+def _budget(refusals: Refusals, place: str, table: Mapping[str, Any]) -> int | None:
+    if "tokenize_budget" not in table:
+        return None
+    place = f"{place}.tokenize_budget"
+    budget = refusals.table(place, table["tokenize_budget"], ("per_day",))
+    if isinstance(table["tokenize_budget"], Mapping) and "per_day" not in budget:
+        refusals.add(f"{place}.per_day", "is missing: how many values a day")
+    return _optional(refusals, place, budget, "per_day", MAX_BUDGET)
+
+
+def _rotation(refusals: Refusals, place: str, table: Mapping[str, Any]) -> Period | None:
+    if "rotation" not in table:
+        return None
+    rotation = refusals.period(place, table, "rotation", "P1Y")
+    if not SHORTEST_ROTATION_S <= rotation.shortest_seconds <= LONGEST_ROTATION_S:
+        refusals.add(f"{place}.rotation", "is at least a day and at most ten years")
+    return rotation
+
+
+def _agree(refusals: Refusals, place: str, table: Mapping[str, Any], rule: FieldRule) -> None:
+    """Settings that their protection, or another setting, leaves without a meaning."""
+    for key, (protections, reason) in _GOES_WITH.items():
+        if key in table and table[key] != "none" and rule.protection not in protections:
+            refusals.add(f"{place}.{key}", reason)
+    if rule.protection is Protection.VAULTLESS and table.get("subject") == "required":
+        refusals.add(f"{place}.subject", "cannot be required: nothing ties a vaultless token to a person")
+    if rule.deterministic is not Determinism.NONE and rule.protection is not Protection.VAULTED:
+        always = rule.protection is Protection.VAULTLESS
+        why = "vaultless tokens always are" if always else "every ciphertext is another"
+        refusals.add(f"{place}.deterministic", f"goes with vaulted fields: {why}")
+    if rule.protection is not Protection.VAULTED:
+        return
+    if rule.deterministic is Determinism.FIELD and table.get("subject") == "optional":
+        refusals.add(f"{place}.subject", "is required where deterministic = 'field' joins people's values")
+    if rule.normalize != "none" and rule.deterministic is Determinism.NONE:
+        refusals.add(f"{place}.normalize", _GOES_WITH["normalize"][1])
+    if rule.surrogate is not None and rule.max_rows is None:
+        refusals.add(f"{place}.max_rows", "is missing: a surrogate needs room for that many rows")
+    if rule.surrogate is None and rule.max_rows is not None:
+        refusals.add(f"{place}.max_rows", _GOES_WITH["max_rows"][1])
+
+
+def _keepable(refusals: Refusals, place: str, rule: FieldRule, kept: RetentionRule | None) -> None:
+    """A promise of erasure that the protection cannot keep is refused (`retention_unkeepable`)."""
+    if kept is None:
+        return
+    reason = ""
+    if rule.protection is Protection.VAULTLESS and kept.keep is not None:
+        reason = "a vaultless token has no row; only its field key's end erases it"
+    elif rule.protection is not Protection.VAULTLESS and kept.keep is None:
+        reason = f"{_named(rule.protection)} value needs a class with a period"
+    elif kept.start != CREATION and kept.max is None and not rule.subject_required:
+        reason = (
+            "a value without a person never meets its class's event: "
+            "give the class a max, or say subject = 'required'"
+        )
+    if reason:
+        refusals.add(f"{place}.retention", f"retention_unkeepable: {reason}")
+
+
+def _named(protection: Protection) -> str:
+    return f"{'an' if protection is Protection.ENCRYPTED else 'a'} {protection.value}"
+
+
+def _masks(refusals: Refusals, place: str, table: Mapping[str, Any]) -> dict[str, Mask]:
+    patterns = table.get("masks", {})
+    if not isinstance(patterns, Mapping):
+        refusals.add(f"{place}.masks", "is not a table")
+        return {}
+    masks = {}
+    for name, pattern in patterns.items():
+        try:
+            if not is_label(name) or not isinstance(pattern, str):
+                raise BadInput("template_invalid")
+            masks[name] = Mask.parse(pattern)
+        except CoatcheckError:
+            refusals.add(f"{place}.masks.{shown(name)}", "is not a mask such as '***-**-{last:4}'")
+    return masks
