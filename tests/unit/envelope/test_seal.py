@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,7 +18,7 @@ from tests.unit.crypto.test_kdf import hkdf_expand
 from tests.unit.echo import shown
 from vault.context import EncryptionContext, Use
 from vault.envelope.message import Message, parse
-from vault.envelope.seal import SealingKey, open_message, open_secret, seal
+from vault.envelope.seal import SealingKey, open_many, open_message, open_secret, seal, seal_many
 from vault.errors import IntegrityError
 from vault.identifiers import NIL, KeyId
 from vault.secret import Secret
@@ -173,3 +176,123 @@ def test_the_ends_of_what_a_version_can_be(version: int) -> None:
 def test_a_sealing_key_shows_nothing_of_its_bytes() -> None:
     assert "<Secret>" in repr(KEY)
     assert repr(RAW)[2:-1] not in repr(KEY)
+
+
+# many at once
+
+fields = st.sampled_from([None, "", "customer.name", "größe"])
+records = st.none() | st.binary(max_size=20)
+contexts = st.builds(
+    EncryptionContext,
+    st.sampled_from(Use),
+    st.sampled_from(["", "main", "other"]),
+    st.sampled_from(["", "eu"]),
+    fields,
+    records,
+)
+batches = st.lists(st.tuples(contexts, st.binary(max_size=40)), max_size=12)
+
+
+def pinned(seed: int) -> Callable[[int], bytes]:
+    """In place of `os.urandom`: the same bytes however they are asked for."""
+    return random.Random(seed).randbytes
+
+
+@given(batches, st.integers(0, 9))
+def test_many_are_as_if_sealed_one_by_one(batch: list[tuple[EncryptionContext, bytes]], seed: int) -> None:
+    places, plaintexts = [place for place, _ in batch], [plaintext for _, plaintext in batch]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "urandom", pinned(seed))
+        together = seal_many(KEY, places, plaintexts)
+        patch.setattr(os, "urandom", pinned(seed))
+        singly = [seal(KEY, place, plaintext) for place, plaintext in batch]
+    assert together == singly
+    assert open_many(KEY, places, together) == plaintexts
+    assert [open_message(KEY, *one) for one in zip(places, together, strict=True)] == plaintexts
+
+
+def test_many_take_secrets_and_messages_that_are_taken_apart() -> None:
+    messages = seal_many(KEY, (CONTEXT, CONTEXT), (Secret(b"one"), b"two"))
+    assert open_many(KEY, (CONTEXT, CONTEXT), [parse(messages[0]), messages[1]]) == [b"one", b"two"]
+    assert (seal_many(KEY, [], []), open_many(KEY, [], [])) == ([], [])
+
+
+def test_the_salts_of_many_are_drawn_at_once_and_used_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, drawn = [], os.urandom
+
+    def urandom(size: int) -> bytes:
+        asked.append(size)
+        return drawn(size)
+
+    monkeypatch.setattr(os, "urandom", urandom)
+    messages = seal_many(KEY, [CONTEXT] * 3000, [PLAINTEXT] * 3000)
+    assert asked == [32 * 3000]
+    assert len({parse(message).salt for message in messages}) == 3000
+    assert len({parse(message).commitment for message in messages}) == 3000
+
+
+def test_threads_share_no_salt() -> None:
+    found: list[bytes] = []
+
+    def run() -> None:
+        for size in (1, 2, 100, 1, 400):
+            found.extend(message[22:54] for message in seal_many(KEY, [CONTEXT] * size, [b""] * size))
+
+    threads = [threading.Thread(target=run) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(found)) == len(found) == 8 * 504
+
+
+def test_a_process_and_its_fork_share_no_salt() -> None:
+    seal_many(KEY, [CONTEXT] * 5, [b""] * 5)  # whatever were kept would be kept now
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:  # no test may go on here, whatever happens
+        try:
+            os.write(writing, b"".join(m[22:54] for m in seal_many(KEY, [CONTEXT] * 9, [b""] * 9)))
+        finally:
+            os._exit(0)
+    os.close(writing)
+    theirs = os.read(reading, 4096)
+    os.close(reading)
+    os.waitpid(child, 0)
+    ours = b"".join(message[22:54] for message in seal_many(KEY, [CONTEXT] * 9, [b""] * 9))
+    salts = [both[at : at + 32] for both in (ours, theirs) for at in range(0, len(both), 32)]
+    assert len(set(salts)) == len(salts) == 18
+
+
+@pytest.mark.parametrize(("places", "values"), [(0, 1), (1, 0), (2, 1), (1, 2), (3, 5)])
+def test_a_context_for_each(places: int, values: int) -> None:
+    with pytest.raises(ValueError, match="zip"):
+        seal_many(KEY, [CONTEXT] * places, [PLAINTEXT] * values)
+    with pytest.raises(ValueError, match="zip"):
+        open_many(KEY, [CONTEXT] * places, [seal(KEY, CONTEXT, PLAINTEXT)] * values)
+
+
+def test_of_many_all_open_or_none() -> None:
+    places = [EncryptionContext(Use.CLAIM, "main", "eu", "customer.name", bytes((n,)) * 16) for n in range(4)]
+    messages = seal_many(KEY, places, [PLAINTEXT] * 4)
+    said = set()
+    for broken in (
+        [*messages[:3], messages[3][:-1]],
+        [messages[0] + b"x", *messages[1:]],
+        [messages[1], messages[0], *messages[2:]],
+        [b"", *messages[1:]],
+    ):
+        with pytest.raises(IntegrityError) as refusal:
+            open_many(KEY, places, broken)
+        said.add(str(refusal.value) + repr(refusal.value.args) + repr(refusal.value.facts))
+    assert len(said) == 1
+
+
+def test_a_wiped_key_seals_and_opens_nothing() -> None:
+    one = key()
+    message = seal(one, CONTEXT, PLAINTEXT)
+    one.key.wipe()
+    with pytest.raises(ValueError, match="wiped"):
+        seal(one, CONTEXT, PLAINTEXT)
+    with pytest.raises(ValueError, match="wiped"):
+        open_message(one, CONTEXT, message)

@@ -14,7 +14,7 @@ from tests.unit.envelope.pages import example, line, octets, text
 from tests.vectors.second_decoder import decode_text, encode_context, open_ve1
 from vault import context
 from vault.context import EncryptionContext, Use
-from vault.crypto.aead import MessageKeys
+from vault.crypto.aead import CommittingAead
 from vault.crypto.block import BlockCipher
 from vault.crypto.kdf import Label
 from vault.envelope.message import HEADER_BYTES, OVERHEAD_BYTES, from_text, parse, to_text
@@ -79,10 +79,11 @@ def test_every_step_of_the_example_is_right() -> None:
     info = b"\x01" + octets(VE1["salt"]) + octets(VE1["context_sha256"])
     okm = hkdf_expand(octets(VE1["key"]), Label.VE1.value + info, 76)
     assert okm == octets(VE1["enc_key"]) + octets(VE1["iv"]) + octets(VE1["commitment"])
-    keys = MessageKeys(Secret(octets(VE1["key"])), info)
-    assert keys.commitment == octets(VE1["commitment"])
-    sealed = keys.seal(octets(VE1["plaintext"]), message()[:86] + encoded)
-    assert sealed == octets(VE1["ciphertext"]) + octets(VE1["tag"])
+    aead = CommittingAead(Secret(octets(VE1["key"])), b"\x01")
+    sealed = aead.seal(octets(VE1["salt"]), message()[:22], octets(VE1["plaintext"]), encoded)
+    assert sealed[54:86] == octets(VE1["commitment"])
+    assert sealed[86:] == octets(VE1["ciphertext"]) + octets(VE1["tag"])
+    assert sealed == message()
 
 
 def test_the_text_form_of_the_example() -> None:
