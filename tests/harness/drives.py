@@ -1,0 +1,159 @@
+"""Requests that every route takes, made on a cell with people in it: a route without one fails a test.
+
+A drive prepares what its request needs (a token, a grant) and says what is to be sent. Add one with every
+route; `tests/scenario/test_audit_faults.py` and the fuzzer go by this table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tests.support.cells import AGENT, NAME, SCHEMA, SSN
+from tests.support.service import Answer
+from tests.support.within import Door
+
+VALUE: Final = "123-45-6789"
+PERSON: Final = "Ada Lovelace"
+PURPOSE: Final = "support"
+MORE: Final = SCHEMA + '\n[purposes.another]\nlegal_basis = "consent"\n'
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A request that is taken.
+
+    Attributes:
+        path: below the region, its ids filled in.
+        key: whose it is.
+        shows: what its answer shows and a refusal must not.
+    """
+
+    path: str
+    body: Any = None
+    key: str = ""
+    shows: tuple[str, ...] = ()
+
+
+Drive = Callable[[Door], Sent]
+
+
+def taken(answer: Answer) -> Any:
+    """The document of an answer to a request that was to be taken."""
+    assert answer.status < 300, answer.body
+    return answer.json()
+
+
+def token(door: Door, field: str, value: str, subject: str | None = None) -> str:
+    """The token of one value."""
+    body: dict[str, Any] = {"field": field, "values": [value]}
+    if subject is not None:
+        body["subjects"] = [subject]
+    return str(taken(door.call("POST", "tokenize", body))["tokens"][0])
+
+
+def grant_body(*fields: str, **more: Any) -> dict[str, Any]:
+    """A grant to reveal and mask."""
+    scope = [{"fields": list(fields), "operations": ["reveal", "mask"], "delivery": ["plain"]}]
+    return {"agent": AGENT, "purpose": PURPOSE, "scope": scope, "limits": {"uses": 5}, **more}
+
+
+def grant(door: Door, *fields: str, **more: Any) -> dict[str, Any]:
+    """A grant, as its creation answered."""
+    made: dict[str, Any] = taken(door.call("POST", "grants", grant_body(*fields, **more)))
+    return made
+
+
+def person(door: Door) -> str:
+    """The id of a new principal."""
+    body = {"kind": "service", "name": "another"}
+    return str(taken(door.call("POST", "principals", body, key=door.built.admin))["id"])
+
+
+def key_of(door: Door) -> str:
+    """The id of a new service key."""
+    made = door.call("POST", f"principals/{person(door)}/keys", {}, key=door.built.admin)
+    return str(taken(made)["id"])
+
+
+def _vaultless(door: Door) -> Sent:
+    # A known value has a known token: vaultless ones are a function of the value.
+    return Sent("tokenize", {"field": SSN, "values": [VALUE, None]}, shows=(token(door, SSN, VALUE),))
+
+
+def _vaulted(_door: Door) -> Sent:
+    return Sent("tokenize", {"items": [{"field": NAME, "value": PERSON, "subject": "new-person"}]})
+
+
+def _reveal(door: Door) -> Sent:
+    item = {"field": NAME, "token": token(door, NAME, PERSON, "person")}
+    body = {"purpose": PURPOSE, "items": [item]}
+    return Sent("detokenize", body, grant(door, NAME)["credential"], (PERSON, "Lovelace"))
+
+
+def _reveal_vaultless(door: Door) -> Sent:
+    made = token(door, SSN, VALUE)
+    body = {"purpose": PURPOSE, "field": SSN, "tokens": [made], "key_version": 1}
+    return Sent("detokenize", body, grant(door, SSN)["credential"], (VALUE, "123456789"))
+
+
+def _mask(door: Door) -> Sent:
+    sent = _reveal_vaultless(door)
+    body = {**sent.body, "operation": "mask", "mask": "last4"}
+    return Sent("detokenize", body, sent.key, (VALUE, "6789"))
+
+
+def _apply(door: Door) -> Sent:
+    plan = taken(door.call("POST", "schema/plan", {"toml": MORE}, key=door.built.admin))
+    return Sent("schema/apply", {"toml": MORE, "digest": plan["digest"]}, door.built.admin)
+
+
+DRIVES: Final[dict[str, dict[str, Drive]]] = {
+    "POST tokenize": {"vaultless": _vaultless, "vaulted": _vaulted},
+    "POST detokenize": {"vaulted": _reveal, "vaultless": _reveal_vaultless, "mask": _mask},
+    "POST grants": {
+        "for anybody": lambda d: Sent("grants", grant_body(SSN, reason="ticket 7")),
+        "for a new person": lambda d: Sent("grants", grant_body(NAME, subjects={"in": ["new-person"]})),
+    },
+    "GET grants": {"all": lambda d: Sent("grants", key=d.built.admin)},
+    "GET grants/{id}": {
+        "by its creator": lambda d: Sent(f"grants/{grant(d, SSN)['id']}"),
+        "by its holder": lambda d: Sent(
+            f"grants/{(made := grant(d, SSN))['id']}", key=str(made["credential"])
+        ),
+    },
+    "POST grants/{id}/revoke": {
+        "with a reason": lambda d: Sent(f"grants/{grant(d, SSN)['id']}/revoke", {"reason": "gone"}),
+    },
+    "DELETE grants/{id}": {"without": lambda d: Sent(f"grants/{grant(d, SSN)['id']}")},
+    "GET fields": {"all": lambda d: Sent("fields")},
+    "GET fields/{name}": {"one": lambda d: Sent(f"fields/{SSN}")},
+    "GET schema": {"shown": lambda d: Sent("schema", key=d.built.admin)},
+    "POST schema/plan": {"planned": lambda d: Sent("schema/plan", {"toml": MORE}, d.built.admin)},
+    "POST schema/apply": {"applied": _apply},
+    "GET whoami": {"key": lambda d: Sent("whoami")},
+    "POST principals": {
+        "service": lambda d: Sent("principals", {"kind": "service", "name": "another"}, d.built.admin),
+        "agent": lambda d: Sent("principals", {"kind": "agent", "name": "agent:another"}, d.built.admin),
+    },
+    "GET principals": {"all": lambda d: Sent("principals", key=d.built.admin)},
+    "DELETE principals/{id}": {
+        "with its keys": lambda d: Sent(f"principals/{d.built.service_id}", key=d.built.admin),
+    },
+    "POST principals/{id}/keys": {
+        "plain": lambda d: Sent(f"principals/{person(d)}/keys", {}, d.built.admin),
+    },
+    "GET principals/{id}/keys": {
+        "all": lambda d: Sent(f"principals/{d.built.service_id}/keys", key=d.built.admin),
+    },
+    "DELETE keys/{id}": {"one": lambda d: Sent(f"keys/{key_of(d)}", key=d.built.admin)},
+    "GET audit": {"all": lambda d: Sent("audit", key=d.built.admin)},
+}
+
+ALL: Final = [(route, what) for route, drives in DRIVES.items() for what in drives]
+
+
+def send(door: Door, route: str, sent: Sent) -> Answer:
+    """Sends a drive's request."""
+    return door.call(route.partition(" ")[0], sent.path, sent.body, key=sent.key or None)
