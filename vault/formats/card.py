@@ -73,7 +73,7 @@ class Card:
 
     def parse(self, value: str) -> Shape:
         """Takes a value apart. See `Template.parse`; a wrong check digit is `value_checksum`."""
-        digits = _digits(value)
+        digits = compact(value)
         if not luhn_valid(digits):
             raise ValueRefused("value_checksum")
         return self._shape(value, digits)
@@ -84,7 +84,7 @@ class Card:
         Raises:
             ValueRefused: as `parse`; `domain_too_small` where nothing is left to transform.
         """
-        digits = _digits(token)
+        digits = compact(token)
         place = len(digits) - self.keep_last - 1
         if place < self.keep_first:
             raise ValueRefused("domain_too_small", minimum=MIN_DOMAIN)
@@ -105,6 +105,10 @@ class Card:
     def render_value(self, shape: Shape, text: str) -> str:
         """The value, in the layout of the token."""
         return self._render(shape, text, 0)
+
+    def canonical(self, value: str) -> str:
+        """The digits."""
+        return value.translate(_SEPARATORS)
 
     def domain(self, length: int | None = None) -> Domain:
         """10^(length - kept - 1): kept digits and the one the check determines do not count."""
@@ -149,7 +153,7 @@ class Card:
         return shape.fill(text + _determined(digits, len(digits) - self.keep_last - 1, offset))
 
 
-def _digits(value: str) -> str:
+def compact(value: str) -> str:
     """The digits of a number, its length and layout checked.
 
     Raises:

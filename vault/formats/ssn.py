@@ -51,13 +51,9 @@ class Ssn:
 
     def parse_token(self, token: str) -> Shape:
         """Takes a token apart: any nine digits."""
-        require_length(token, _COUNT, _COUNT + len(_HYPHENS))
-        require_characters(token, _WRITTEN)
-        match = _FORMAT.fullmatch(token)
-        if match is None:
-            raise ValueRefused("value_format")
-        digits = match[1] + match[3] + match[4]
-        return Shape(DIGITS, digits, _HYPHENS if match[2] else (), len(token))
+        area, group, serial = _parts(token)
+        hyphens = _HYPHENS if len(token) > _COUNT else ()
+        return Shape(DIGITS, area + group + serial, hyphens, len(token))
 
     def render_token(self, shape: Shape, text: str) -> str:
         """The token, in the layout of the value."""
@@ -66,6 +62,10 @@ class Ssn:
     def render_value(self, shape: Shape, text: str) -> str:
         """The value, in the layout of the token."""
         return shape.fill(text)
+
+    def canonical(self, value: str) -> str:
+        """The digits."""
+        return value.replace("-", "")
 
     def domain(self, length: int | None = None) -> Domain:
         """10^9: nine digits, all transformed."""
@@ -82,6 +82,25 @@ class Ssn:
         area = rng.choice((rng.randint(1, 665), rng.randint(667, 899)))
         hyphen = rng.choice(("-", ""))
         return hyphen.join((f"{area:03d}", f"{rng.randint(1, 99):02d}", f"{rng.randint(1, 9999):04d}"))
+
+
+def hyphenated(text: str) -> str:
+    """A number as `ddd-dd-dddd`.
+
+    Raises:
+        ValueRefused: `value_empty`, `value_length`, `value_alphabet`, `value_format`.
+    """
+    return "-".join(_parts(text))
+
+
+def _parts(text: str) -> tuple[str, str, str]:
+    """Area, group and serial number of nine digits, with both hyphens or without."""
+    require_length(text, _COUNT, _COUNT + len(_HYPHENS))
+    require_characters(text, _WRITTEN)
+    match = _FORMAT.fullmatch(text)
+    if match is None:
+        raise ValueRefused("value_format")
+    return match[1], match[3], match[4]
 
 
 def _issuable(digits: str) -> bool:
