@@ -209,8 +209,11 @@ names one. `GET /openapi.json` describes the same as this page for programs.
 - **Batches** are done as a whole or not at all. With bad items the answer is 422, its `code` is the first bad
   item's, and `errors` lists all of them as `{"index", "code"}`. Under a grant the charge stands.
 - **Lists** answer `{"items", "next"}`; `next` is the `cursor` of the following page, or `null`.
-- **Repeating** a request does it again: `Idempotency-Key` is planned, and refused until then. A value of a
-  `vaulted` field that is tokenized twice has two tokens; one that nobody kept is harmless.
+- **Repeating** a request does it again, unless it carries an `Idempotency-Key` (1 to 128 printable ASCII
+  characters, best random ones): then the same request under the same key is done once, and answered again
+  for a day, with `"replayed": true`. A credential is not shown again. The key is the caller's own on each
+  route; another request under it is a conflict. Routes that take none refuse it. A value of a `vaulted`
+  field that is tokenized twice has two tokens; one that nobody kept is harmless.
 """
 _OUTSIDE: Final = (
     ("GET /livez", "the process answers"),
@@ -641,7 +644,7 @@ _TABLES: Final = {
         'people\'s, which implies `subject = "required"`',
         "normalize": "what is done to a deterministic value before it is compared; it comes back as it was",
         "surrogate": "vaulted: what tokens look like, drawn and not computed; without it they are opaque",
-        "max_rows": "how many tokens there may be; a hundredth of what the surrogate has at most",
+        "max_rows": "how many tokens a surrogate must have room for",
         "max_bytes": "encrypted: how long a value may be, in UTF-8",
         "tokenize_budget": "how many values may be handed over, repeats counted; not with encrypted fields",
         "rotation": "vaultless: after how long the field key is due for a new version, a day to ten years",
@@ -734,7 +737,7 @@ def schema_page() -> str:
                 "template": "ssn",
                 "protection": "vaulted",
                 "retention": "name",
-                "surrogate": "digits(length=9)",
+                "surrogate": "digits",
                 "max_rows": 1,
             },
         },

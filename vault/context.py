@@ -32,6 +32,9 @@ TAG_DUE: Final = 10
 TAG_EPOCH: Final = 11
 TAG_PURPOSE: Final = 12
 TAG_VERSION: Final = 13
+TAG_CALLER: Final = 14
+TAG_ROUTE: Final = 15
+TAG_REQUEST: Final = 16
 
 
 class Use(StrEnum):
@@ -44,6 +47,7 @@ class Use(StrEnum):
     SUBJECT_IDENTIFIER = "subject identifier"
     KMS_HALF = "kms half"
     ROOT_KEY = "root key"
+    REPLAY = "replay"
 
     __hash__ = str.__hash__  # Enum's own is written in Python, and runs for every message that is sealed
 

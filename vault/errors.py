@@ -62,7 +62,7 @@ CODES: Final[dict[str, Code]] = {
         member_unknown="The body has a member that this route does not know.",
         member_duplicate="The body names a member twice.",
         member_missing="The body lacks a member that this route needs.",
-        parameter_invalid="A query parameter is unknown, repeated or out of range.",
+        parameter_invalid="A parameter of the query or the head is unknown, repeated or out of range.",
         request_malformed="The request is not HTTP/1.1 that this service takes.",
     ),
     **_rows(
@@ -159,6 +159,9 @@ CODES: Final[dict[str, Code]] = {
         409,
         Exit.CONFLICT,
         name_taken="That name is in use.",
+        idempotency_conflict=(
+            "The Idempotency-Key was used for another request. | Take a new key for a new request."
+        ),
         version_conflict="The thing changed meanwhile. | Read it again, then repeat.",
         plan_changed="The plan is not the one that was shown. | Plan again, then apply with its digest.",
     ),

@@ -23,6 +23,7 @@ from vault.secret import Secret
 from vault.services import initialise
 from vault.services.cell import Cell, Limits, Schemas
 from vault.services.gate import Request, flush_failures, host_caller
+from vault.services.idempotency import drop_expired
 from vault.store import migrations
 from vault.store.cell import Store
 from vault.store.lock import CellLock
@@ -265,6 +266,8 @@ class Deployment:
                 # What cannot be written now is counted again with the next minute's.
                 with contextlib.suppress(CoatcheckError):
                     perform(cell, lambda cell=cell: flush_failures(cell))  # type: ignore[misc]
+                with contextlib.suppress(CoatcheckError):
+                    perform(cell, lambda cell=cell: drop_expired(cell))  # type: ignore[misc]
 
 
 def _prove(keyring: Keyring) -> None:

@@ -1,4 +1,5 @@
-"""Blind index, registered surrogates, counts of what was issued, and data keys with a date that moves.
+"""Blind index, registered surrogates, counts of what was issued, data keys with a date that moves, and
+answers kept for requests that are repeated.
 
 A migration is a record of the past: it never imports today's tables.
 """
@@ -19,7 +20,12 @@ depends_on = None
 
 PREFIXES = {"custody": "cu_", "record": "re_", "values": "va_"}
 SCHEMAS = {"custody": "custody", "record": "record", "values": "vals"}
-ORDER = [("custody", "blind_index"), ("custody", "issued"), ("custody", "surrogates")]
+ORDER = [
+    ("custody", "blind_index"),
+    ("custody", "idempotency"),
+    ("custody", "issued"),
+    ("custody", "surrogates"),
+]
 
 
 def sqlite() -> bool:
@@ -66,6 +72,17 @@ def upgrade() -> None:
         sa.Column("token", sa.LargeBinary(16), nullable=False),
         rowid=False,
     )
+    create(
+        "custody",
+        "idempotency",
+        sa.Column("epoch", sa.Integer(), primary_key=True, autoincrement=False),
+        sa.Column("ref", sa.LargeBinary(16), primary_key=True),
+        sa.Column("fingerprint", sa.LargeBinary(32), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+    )
+    table, schema = named("custody", "idempotency")
+    op.create_index("ix_idempotency_expires_at", table, ["expires_at"], schema=schema)
     issued = create(
         "custody",
         "issued",

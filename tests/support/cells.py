@@ -147,11 +147,11 @@ class BuiltCell:
     tenant: str = initialise.MAIN_TENANT
     schema: str = field(default=SCHEMA, repr=False)
 
-    def request(self, by: str = HOST, address: str = ADDRESS) -> Request:
-        """A request of the holder of a credential, or of the host."""
+    def request(self, by: str = HOST, address: str = ADDRESS, once: str | None = None) -> Request:
+        """A request of the holder of a credential, or of the host; `once` is its Idempotency-Key."""
         if by == HOST:
             return Request(None, Origin(f"host:{os.getuid()}", "req_host"), as_host(self.tenant))
-        return Request(f"Bearer {by}", Origin(address, "req_test"))
+        return Request(f"Bearer {by}", Origin(address, "req_test"), idempotency=once)
 
     def run(
         self,
@@ -159,9 +159,10 @@ class BuiltCell:
         *arguments: Any,
         by: str | None = None,
         address: str = ADDRESS,
+        once: str | None = None,
     ) -> Answer:
         """Runs a verb to its end, as the service unless told otherwise."""
-        request = self.request(self.service if by is None else by, address)
+        request = self.request(self.service if by is None else by, address, once)
         return perform(self.cell, lambda: verb(self.cell, request, *arguments))
 
     def tokens(

@@ -20,7 +20,7 @@ from vault.api.body import BodyDecoder, read_body
 from vault.api.bridge import LARGE_BODY_BYTES, Bridge
 from vault.api.metrics import CONTENT_TYPE, Metrics
 from vault.api.problems import COMMON_HEADERS, problem_response
-from vault.api.route import Call, Route, parse_query
+from vault.api.route import Call, Route, idempotency_key, parse_query
 from vault.api.router import Router
 from vault.errors import BadInput, CoatcheckError, Unavailable, Unknown, error
 from vault.identifiers import new_id
@@ -139,10 +139,8 @@ class Api:
         request = Request(
             authorization.decode("latin-1") if authorization else None,
             Origin(client[0] if client else "", request_id),
+            idempotency=idempotency_key(scope["headers"], route) if b"idempotency-key" in headers else None,
         )
-        if b"idempotency-key" in headers:
-            # Ignoring it would promise what is not kept.
-            raise BadInput("operation_unsupported", member="Idempotency-Key")
         # Nobody's body is read, let alone decoded, before somebody we know stands behind it.
         recognise(cell, request, route.who)
         query = parse_query(scope.get("query_string", b""), route.query)

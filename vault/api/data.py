@@ -24,6 +24,7 @@ ROUTES = (
         (ColumnAnswer, ItemsAnswer),
         body=TokenizeBody,
         batch=True,
+        unrepeatable="not built yet",
         permission="tokenize:FIELD",
         codes=(
             "field_unknown",
@@ -44,6 +45,7 @@ ROUTES = (
         body=DetokenizeBody,
         who=("grant",),
         batch=True,
+        unrepeatable="not built yet",
         codes=(
             "grant_invalid",
             "budget_exhausted",

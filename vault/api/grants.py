@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vault.api.route import Call, Route, number
-from vault.services.grant_views import GrantAnswer, GrantFilter, list_grants, read_grant
+from vault.services.grant_views import GrantAnswer, GrantFilter, GrantReplay, list_grants, read_grant
 from vault.services.grants import GrantBody, RevokeBody, create_grant, revoke_grant
 from vault.services.listing import DEFAULT_LIMIT, Listing, Page
 
@@ -26,7 +26,7 @@ ROUTES = (
         "grants",
         "Creates a grant; its credential is in this answer and nowhere else.",
         lambda call: create_grant(call.cell, call.request, call.body),
-        GrantAnswer,
+        (GrantAnswer, GrantReplay),
         status=201,
         body=GrantBody,
         permission="grant:create:PURPOSE",

@@ -7,6 +7,7 @@ from vault.api.route import Route
 from vault.services.identities import (
     KeyAnswer,
     KeyBody,
+    KeyReplay,
     PrincipalAnswer,
     PrincipalBody,
     Removed,
@@ -71,7 +72,7 @@ ROUTES = (
         "principals/{id}/keys",
         "Creates a service key; its credential is in this answer and nowhere else.",
         lambda call: create_key(call.cell, call.request, call.path["id"], call.body),
-        KeyAnswer,
+        (KeyAnswer, KeyReplay),
         status=201,
         body=KeyBody,
         body_optional=True,

@@ -44,6 +44,8 @@ def codes_of(route: Route) -> list[str]:
         codes += ["permission_denied", "network_denied"]
     if route.body is not None:
         codes += COMMON
+    if route.repeatable:
+        codes += ["idempotency_conflict"]
     return sorted(set(codes))
 
 
@@ -99,6 +101,16 @@ def _operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
         {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}
         for name, text in route.query.items()
     ]
+    if route.repeatable:
+        parameters.append(
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "description": "For safe retries: within a day, the same request under the same key "
+                "is answered again and not done again.",
+                "schema": {"type": "string", "pattern": "^[ -~]{1,128}$"},
+            }
+        )
     answers = [schemas[answer] for answer in _answers(route)]
     answer = answers[0] if len(answers) == 1 else {"oneOf": answers}
     if route.rows is not None:
@@ -133,8 +145,11 @@ def _operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
         "responses": responses,
         "security": [{who: []} for who in route.who],
     }
-    if route.permission:
-        operation["description"] = f"Permission: `{route.permission}`."
+    notes = [f"Permission: `{route.permission}`."] if route.permission else []
+    if route.unrepeatable:
+        notes.append(f"It takes no Idempotency-Key: {route.unrepeatable}.")
+    if notes:
+        operation["description"] = " ".join(notes)
     if route.body is not None:
         operation["requestBody"] = {
             "required": not route.body_optional,

@@ -3,9 +3,10 @@ reference are made from the lists."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from vault.errors import BadInput
@@ -13,6 +14,7 @@ from vault.services.cell import Cell
 from vault.services.gate import Request
 
 MAX_QUERY = 2_048
+_IDEMPOTENCY_KEY: Final = re.compile(rb"[ -~]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class Route:
         batch: whether the body may be as large as a batch.
         permission: what the caller must hold, for the reference.
         codes: refusals beyond those that every route can give.
+        unrepeatable: why it takes no Idempotency-Key; empty if it does. GET never does.
     """
 
     method: str
@@ -57,6 +60,29 @@ class Route:
     batch: bool = False
     permission: str = ""
     codes: tuple[str, ...] = ()
+    unrepeatable: str = ""
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it takes an Idempotency-Key."""
+        return self.method != "GET" and not self.unrepeatable
+
+
+def idempotency_key(headers: Iterable[tuple[bytes, bytes]], route: Route) -> str | None:
+    """The Idempotency-Key of a request.
+
+    Raises:
+        BadInput: `operation_unsupported`: the route takes none, and to ignore it would promise what is not
+            kept; `parameter_invalid`: not 1 to 128 printable ASCII characters, or more than one.
+    """
+    found = [value for name, value in headers if name == b"idempotency-key"]
+    if not found:
+        return None
+    if not route.repeatable:
+        raise BadInput("operation_unsupported", member="Idempotency-Key")
+    if len(found) > 1 or _IDEMPOTENCY_KEY.fullmatch(found[0]) is None:
+        raise BadInput("parameter_invalid", parameter="Idempotency-Key")
+    return found[0].decode("ascii")
 
 
 def parse_query(raw: bytes, known: Mapping[str, str]) -> dict[str, str]:

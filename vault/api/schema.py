@@ -51,6 +51,7 @@ ROUTES = (
         body=SchemaBody,
         permission="schema:read",
         codes=("schema_refused",),
+        unrepeatable="it changes nothing",
     ),
     Route(
         "POST",

@@ -23,6 +23,11 @@ class Label(Enum):
     VE1 = b"coatcheck/ve1/"  # key of a message -> its AES-256 key, IV and commitment
     EPOCH = b"coatcheck/epoch/"  # two halves -> epoch key
     EPOCH_SEALING = b"coatcheck/epoch-sealing/"  # epoch key -> the key that seals data and field keys
+    EPOCH_REQUESTS = b"coatcheck/epoch-requests/"  # epoch key -> the key over repeatable requests
+    REQUEST = b"coatcheck/request/"  # that key -> the key of one request
+    REQUEST_REFERENCE = b"coatcheck/request-reference/"  # key of a request -> what its row is found by
+    REQUEST_FINGERPRINT = b"coatcheck/request-fingerprint/"  # key of a request -> MAC key over what it asks
+    REQUEST_SEALING = b"coatcheck/request-sealing/"  # key of a request -> the key that seals its answer
     ROOT_WRAP = b"coatcheck/root-wrap/"  # local root key -> the key that wraps kms halves
 
 

@@ -44,11 +44,12 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """An epoch's key, as a key that seals keys."""
+    """An epoch's key, as a key that seals keys and as one over repeatable requests."""
 
     number: int
     region: str
     sealing: SealingKey
+    requests: Secret
 
     def context(self, use: Use, tenant: str) -> EncryptionContext:
         """The context of a key sealed in this epoch."""
@@ -65,7 +66,8 @@ def half_context(region: str, epoch: int, epoch_id: bytes) -> bytes:
 def make_epoch(region: str, number: int, epoch_id: bytes, kms_half: Secret, store_half: Secret) -> Epoch:
     """The epoch whose key is derived from its two halves."""
     key = combine(kms_half, store_half, Label.EPOCH, half_context(region, number, epoch_id))
-    return Epoch(number, region, SealingKey(KeyId(epoch_id), number, expand(key, Label.EPOCH_SEALING)))
+    sealing = SealingKey(KeyId(epoch_id), number, expand(key, Label.EPOCH_SEALING))
+    return Epoch(number, region, sealing, expand(key, Label.EPOCH_REQUESTS))
 
 
 def slot_owner(slot: Slot) -> bytes:

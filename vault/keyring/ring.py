@@ -81,6 +81,11 @@ class Keyring:
         return epoch
 
     @property
+    def epochs(self) -> tuple[Epoch, ...]:
+        """The epochs in use, newest first."""
+        return tuple(self._epochs[number] for number in sorted(self._epochs, reverse=True))
+
+    @property
     def write_epoch(self) -> int:
         """The newest epoch this process holds; a command that writes states it and is stale otherwise."""
         return max(self._epochs)

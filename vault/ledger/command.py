@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from vault.clock import Micros
 from vault.ledger.state import Head, Needs, State, Writes
@@ -49,7 +49,7 @@ class Command(ABC):
     the record is not raised: the command writes its event and returns what its verb then raises.
     """
 
-    alone: ClassVar[bool] = False
+    alone: bool = False
     """Whether it needs a transaction of its own: everything that bumps the fence."""
 
     weight: int = 1

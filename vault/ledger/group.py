@@ -44,6 +44,7 @@ _INSERT_ORDER: Final = (
     "grant",
     "grant_subject",
     "schema",
+    "idempotency",
 )
 
 
@@ -171,6 +172,10 @@ def load(session: Session, store: Store, needs: Needs, state: State) -> State:
     for tenant, field in sorted(needs.issued):
         rows = session.rows(custody.issued, {"tenant": tenant, "field": field})
         state.issued[tenant, field] = sum(row[1] for row in rows)
+    for epoch in sorted({epoch for epoch, _ in needs.requests}):
+        refs = sorted(ref for of, ref in needs.requests if of == epoch)
+        for ref, expires_at in session.family(store.requests.held, refs, epoch=epoch):
+            state.requests[epoch, bytes(ref)] = expires_at
     return state
 
 

@@ -59,6 +59,7 @@ class Needs:
     tokens: set[bytes] = field(default_factory=set)
     index: set[bytes] = field(default_factory=set)  # entries of the blind index
     issued: set[tuple[str, str]] = field(default_factory=set)  # (tenant, field) whose surrogates are counted
+    requests: set[tuple[int, bytes]] = field(default_factory=set)  # (epoch, reference)
 
 
 @dataclass(slots=True)
@@ -80,6 +81,7 @@ class State:
     tokens: dict[bytes, TokenRow] = field(default_factory=dict)
     index: dict[bytes, bytes] = field(default_factory=dict)  # entry -> token row
     issued: dict[tuple[str, str], int] = field(default_factory=dict)  # over all key versions
+    requests: dict[tuple[int, bytes], Micros] = field(default_factory=dict)  # until when its answer is kept
 
 
 @dataclass(slots=True)

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from vault.clock import Period
 from vault.formats.mask import Mask
-from vault.formats.surrogate import Surrogate
 from vault.formats.template import Template
 
 DEFAULT_MAX_BYTES: Final = 65_536  # of an encrypted value, unless its field says otherwise
@@ -97,7 +96,7 @@ class FieldRule:
     source: Mapping[str, Any]
     deterministic: Determinism = Determinism.NONE
     normalize: str = "none"
-    surrogate: Surrogate | None = None
+    surrogate: str | None = None
     max_rows: int | None = None
     max_bytes: int = DEFAULT_MAX_BYTES
     budget_per_day: int | None = None

@@ -29,11 +29,13 @@ class Request:
         authorization: the Authorization header as it came; None for the host.
         origin: where it came from.
         host: the caller when a host verb acts.
+        idempotency: the Idempotency-Key, checked, if one came.
     """
 
     authorization: str | None = field(repr=False)
     origin: Origin
     host: Caller | None = None
+    idempotency: str | None = field(default=None, repr=False)
 
 
 class FailuresCounted(Command):
@@ -109,7 +111,8 @@ def authenticate(cell: Cell, request: Request, *, fresh: bool = False) -> Caller
     """The principal that acts.
 
     Args:
-        fresh: for verbs that only read. No command binds them later, so a revoked key must be found here.
+        fresh: for verbs that only read. No command binds them later, so a revoked key must be found here;
+            so it is for what may only be answered again.
 
     Raises:
         Unauthenticated: `credential_missing`, `credential_invalid`; counted.
@@ -117,6 +120,7 @@ def authenticate(cell: Cell, request: Request, *, fresh: bool = False) -> Caller
     if request.host is not None:
         return request.host
     try:
+        fresh = fresh or request.idempotency is not None
         return cell.identities.caller(parse_authorization(request.authorization), fresh=fresh)
     except Unauthenticated as failure:
         cell.failures.add({failure.code: 1})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from vault.authn.identities import Caller
@@ -15,12 +13,12 @@ from vault.policy.grant import ScopeEntry
 from vault.services.audit import MAX_SCANS, SCAN_ROWS
 from vault.services.cell import Cell
 from vault.services.gate import Request, admit, authenticate, holder
-from vault.services.hidden import Hidden
+from vault.services.idempotency import Replayable
 from vault.services.listing import Listing, Page, check_page
-from vault.store.rows import decode_grant
+from vault.store.rows import GrantRow, decode_grant
 
 
-class GrantAnswer(Hidden, frozen=True, omit_defaults=True):
+class GrantAnswer(Replayable, frozen=True):
     """A grant as it is shown; the credential only in the answer that created it."""
 
     id: str
@@ -38,6 +36,12 @@ class GrantAnswer(Hidden, frozen=True, omit_defaults=True):
     subjects: list[str] | None = None
     credential: str | None = None
     decision: str | None = None
+
+
+class GrantReplay(GrantAnswer, frozen=True, kw_only=True):
+    """The answer to a repeated request for a grant: the credential is not shown again."""
+
+    credential: None
 
 
 class GrantFilter(msgspec.Struct, frozen=True):
@@ -82,7 +86,7 @@ def list_grants(cell: Cell, request: Request, page: Page, only: GrantFilter) -> 
         params = {"tenant": tenant, "below": below, "most": SCAN_ROWS}
         rows = cell.store.read(cell.store.record.grants_page, params)
         for row in rows:
-            grant = _shown(row, now)
+            grant = _shown(decode_grant(row, frozenset()), now)
             if only.matches(grant):
                 if len(found) == page.limit:
                     return Listing(list(found), below)
@@ -112,16 +116,20 @@ def _read(cell: Cell, tenant: str, grant: str) -> GrantAnswer | None:
     rows = cell.store.read_keys(cell.store.record.grants, [grant])
     if not rows or rows[0][1] != tenant:
         return None
-    shown = _shown(rows[0], cell.clock.now())
-    if not rows[0][6]:
-        people = cell.store.read_keys(cell.store.record.grant_subjects, [grant])
-        subjects = sorted(format_id("sub", bytes(row[1])) for row in people)
-        return msgspec.structs.replace(shown, subjects=subjects)
-    return shown
+    people = [] if rows[0][6] else cell.store.read_keys(cell.store.record.grant_subjects, [grant])
+    return shown_row(decode_grant(rows[0], frozenset(bytes(row[1]) for row in people)), cell.clock.now())
 
 
-def _shown(row: Any, now: Micros) -> GrantAnswer:
-    found = decode_grant(row, frozenset())
+def shown_row(found: GrantRow, now: Micros) -> GrantAnswer:
+    """A grant as it is shown, with its data subjects if it is for some."""
+    subjects = found.grant.subjects
+    shown = _shown(found, now)
+    if subjects is None:
+        return shown
+    return msgspec.structs.replace(shown, subjects=sorted(format_id("sub", row) for row in subjects))
+
+
+def _shown(found: GrantRow, now: Micros) -> GrantAnswer:
     grant = found.grant
     return GrantAnswer(
         id=grant.id,

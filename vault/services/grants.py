@@ -16,6 +16,7 @@ from vault.errors import BadInput, CoatcheckError, Denied, Unknown
 from vault.identifiers import format_id, new_id
 from vault.ledger.command import Needs, State, Verb, Writes
 from vault.policy.grant import (
+    GrantState,
     Proposal,
     ScopeEntry,
     check_ceiling,
@@ -26,9 +27,11 @@ from vault.policy.principal import Ceiling, Kind, full_name
 from vault.schema.document import Purpose, Schema
 from vault.services.cell import Cell, Origin
 from vault.services.gate import CallerCommand, Refused, Request, admit, authenticate, trace
-from vault.services.grant_views import GrantAnswer, visible
+from vault.services.grant_views import GrantAnswer, GrantReplay, shown_row, visible
 from vault.services.hidden import Hidden
+from vault.services.idempotency import once
 from vault.services.subjects import MAX_SUBJECTS, check_subject, enter, find
+from vault.store.rows import GrantRow
 
 MAX_TEXT = 500
 MAX_SCOPE = 100
@@ -190,14 +193,15 @@ class RevokeGrant(CallerCommand):
         super().needs(needs)
         needs.grants.add(self._grant)
 
-    def decide(self, state: State, writes: Writes) -> bool:
-        """Whether it changed anything; revoking twice does not."""
+    def decide(self, state: State, writes: Writes) -> GrantRow:
+        """The grant as it stands then; revoking twice changes nothing."""
         self.check(state)
         row = state.grants.get(self._grant)
         if row is None or row.grant.tenant != self.caller.principal.tenant:
             raise Unknown("not_found")
-        if row.grant.state.value == "revoked":
-            return False
+        if row.grant.state is GrantState.REVOKED:
+            return row
+        row.grant = replace(row.grant, state=GrantState.REVOKED, version=row.grant.version + 1)
         writes.update("revoke_grant", grant_id=self._grant)
         writes.fence_by += 1
         writes.event(
@@ -210,7 +214,7 @@ class RevokeGrant(CallerCommand):
                 self.decision,
             )
         )
-        return True
+        return row
 
 
 def create_grant(cell: Cell, request: Request, body: GrantBody) -> Verb[GrantAnswer]:
@@ -222,6 +226,9 @@ def create_grant(cell: Cell, request: Request, body: GrantBody) -> Verb[GrantAns
     """
     caller = authenticate(cell, request)
     yield from admit(cell, caller, request.origin, "grant.create", f"grant:create:{body.purpose}")
+    repeat = once(cell, request, caller, "grant.create", GrantReplay, body)
+    if repeat.replay is not None:
+        return repeat.replay
     if caller.principal.name in (body.agent, f"{Kind.AGENT}:{body.agent}"):
         yield from _refuse(caller, request.origin, "self_approval")
     tenant = cell.schemas.of(caller.principal.tenant)
@@ -241,27 +248,35 @@ def create_grant(cell: Cell, request: Request, body: GrantBody) -> Verb[GrantAns
     row = _row(caller, proposal, body, secret_digest(secret))
     subjects = sorted(set(people.values()))
     command = CreateGrant(caller, request.origin, tenant.head, proposal, body.valid, purpose, row, subjects)
-    done = yield command
-    refusal, proposal = done.value
-    if refusal is not None:
+
+    def answer(decided: tuple[CoatcheckError | None, Proposal], at: Micros) -> GrantAnswer | None:
+        refusal, proposal = decided
+        if refusal is not None:
+            return None
+        return GrantAnswer(
+            id=row["id"],
+            state="active" if proposal.valid_from <= at else "pending",
+            version=1,
+            agent=proposal.agent,
+            purpose=proposal.purpose,
+            scope=list(proposal.scope),
+            uses=0,
+            uses_left=proposal.uses,
+            batch=proposal.batch,
+            created_by=caller.principal.id,
+            valid_from=format_time(proposal.valid_from),
+            valid_until=format_time(proposal.valid_until),
+            credential="cg_" + row["id"].removeprefix("gr_") + "_" + secret,
+            decision=command.decision,
+        )
+
+    done = yield repeat.keep(command, answer)
+    made = answer(done.value, done.at)
+    if made is None:
+        refusal = done.value[0]
         refusal.facts["decision"] = command.decision
         raise refusal
-    return GrantAnswer(
-        id=row["id"],
-        state="active" if proposal.valid_from <= done.at else "pending",
-        version=1,
-        agent=proposal.agent,
-        purpose=proposal.purpose,
-        scope=list(proposal.scope),
-        uses=0,
-        uses_left=proposal.uses,
-        batch=proposal.batch,
-        created_by=caller.principal.id,
-        valid_from=format_time(proposal.valid_from),
-        valid_until=format_time(proposal.valid_until),
-        credential="cg_" + row["id"].removeprefix("gr_") + "_" + secret,
-        decision=command.decision,
-    )
+    return made
 
 
 def revoke_grant(cell: Cell, request: Request, grant: str, body: RevokeBody) -> Verb[GrantAnswer]:
@@ -274,11 +289,11 @@ def revoke_grant(cell: Cell, request: Request, grant: str, body: RevokeBody) -> 
         raise Unknown("not_found")
     if row.created_by != caller.principal.id:
         yield from admit(cell, caller, request.origin, "grant.revoke", "grant:revoke")
-    yield RevokeGrant(caller, request.origin, grant, reason)
-    shown = visible(cell, caller, grant)
-    if shown is None:
-        raise Unknown("not_found")
-    return shown
+    repeat = once(cell, request, caller, "grant.revoke", GrantAnswer, grant, body)
+    if repeat.replay is not None:
+        return repeat.replay
+    done = yield repeat.keep(RevokeGrant(caller, request.origin, grant, reason), shown_row)
+    return shown_row(done.value, done.at)
 
 
 def _by_row(proposal: Proposal, people: dict[str, bytes]) -> Proposal:

@@ -10,24 +10,24 @@ from msgspec.structs import replace
 
 from vault.audit.event import Event
 from vault.authn.identities import Caller
-from vault.clock import format_time, parse_period, parse_time
+from vault.clock import format_time, parse_time
 from vault.crypto.mac import secret_digest
 from vault.crypto.randomness import credential_secret
 from vault.errors import BadInput, Conflict, Unknown
 from vault.identifiers import format_id, new_id, parse_id
 from vault.ledger.command import Needs, State, Verb, Writes
 from vault.policy.permissions import check_permissions, check_roles
-from vault.policy.principal import DELIVERIES, OPERATIONS, Ceiling, Kind, full_name
-from vault.schema.refusals import is_label
+from vault.policy.principal import Ceiling, Kind, full_name
+from vault.services.ceilings import check_ceiling, leaf_of
 from vault.services.cell import Cell, Origin
 from vault.services.gate import CallerCommand, Request, admit, authenticate, trace
 from vault.services.hidden import Hidden
+from vault.services.idempotency import Replayable, once
 from vault.services.listing import Listing, Page, check_page, listing
-from vault.services.subjects import MAX_SUBJECTS, check_subject, enter
+from vault.services.subjects import enter
 from vault.store.rows import decode_principal
 
 MAX_NETWORKS = 50
-MAX_CEILING_NAMES = 1_000  # in one of its lists
 
 
 class PrincipalBody(Hidden, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
@@ -47,7 +47,7 @@ class KeyBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defa
     networks: list[str] = []
 
 
-class PrincipalAnswer(Hidden, frozen=True, omit_defaults=True):
+class PrincipalAnswer(Replayable, frozen=True):
     """A principal as it is shown."""
 
     id: str
@@ -58,7 +58,7 @@ class PrincipalAnswer(Hidden, frozen=True, omit_defaults=True):
     ceiling: Ceiling | None = None
 
 
-class KeyAnswer(Hidden, frozen=True, omit_defaults=True):
+class KeyAnswer(Replayable, frozen=True):
     """A service key as it is shown; the credential only in the answer that created it."""
 
     id: str
@@ -69,7 +69,13 @@ class KeyAnswer(Hidden, frozen=True, omit_defaults=True):
     revoked: bool = False
 
 
-class Removed(msgspec.Struct):
+class KeyReplay(KeyAnswer, frozen=True, kw_only=True):
+    """The answer to a repeated request for a key: the credential is not shown again."""
+
+    credential: None
+
+
+class Removed(Replayable, frozen=True):
     """What went with a principal."""
 
     id: str
@@ -117,7 +123,7 @@ class CreatePrincipal(AdministrativeCommand):
             name=row["name"],
             roles=msgspec.json.decode(row["roles"]),
             permissions=msgspec.json.decode(row["permissions"]),
-            ceiling=_leaf_of(ceiling),
+            ceiling=leaf_of(ceiling),
         )
         self._row = row
 
@@ -228,16 +234,20 @@ def create_principal(cell: Cell, request: Request, body: PrincipalBody) -> Verb[
     """
     caller = authenticate(cell, request)
     yield from admit(cell, caller, request.origin, "principal.create", "principal:write")
+    repeat = once(cell, request, caller, "principal.create", PrincipalAnswer, body)
+    if repeat.replay is not None:
+        return repeat.replay
     row = _principal_row(caller, body)
     ceiling = body.ceiling
     if ceiling is not None and ceiling.subjects is not None:
         people = yield from enter(cell, caller, request.origin, ceiling.subjects)
         ceiling = replace(ceiling, subjects=sorted({format_id("sub", row) for row in people.values()}))
     row["ceiling"] = None if ceiling is None else msgspec.json.encode(ceiling).decode()
-    yield CreatePrincipal(caller, request.origin, row, ceiling)
-    return PrincipalAnswer(
+    answer = PrincipalAnswer(
         row["id"], row["kind"], row["name"], sorted(body.roles), sorted(body.permissions), ceiling
     )
+    yield repeat.keep(CreatePrincipal(caller, request.origin, row, ceiling), answer)
+    return answer
 
 
 def list_principals(cell: Cell, request: Request, page: Page) -> Verb[Listing]:
@@ -255,10 +265,14 @@ def remove_principal(cell: Cell, request: Request, principal: str) -> Verb[Remov
     caller = authenticate(cell, request)
     yield from admit(cell, caller, request.origin, "principal.remove", "principal:write")
     _check_id("pr", principal)
-    done = yield RemovePrincipal(caller, request.origin, principal)
-    keys, grants = done.value
+    repeat = once(cell, request, caller, "principal.remove", Removed, principal)
+    if repeat.replay is not None:
+        return repeat.replay
+    done = yield repeat.keep(
+        RemovePrincipal(caller, request.origin, principal), lambda gone, _: Removed(principal, *gone)
+    )
     cell.identities.forget()  # so that nothing is even prepared for who is gone
-    return Removed(principal, keys, grants)
+    return Removed(principal, *done.value)
 
 
 def create_key(cell: Cell, request: Request, principal: str, body: KeyBody) -> Verb[KeyAnswer]:
@@ -266,6 +280,9 @@ def create_key(cell: Cell, request: Request, principal: str, body: KeyBody) -> V
     caller = authenticate(cell, request)
     yield from admit(cell, caller, request.origin, "apikey.create", "principal:write")
     _check_id("pr", principal)
+    repeat = once(cell, request, caller, "apikey.create", KeyReplay, principal, body)
+    if repeat.replay is not None:
+        return repeat.replay
     expires = 0
     if body.expires is not None:
         try:
@@ -283,14 +300,15 @@ def create_key(cell: Cell, request: Request, principal: str, body: KeyBody) -> V
         "networks": msgspec.json.encode(networks).decode(),
         "expires_at": expires,
     }
-    yield CreateKey(caller, request.origin, row)
-    return KeyAnswer(
+    answer = KeyAnswer(
         id=str(row["id"]),
         principal=principal,
         expires=None if not expires else format_time(expires),
         networks=networks,
         credential=f"{row['id']}_{secret}",
     )
+    yield repeat.keep(CreateKey(caller, request.origin, row), answer)
+    return answer
 
 
 def list_keys(cell: Cell, request: Request, principal: str) -> Verb[Listing]:
@@ -321,9 +339,13 @@ def revoke_key(cell: Cell, request: Request, key: str) -> Verb[KeyAnswer]:
     rows = cell.store.read(cell.store.record.key_owner, {"key_id": key})
     if not rows or rows[0][1] != caller.principal.tenant:
         raise Unknown("not_found")
-    yield RevokeKey(caller, request.origin, key)
+    repeat = once(cell, request, caller, "apikey.revoke", KeyAnswer, key)
+    if repeat.replay is not None:
+        return repeat.replay
+    answer = KeyAnswer(id=key, principal=rows[0][0], revoked=True)
+    yield repeat.keep(RevokeKey(caller, request.origin, key), answer)
     cell.identities.forget()  # so that nothing is even prepared for whoever holds it
-    return KeyAnswer(id=key, principal=rows[0][0], revoked=True)
+    return answer
 
 
 def whoami(cell: Cell, request: Request) -> Verb[WhoAmI]:
@@ -354,7 +376,7 @@ def _principal_row(caller: Caller, body: PrincipalBody) -> dict[str, Any]:
     if kind is Kind.AGENT and (roles or permissions or body.ceiling is not None):
         raise BadInput("permission_unknown", member="kind")
     if body.ceiling is not None:
-        _check_ceiling(body.ceiling)
+        check_ceiling(body.ceiling)
     return {
         "id": new_id("pr"),
         "tenant": caller.principal.tenant,
@@ -366,49 +388,6 @@ def _principal_row(caller: Caller, body: PrincipalBody) -> dict[str, Any]:
         "created_by": caller.actor,
         "removed_at": 0,
     }
-
-
-def _check_ceiling(ceiling: Ceiling) -> None:
-    try:
-        ttl = parse_period(ceiling.ttl)
-    except ValueError:
-        raise BadInput("limit_invalid", member="ttl") from None
-    in_bounds = 0 <= ceiling.uses <= 10**12 and (ceiling.uses_per_day is None or ceiling.uses_per_day >= 0)
-    if not in_bounds or ttl.shortest_seconds > 366 * 86_400:
-        raise BadInput("limit_invalid", member="ceiling")
-    _check_names(ceiling)
-    subjects = ceiling.subjects or []
-    if len(subjects) > MAX_SUBJECTS:
-        raise BadInput("limit_invalid", member="subjects", most=MAX_SUBJECTS)
-    for subject in subjects:
-        check_subject(subject)
-
-
-def _check_names(ceiling: Ceiling) -> None:
-    """A ceiling goes into the log for ever, so what it names are names, and few enough."""
-    lists = (ceiling.fields, ceiling.operations, ceiling.deliveries, ceiling.purposes, ceiling.agents)
-    if max(map(len, lists)) > MAX_CEILING_NAMES:
-        raise BadInput("limit_invalid", member="ceiling", most=MAX_CEILING_NAMES)
-    if not set(ceiling.operations) <= set(OPERATIONS) or not set(ceiling.deliveries) <= set(DELIVERIES):
-        raise BadInput("operation_unsupported", member="ceiling")
-    if not all(map(is_label, (*ceiling.fields, *ceiling.purposes))):
-        raise BadInput("name_invalid", member="ceiling")
-    try:
-        agents = [full_name(Kind.AGENT, name) for name in ceiling.agents]
-    except ValueError:
-        raise BadInput("name_invalid", member="agents") from None
-    if agents != ceiling.agents:
-        raise BadInput("name_invalid", member="agents")
-
-
-def _leaf_of(ceiling: Ceiling | None) -> dict[str, Any] | None:
-    """A ceiling as the log may keep it for ever: of the data subjects, only how many there are."""
-    if ceiling is None:
-        return None
-    leaf: dict[str, Any] = msgspec.to_builtins(ceiling)
-    if ceiling.subjects is not None:
-        leaf["subjects"] = len(ceiling.subjects)
-    return leaf
 
 
 def _networks(networks: list[str]) -> list[str]:

@@ -16,6 +16,7 @@ from vault.schema.document import FieldRule, Protection, Schema, parse_document,
 from vault.schema.plan import Plan, make_plan, new_key_purposes
 from vault.services.cell import Cell, Origin, TenantSchema
 from vault.services.gate import CallerCommand, Request, admit, authenticate, trace
+from vault.services.idempotency import Replayable, once
 from vault.services.listing import Listing
 from vault.store.custody import FieldKeyRow
 
@@ -58,7 +59,7 @@ class PlanAnswer(msgspec.Struct):
     digest: str
 
 
-class AppliedAnswer(msgspec.Struct):
+class AppliedAnswer(Replayable, frozen=True):
     """The version that is now in force."""
 
     version: int
@@ -172,6 +173,9 @@ def apply_schema(cell: Cell, request: Request, body: SchemaBody) -> Verb[Applied
     """
     caller = authenticate(cell, request)
     yield from admit(cell, caller, request.origin, "schema.apply", "schema:apply")
+    repeat = once(cell, request, caller, "schema.apply", AppliedAnswer, body)
+    if repeat.replay is not None:
+        return repeat.replay
     now = cell.schemas.of(caller.principal.tenant)
     then = _document(body)
     plan = make_plan(now.schema, then)
@@ -182,9 +186,10 @@ def apply_schema(cell: Cell, request: Request, body: SchemaBody) -> Verb[Applied
     if not plan.changes:
         return AppliedAnswer(now.version, [])
     keys = _new_keys(cell, caller.principal.tenant, now.schema, then)
-    done = yield ApplySchema(caller, request.origin, now, then, plan, keys)
+    answer = AppliedAnswer(now.version + 1, _changes(plan))
+    yield repeat.keep(ApplySchema(caller, request.origin, now, then, plan, keys), answer)
     cell.forget()
-    return AppliedAnswer(done.value, _changes(plan))
+    return answer
 
 
 def list_fields(cell: Cell, request: Request) -> Verb[Listing]:

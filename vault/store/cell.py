@@ -13,6 +13,7 @@ from vault.clock import Clock
 from vault.errors import Unavailable
 from vault.store.custody import CustodyStatements
 from vault.store.record import RecordStatements
+from vault.store.requests import RequestStatements
 from vault.store.session import Row, Session, Statement, StatementFamily, open_engine
 from vault.store.tables import Tables
 from vault.store.values import ValuesStatements
@@ -34,10 +35,11 @@ class Store:
         self.custody = CustodyStatements(self.tables, dialect)
         self.record = RecordStatements(self.tables, dialect)
         self.values = ValuesStatements(self.tables, dialect)
+        self.requests = RequestStatements(self.tables, dialect)
 
     def insert(self, table: str) -> Statement:
         """The insert statement of a table, by its singular name."""
-        for part in (self.custody, self.record, self.values):
+        for part in (self.custody, self.record, self.values, self.requests):
             statement = getattr(part, f"insert_{table}", None)
             if isinstance(statement, Statement):
                 return statement
@@ -45,9 +47,10 @@ class Store:
 
     def update(self, name: str) -> Statement:
         """An update statement of record or custody, by its name."""
-        statement = getattr(self.record, name, None) or getattr(self.custody, name, None)
-        if isinstance(statement, Statement):
-            return statement
+        for part in (self.record, self.custody, self.requests):
+            statement = getattr(part, name, None)
+            if isinstance(statement, Statement):
+                return statement
         raise KeyError(name)
 
     def session(self) -> Session:

@@ -43,9 +43,16 @@ SEALED_UNDER_EPOCH: Final[dict[str, tuple[str, str]]] = {
     "field_keys": ("sealed", "epoch"),
 }
 # Sealed by something else: kms halves by the root key; the rest under data keys.
-SEALED_OTHERWISE: Final = frozenset({("epochs", "sealed_half"), ("subjects", "sealed"), ("claims", "sealed")})
+SEALED_OTHERWISE: Final = frozenset(
+    {
+        ("epochs", "sealed_half"),
+        ("subjects", "sealed"),
+        ("claims", "sealed"),
+        ("idempotency", "sealed"),  # under a key of the request, which is one of the epoch: dropped with it
+    }
+)
 # Keyed by epoch: rows of an epoch are dropped when it closes.
-KEYED_BY_EPOCH: Final = frozenset({"blind_index", "subject_refs"})
+KEYED_BY_EPOCH: Final = frozenset({"idempotency", "blind_index", "subject_refs"})
 MAX_SURROGATE: Final = 256  # characters
 
 
@@ -180,6 +187,17 @@ class Tables:
             Column("issued", BigInteger, nullable=False),
             Column("last_at", BigInteger, nullable=False),
         )
+        # Nothing in the clear: a keyed reference, a keyed fingerprint of what was asked, the sealed answer.
+        self.idempotency = self._table(
+            CUSTODY,
+            "idempotency",
+            Column("epoch", Integer, primary_key=True, autoincrement=False),
+            Column("ref", LargeBinary(16), primary_key=True),
+            Column("fingerprint", LargeBinary(32), nullable=False),
+            Column("sealed", LargeBinary, nullable=False),
+            Column("expires_at", BigInteger, nullable=False),
+        )
+        Index("ix_idempotency_expires_at", self.idempotency.c.expires_at)
         self.audit_items = self._table(
             CUSTODY,
             "audit_items",

@@ -87,6 +87,11 @@ def test_labels_are_published_unique_and_none_begins_another() -> None:
         "VE1": b"coatcheck/ve1/",
         "EPOCH": b"coatcheck/epoch/",
         "EPOCH_SEALING": b"coatcheck/epoch-sealing/",
+        "EPOCH_REQUESTS": b"coatcheck/epoch-requests/",
+        "REQUEST": b"coatcheck/request/",
+        "REQUEST_REFERENCE": b"coatcheck/request-reference/",
+        "REQUEST_FINGERPRINT": b"coatcheck/request-fingerprint/",
+        "REQUEST_SEALING": b"coatcheck/request-sealing/",
         "ROOT_WRAP": b"coatcheck/root-wrap/",
     }
     for one, other in itertools.permutations(Label, 2):

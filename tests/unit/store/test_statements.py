@@ -38,6 +38,9 @@ ROWS: dict[str, dict[str, Any]] = {
     "insert_index_entry": {"epoch": 1, "entry": REF, "token": TOKEN},
     "insert_surrogate": {"tenant": "main", "field": "customer.name", "surrogate": "4711", "token": TOKEN},
     "insert_claim": {"token": TOKEN, "key": KEY, "sealed": b"c"},
+    "insert_idempotency": {
+        "epoch": 1, "ref": REF, "fingerprint": DIGEST, "sealed": b"r", "expires_at": 5, "replaces": -1,
+    },
     "insert_audit_items": {"number": 0, "salt": DIGEST, "items": b"{}"},
     "insert_tenant": {"id": "tn_1", "name": "main", "state": "active", "created_at": 5},
     "insert_principal": {
@@ -86,6 +89,8 @@ QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
     "counter": ({"principal": "pr_1", "kind": "uses", "day": "2026-11-23"}, []),
     "grants_page": ({"tenant": "main", "below": "gr_~", "most": 10}, [GRANT]),
     "grant_holder": ({"grant_id": "gr_1"}, [(DIGEST, "main")]),
+    "answer": ({"epoch": 1, "ref": REF}, [(DIGEST, b"r", 5)]),
+    "expired": ({"at": 5, "most": 10}, [(1, REF)]),
     "issued": ({"tenant": "main", "field": "customer.name"}, []),
     "audit_range": (PAGE, [(0, DIGEST, b"{}", DIGEST, b"{}")]),
     "audit_page": ({**PAGE, "most": 10}, [(0, DIGEST, b"{}", DIGEST, b"{}")]),
@@ -96,6 +101,7 @@ FAMILIES: dict[str, tuple[list[Any], dict[str, Any], list[tuple[Any, ...]]]] = {
     "subject_refs": ([REF, NIL], {"epoch": 1}, [(REF, SUBJECT)]),
     "subjects": ([SUBJECT], {}, [(SUBJECT, "main")]),
     "claims": ([TOKEN, NIL], {}, [(TOKEN, "main", "customer.name", "4711", b"c", *KEY_ROW)]),
+    "held": ([REF, NIL], {"epoch": 1}, [(REF, 5)]),
     "index_entries": ([NIL, REF], {"epoch": 1}, [(REF, TOKEN)]),
     "surrogates": (["1", "4711"], {"tenant": "main", "field": "customer.name"}, [("4711", TOKEN)]),
     "audit_items": ([0, 1, 2], {}, [(0, DIGEST, b"{}")]),
@@ -118,6 +124,7 @@ UPDATES: dict[str, tuple[dict[str, Any], int, list[tuple[Any, ...]] | None]] = {
     "add_issued": (ISSUED, 1, None),
     "move_index_entry": ({"of_epoch": 1, "of_entry": REF, "to": NIL}, 1, None),
     "move_due": ({"data_key": KEY, "to": 7}, 1, None),
+    "drop_expired_answers": ({"at": 5, "most": 10}, 1, None),
     "charge_grant": ({"grant_id": "gr_1", "by": 4}, 1, None),
     "revoke_grant": ({"grant_id": "gr_1"}, 1, None),
     "revoke_grants_of": (PRINCIPAL_AT, 1, [("gr_1",)]),
@@ -131,7 +138,7 @@ UPDATES: dict[str, tuple[dict[str, Any], int, list[tuple[Any, ...]] | None]] = {
 def statements(store: Store) -> dict[str, Statement | StatementFamily]:
     """Every statement and family of a store, by name."""
     found: dict[str, Statement | StatementFamily] = {}
-    for part in (store.custody, store.record, store.values):
+    for part in (store.custody, store.record, store.values, store.requests):
         for name, thing in vars(part).items():
             if isinstance(thing, Statement | StatementFamily):
                 assert name not in found
@@ -268,7 +275,23 @@ def test_what_is_inserted_if_absent_is_left_as_it_is(filled: Store, name: str) -
     session.close()
 
 
-@pytest.mark.parametrize("name", [n for n in ROWS if n not in ("insert_due_period", "insert_data_key")])
+KEPT = ("insert_due_period", "insert_data_key", "insert_idempotency")
+
+
+def test_an_answer_replaces_the_expired_one_that_was_seen_and_no_other(filled: Store) -> None:
+    session, row = filled.session(), ROWS["insert_idempotency"] | {"sealed": b"s", "expires_at": 9}
+    asked = {"epoch": 1, "ref": REF}
+    session.begin()
+    assert session.run_many(filled.requests.insert_idempotency, [row]) == 0
+    assert plain(session.rows(filled.requests.answer, asked)) == [(DIGEST, b"r", 5)]
+    assert session.run_many(filled.requests.insert_idempotency, [row | {"replaces": 5}]) == 1
+    assert plain(session.rows(filled.requests.answer, asked)) == [(DIGEST, b"s", 9)]
+    assert session.run(filled.requests.drop_expired_answers, {"at": 8, "most": 10}) == 0
+    session.rollback()
+    session.close()
+
+
+@pytest.mark.parametrize("name", [n for n in ROWS if n not in KEPT])
 def test_every_other_insert_refuses_what_is_there(filled: Store, name: str) -> None:
     statement = statements(filled)[name]
     assert isinstance(statement, Statement)
@@ -337,6 +360,7 @@ def test_on_postgresql_the_ledger_locks_what_it_decides_on(filled: Store) -> Non
         record.principals_by_name,
         record.api_keys,
         filled.custody.index_entries,
+        filled.requests.held,
     ):
         locks = "FOR UPDATE" in family.sized(4).sql
         assert locks == (filled.engine.dialect.name == "postgresql")

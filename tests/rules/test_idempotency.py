@@ -1,0 +1,159 @@
+"""Every route that changes something takes an Idempotency-Key, and keeps what that promises.
+
+A new route fails here until it is told how it is called: add it to `ASKED`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.support.cells import NAME, SSN, BuiltCell, development_cell, reveal
+from tests.unit.services.calls import NEW_SCHEMA, grant_id, rows
+from vault.api.app import ROUTES
+from vault.api.openapi import codes_of, document
+from vault.api.route import Call, Route
+from vault.errors import CoatcheckError
+from vault.services.detokenize import DetokenizeBody, DetokenizeItem
+from vault.services.schema import SchemaBody, plan_schema
+from vault.wiring import perform
+
+BY_NAME = {f"{route.method} {route.path}": route for route in ROUTES}
+CHANGING = {name: route for name, route in BY_NAME.items() if route.repeatable}
+DOCUMENT = document(ROUTES)
+
+Asked = tuple[str, dict[str, str], Any, Any]
+"""A credential, what stands in the path, a body, and another body that asks for something else."""
+
+
+def _apply(built: BuiltCell) -> Asked:
+    digest = built.run(plan_schema, SchemaBody(toml=NEW_SCHEMA), by=built.admin).digest
+    return built.admin, {}, {"toml": NEW_SCHEMA, "digest": digest}, {"toml": NEW_SCHEMA, "digest": "0" * 64}
+
+
+def _reveal(built: BuiltCell) -> Asked:
+    token = built.token(NAME, "Ada", "c1")
+    item = DetokenizeItem(NAME, token)
+    asked = DetokenizeBody(purpose="support", items=[item])
+    return built.grant(NAME, uses=3), {}, asked, reveal(NAME, [token])
+
+
+def _grant(built: BuiltCell) -> Asked:
+    return built.service, {}, built.grant_body(SSN), built.grant_body(SSN, uses=3)
+
+
+ASKED: dict[str, Callable[[BuiltCell], Asked]] = {
+    "POST tokenize": lambda b: (
+        b.service,
+        {},
+        {"field": NAME, "values": ["Ada", None], "subjects": ["new", None]},
+        {"field": NAME, "values": ["Eve", None], "subjects": ["new", None]},
+    ),
+    "POST detokenize": _reveal,
+    "POST grants": _grant,
+    "POST grants/{id}/revoke": lambda b: (
+        b.admin, {"id": grant_id(b.grant(SSN))}, {"reason": "a"}, {"reason": "b"}
+    ),
+    "DELETE grants/{id}": lambda b: (b.admin, {"id": grant_id(b.grant(SSN))}, None, None),
+    "POST schema/apply": _apply,
+    "POST principals": lambda b: (
+        b.admin, {}, {"kind": "service", "name": "one"}, {"kind": "service", "name": "two"}
+    ),
+    "DELETE principals/{id}": lambda b: (b.admin, {"id": b.service_id}, None, None),
+    "POST principals/{id}/keys": lambda b: (
+        b.admin, {"id": b.service_id}, {}, {"expires": "2100-01-01T00:00:00Z"}
+    ),
+    "DELETE keys/{id}": lambda b: (
+        b.admin, {"id": b.key(b.service_id).rpartition("_")[0]}, None, None
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def built(tmp_path: Path) -> Iterator[BuiltCell]:
+    with development_cell(tmp_path) as made:
+        yield made
+
+
+def ask(built: BuiltCell, route: Route, asked: Asked, key: str, *, other: bool = False) -> Any:
+    """The decoded answer to a request with an Idempotency-Key."""
+    by, path, *bodies = asked
+    body = bodies[1 if other else 0]
+    if isinstance(body, dict) and route.body is not None:
+        body = msgspec.convert(body, route.body)
+    call = Call(built.cell, built.request(by, once=key), body, path, {})
+    return msgspec.json.decode(msgspec.json.encode(perform(built.cell, lambda: route.start(call))))
+
+
+def test_every_route_that_changes_something_is_tried() -> None:
+    assert CHANGING.keys() <= ASKED.keys() <= BY_NAME.keys()
+
+
+def test_who_does_not_take_a_key_says_why() -> None:
+    for name, route in BY_NAME.items():
+        operation = DOCUMENT["paths"][f"/v1/{{region}}/{route.path}"][route.method.lower()]
+        named = [part["name"] for part in operation["parameters"] if part["in"] == "header"]
+        assert named == (["Idempotency-Key"] if name in CHANGING else [])
+        assert ("idempotency_conflict" in codes_of(route)) is (name in CHANGING)
+        if name not in CHANGING and route.method != "GET":
+            assert f"takes no Idempotency-Key: {route.unrepeatable}" in operation["description"]
+
+
+@pytest.mark.parametrize("name", CHANGING)
+def test_a_request_is_done_once_and_answered_again(built: BuiltCell, name: str) -> None:
+    route = CHANGING[name]
+    asked = ASKED[name](built)
+    first = ask(built, route, asked, "again")
+    done = rows(built)
+    second = ask(built, route, asked, "again")
+    assert ask(built, route, asked, "again") == second
+    assert rows(built) == done
+    assert "replayed" not in first
+    assert second.pop("replayed") is True
+    if "credential" in first:
+        assert first.pop("credential")
+        assert second.pop("credential", "absent") is None
+    if name == "POST detokenize":
+        assert first["items"] == [{"value": "Ada"}]
+        assert second == {"decision": first["decision"], "items": None}
+    else:
+        assert second == first
+    assert len(done["cu_idempotency"]) == 1
+
+
+@pytest.mark.parametrize("name", CHANGING)
+def test_another_request_under_the_same_key_is_a_conflict(built: BuiltCell, name: str) -> None:
+    route = CHANGING[name]
+    asked = ASKED[name](built)
+    by, path, body, other = asked
+    if body is None:
+        beyond = {"id": path["id"][:-1] + ("0" if path["id"][-1] != "0" else "1")}
+        other_request: Asked = (by, beyond, None, None)
+    else:
+        other_request = (by, path, other, other)
+    ask(built, route, asked, "again")
+    done = rows(built)
+    with pytest.raises(CoatcheckError) as refusal:
+        ask(built, route, other_request, "again")
+    assert refusal.value.code in ("idempotency_conflict", *([] if body is not None else ["not_found"]))
+    assert rows(built) == done
+
+
+@pytest.mark.parametrize("name", CHANGING)
+def test_the_control_without_a_key_does_it_again_or_refuses(built: BuiltCell, name: str) -> None:
+    route = CHANGING[name]
+    by, path, *bodies = ASKED[name](built)
+    body = msgspec.convert(bodies[0], route.body) if isinstance(bodies[0], dict) and route.body else bodies[0]
+    outcomes: list[Any] = []
+    for _ in range(2):
+        call = Call(built.cell, built.request(by), body, path, {})
+        try:
+            outcomes.append(perform(built.cell, lambda call=call: route.start(call)))  # type: ignore[misc]
+        except Exception as refusal:
+            outcomes.append(refusal)
+    assert "replayed" not in msgspec.json.decode(msgspec.json.encode(outcomes[0]))
+    assert rows(built)["cu_idempotency"] == []
