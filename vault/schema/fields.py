@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from vault.clock import Period
 from vault.errors import BadInput, CoatcheckError
-from vault.formats.catalog import MAX_WRITTEN, parse_template
+from vault.formats.catalog import parse_template
 from vault.formats.mask import Mask
+from vault.formats.surrogate import Surrogate, parse_surrogate
 from vault.formats.template import Template
 from vault.schema.refusals import Refusals, is_label, shown
 from vault.schema.rules import (
@@ -25,6 +26,8 @@ from vault.schema.rules import (
 
 MAX_BYTES: Final = 1024 * 1024  # of an encrypted value; a batch is a few MiB
 MAX_ROWS: Final = 10**12
+SMALLEST_SPACE: Final = 1_000_000  # surrogates; as for FF1, SP 800-38G
+ROOM: Final = 100  # surrogates a row: one in a hundred made-up tokens at most is somebody's
 MAX_BUDGET: Final = 10**12  # values a day
 SHORTEST_ROTATION_S: Final = 86_400
 LONGEST_ROTATION_S: Final = 10 * 366 * 86_400  # seconds; SP 800-57 part 1, 5.3.6 advises two years or less
@@ -133,10 +136,18 @@ def _class(
     return name
 
 
-def _surrogate(refusals: Refusals, place: str, table: Mapping[str, Any]) -> str | None:
+def _surrogate(refusals: Refusals, place: str, table: Mapping[str, Any]) -> Surrogate | None:
     if "surrogate" not in table:
         return None
-    return refusals.text(place, table, "surrogate", limit=MAX_WRITTEN)
+    spec = table["surrogate"]
+    try:
+        surrogate = parse_surrogate(spec if isinstance(spec, str) else "")
+    except CoatcheckError:
+        refusals.add(f"{place}.surrogate", "is not a surrogate; docs/reference/templates.md lists them")
+        return None
+    if surrogate.space < SMALLEST_SPACE:
+        refusals.add(f"{place}.surrogate", f"has {surrogate.space:,} tokens, fewer than {SMALLEST_SPACE:,}")
+    return surrogate
 
 
 def _optional(refusals: Refusals, place: str, table: Mapping[str, Any], key: str, high: int) -> int | None:
@@ -182,7 +193,11 @@ def _agree(refusals: Refusals, place: str, table: Mapping[str, Any], rule: Field
         refusals.add(f"{place}.normalize", _GOES_WITH["normalize"][1])
     if rule.surrogate is not None and rule.max_rows is None:
         refusals.add(f"{place}.max_rows", "is missing: a surrogate needs room for that many rows")
-    if rule.surrogate is None and rule.max_rows is not None:
+    elif rule.surrogate is not None and rule.max_rows is not None:
+        most = rule.surrogate.space // ROOM
+        if rule.max_rows > most:
+            refusals.add(f"{place}.max_rows", f"is more than {most:,}: a hundredth of the surrogate's tokens")
+    if "surrogate" not in table and rule.max_rows is not None:
         refusals.add(f"{place}.max_rows", _GOES_WITH["max_rows"][1])
 
 

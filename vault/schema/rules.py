@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from vault.clock import Period
 from vault.formats.mask import Mask
+from vault.formats.surrogate import Surrogate
 from vault.formats.template import Template
 
 DEFAULT_MAX_BYTES: Final = 65_536  # of an encrypted value, unless its field says otherwise
@@ -96,7 +97,7 @@ class FieldRule:
     source: Mapping[str, Any]
     deterministic: Determinism = Determinism.NONE
     normalize: str = "none"
-    surrogate: str | None = None
+    surrogate: Surrogate | None = None
     max_rows: int | None = None
     max_bytes: int = DEFAULT_MAX_BYTES
     budget_per_day: int | None = None

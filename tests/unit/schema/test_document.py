@@ -12,6 +12,7 @@ import pytest
 from tests.unit.schema.documents import GOOD, REMOVED, changed, refusals, schema
 from vault.cli.templates import DEVELOPMENT_SCHEMA
 from vault.clock import Period
+from vault.formats.surrogate import parse_surrogate
 from vault.schema.document import (
     EMPTY,
     MAX_NAMES,
@@ -240,7 +241,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("fields/customer.name/max_rows", 5_000_000, "customer.name.max_rows: goes with the surrogate"),
     (
         "fields/customer.name/surrogate",
-        "digits",
+        "digits(length=9)",
         "customer.name.max_rows: is missing: a surrogate needs room",
     ),
     ("fields/customer.text/max_bytes", 0, "customer.text.max_bytes: is not a whole number from 1 to 1048576"),
@@ -370,6 +371,26 @@ def test_joining_people_implies_that_they_are_named() -> None:
     ]
 
 
+def test_there_is_room_for_the_rows() -> None:
+    def shaped(spec: Any, rows: int) -> dict[str, Any]:
+        return {"fields/customer.name/surrogate": spec, "fields/customer.name/max_rows": rows}
+
+    # 10^9 tokens
+    assert schema(shaped("digits(length=9)", 10_000_000)).fields["customer.name"].max_rows == 10_000_000
+    assert refusals(changed(shaped("digits(length=9)", 10_000_001))) == [
+        "fields.customer.name.max_rows: is more than 10,000,000: a hundredth of the surrogate's tokens"
+    ]
+    # 10^6, and one digit less
+    assert schema(shaped("digits(length=6)", 1)).fields["customer.name"].max_rows == 1
+    assert refusals(changed(shaped("digits(length=5)", 1))) == [
+        "fields.customer.name.surrogate: has 100,000 tokens, fewer than 1,000,000"
+    ]
+    assert refusals(changed(shaped("text", 1))) == [
+        "fields.customer.name.surrogate: is not a surrogate; docs/reference/templates.md lists them"
+    ]
+    assert refusals(changed(shaped(["digits"], 1))) == refusals(changed(shaped("digits", 1)))
+
+
 def test_every_setting_of_a_field_is_read() -> None:
     parsed = schema(
         {
@@ -377,7 +398,7 @@ def test_every_setting_of_a_field_is_read() -> None:
             "fields/customer.ssn/rotation": "P1Y",
             "fields/customer.name/deterministic": "field",
             "fields/customer.name/normalize": "lowercase",
-            "fields/customer.name/surrogate": "digits(min=12, max=12)",
+            "fields/customer.name/surrogate": "digits(length=12)",
             "fields/customer.name/max_rows": 5_000_000,
             "fields/customer.name/tokenize_budget": {"per_day": 5},
             "fields/customer.text/max_bytes": 100,
@@ -386,11 +407,8 @@ def test_every_setting_of_a_field_is_read() -> None:
     ssn, name, text = (parsed.fields[f"customer.{which}"] for which in ("ssn", "name", "text"))
     assert (ssn.budget_per_day, ssn.rotation, ssn.max_bytes) == (1_000_000, Period(12, 0), 65_536)
     assert (ssn.deterministic, ssn.normalize, ssn.surrogate) == (Determinism.NONE, "none", None)
-    assert (name.normalize, name.surrogate, name.max_rows) == (
-        "lowercase",
-        "digits(min=12, max=12)",
-        5_000_000,
-    )
+    assert (name.normalize, name.max_rows) == ("lowercase", 5_000_000)
+    assert name.surrogate == parse_surrogate("digits(length=12)")
     assert (name.budget_per_day, name.rotation) == (5, None)
     assert (text.protection, text.template, text.max_bytes) == (Protection.ENCRYPTED, None, 100)
     assert text.masks["first"].apply("hello") == "h..."
