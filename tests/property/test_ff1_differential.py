@@ -1,7 +1,7 @@
 """FF1 against libffx, an implementation by others, over random radix, length, tweak and key.
 
-2,000 cases; 50,000 with COATCHECK_FULL=1. libffx works on strings only, so numerals are written in a
-long alphabet of consecutive code points.
+2,000 cases of each kind; 50,000 with COATCHECK_FULL=1. libffx works on strings only, so numerals are written
+in a long alphabet of consecutive code points.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections import Counter
 import ffx
 
 from vault.crypto.ff1 import FF1, KEY_SIZES, MAX_NUMERALS, MAX_TWEAK, MIN_DOMAIN
+from vault.formats.alphabet import ALNUM_LOWER, ALNUM_UPPER, ALPHANUMERIC, DIGITS, LOWER, UPPER
 
 CASES = 50_000 if os.environ.get("COATCHECK_FULL") == "1" else 2_000
 CHARACTERS = "".join(chr(0x10000 + numeral) for numeral in range(65536))
@@ -72,6 +73,20 @@ def test_large_radices() -> None:
         compare(
             chosen, radix, chosen.choice((shortest(radix), chosen.randint(shortest(radix), MAX_NUMERALS)))
         )
+
+
+def test_the_alphabets_of_templates() -> None:
+    """As they are in use: text of digits and letters goes other ways than lists and made-up alphabets."""
+    chosen = random.Random("ff1 differential, alphabets")
+    for _ in range(CASES):
+        characters = chosen.choice((DIGITS, UPPER, LOWER, ALNUM_LOWER, ALNUM_UPPER, ALPHANUMERIC)).characters
+        radix, key = len(characters), chosen.randbytes(chosen.choice(KEY_SIZES))
+        text = "".join(chosen.choices(characters, k=chosen.randint(shortest(radix), 40)))
+        tweak = chosen.randbytes(chosen.choice((0, chosen.randint(1, 40))))
+        token = ffx.FF1(key, alphabet=characters).encrypt(text, tweak=tweak)
+        ff1 = FF1(key, radix)
+        assert ff1.encrypt_str(text, characters, tweak) == token, f"radix {radix}, n {len(text)}"
+        assert ff1.decrypt_str(token, characters, tweak) == text, f"radix {radix}, n {len(text)}"
 
 
 def test_every_power_of_two_and_its_neighbours() -> None:

@@ -49,6 +49,7 @@ _NO_KEY: Final = "an AES key is 16, 24 or 32 bytes"
 _NO_TWEAK: Final = "a tweak is at most 256 bytes"
 
 _leading_eight: Final = Struct(">Q8x").unpack
+_from_bytes: Final = int.from_bytes  # looked up once; ten look-ups a value are a tenth of its time
 
 _Encrypt = Callable[[bytes], bytes]
 _Rounds = Callable[[_Encrypt, "_State", int], int]
@@ -250,8 +251,8 @@ def _encrypt(encrypt: _Encrypt, state: _State, x: int) -> int:
     elif width == _BLOCK and d <= _BLOCK:
         cut = 8 * (_BLOCK - d)
         for even, odd in pairs:
-            a = (a + (int.from_bytes(encrypt((even ^ b).to_bytes(_BLOCK))) >> cut)) % mod_u
-            b = (b + (int.from_bytes(encrypt((odd ^ a).to_bytes(_BLOCK))) >> cut)) % mod_v
+            a = (a + (_from_bytes(encrypt((even ^ b).to_bytes(_BLOCK))) >> cut)) % mod_u
+            b = (b + (_from_bytes(encrypt((odd ^ a).to_bytes(_BLOCK))) >> cut)) % mod_v
     else:
         for even, odd in pairs:
             a = (a + _wide(encrypt, even ^ b, width, d)) % mod_u
@@ -270,8 +271,8 @@ def _decrypt(encrypt: _Encrypt, state: _State, x: int) -> int:
     elif width == _BLOCK and d <= _BLOCK:
         cut = 8 * (_BLOCK - d)
         for even, odd in reversed(pairs):
-            b = (b - (int.from_bytes(encrypt((odd ^ a).to_bytes(_BLOCK))) >> cut)) % mod_v
-            a = (a - (int.from_bytes(encrypt((even ^ b).to_bytes(_BLOCK))) >> cut)) % mod_u
+            b = (b - (_from_bytes(encrypt((odd ^ a).to_bytes(_BLOCK))) >> cut)) % mod_v
+            a = (a - (_from_bytes(encrypt((even ^ b).to_bytes(_BLOCK))) >> cut)) % mod_u
     else:
         for even, odd in reversed(pairs):
             b = (b - _wide(encrypt, odd ^ a, width, d)) % mod_v

@@ -17,6 +17,7 @@ MAX_RADIX: Final = 65536  # SP 800-38G, section 5.1: radix in [2..2^16]
 _MAX_INT_BASE: Final = 36  # the largest base that int() reads
 _INT_CHARACTERS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 _CACHED_ALPHABETS: Final = 16
+_MAX_PAIRED: Final = 64  # ours: the largest radix whose pairs are tabled; 4,096 strings, about 250 KB
 
 
 def check_alphabet(alphabet: str) -> str:
@@ -42,7 +43,7 @@ class Numerals:
         ValueError: not an alphabet.
     """
 
-    __slots__ = ("_alphabet", "_index", "_members", "_to_int", "radix")
+    __slots__ = ("_alphabet", "_index", "_members", "_pairs", "_to_int", "radix")
 
     def __init__(self, alphabet: str) -> None:
         self._alphabet = check_alphabet(alphabet)
@@ -53,7 +54,12 @@ class Numerals:
         self._to_int: dict[int, int] | None = {}
         if self.radix <= _MAX_INT_BASE:
             native = _INT_CHARACTERS[: self.radix]
-            self._to_int = None if alphabet == native else str.maketrans(alphabet, native)
+            as_it_stands = alphabet.isascii() and alphabet.lower() == native  # int() reads capitals alike
+            self._to_int = None if as_it_stands else str.maketrans(alphabet, native)
+        # STR of every number under radix^2
+        self._pairs = (
+            [high + low for high in alphabet for low in alphabet] if self.radix <= _MAX_PAIRED else []
+        )
 
     def number(self, text: str) -> int:
         """NUM_radix(X): the integer that a numeral string stands for, most significant first.
@@ -78,11 +84,26 @@ class Numerals:
         """STR_radix(number, length): the numeral string of `length` characters."""
         if self._alphabet == "0123456789":
             return str(number).zfill(length)
-        alphabet, radix, characters = self._alphabet, self.radix, []
+        alphabet, radix, pieces = self._alphabet, self.radix, []
+        if self._pairs:
+            pairs, second = self._pairs, radix * radix
+            fourth = second * second
+            eighth = fourth * fourth
+            while length >= 8:  # by eights, fours and twos: few divisions, and small numbers
+                number, low = divmod(number, eighth)
+                high, low = divmod(low, fourth)
+                upper = f"{pairs[high // second]}{pairs[high % second]}"
+                pieces.append(f"{upper}{pairs[low // second]}{pairs[low % second]}")
+                length -= 8
+            while length >= 2:
+                number, low = divmod(number, second)
+                pieces.append(pairs[low])
+                length -= 2
         for _ in range(length):
             number, numeral = divmod(number, radix)
-            characters.append(alphabet[numeral])
-        return "".join(reversed(characters))
+            pieces.append(alphabet[numeral])
+        pieces.reverse()
+        return "".join(pieces)
 
 
 @lru_cache(maxsize=_CACHED_ALPHABETS)
