@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 import threading
 import time
 from typing import Final, NewType
@@ -38,7 +39,7 @@ PREFIXES: Final = {
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford base32: no I, L, O, U
 _VALUES: Final = {char: index for index, char in enumerate(_ALPHABET)}
 _PAIRS: Final = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
-_SHIFTS: Final = tuple(range(120, -1, -10))
+_HALVES: Final = struct.Struct(">QQ").unpack
 _BODY: Final = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 _SECRET: Final = re.compile(r"[0-9A-Za-z]{43}")
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -89,9 +90,15 @@ def format_id(prefix: str, raw: bytes) -> str:
     """
     if len(raw) != 16:
         raise ValueError("an id has 16 bytes")
-    number = int.from_bytes(raw, "big")
-    pairs = [_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS]
-    return prefix + "_" + "".join(pairs)
+    high, low = _HALVES(raw)
+    head = high >> 1  # the first 13 characters: 3 bits and 12 times 5; the other 13 are the 65 bits left
+    pairs = _PAIRS
+    return (
+        f"{prefix}_{_ALPHABET[head >> 60]}{pairs[head >> 50 & 1023]}{pairs[head >> 40 & 1023]}"
+        f"{pairs[head >> 30 & 1023]}{pairs[head >> 20 & 1023]}{pairs[head >> 10 & 1023]}{pairs[head & 1023]}"
+        f"{pairs[(high & 1) << 9 | low >> 55]}{pairs[low >> 45 & 1023]}{pairs[low >> 35 & 1023]}"
+        f"{pairs[low >> 25 & 1023]}{pairs[low >> 15 & 1023]}{pairs[low >> 5 & 1023]}{_ALPHABET[low & 31]}"
+    )
 
 
 def parse_id(prefix: str, text: str) -> bytes:

@@ -18,10 +18,11 @@ from litestar.types import Receive, Scope, Send
 from vault.api import audit, data, grants, identities, openapi, schema
 from vault.api.body import BodyDecoder, read_body
 from vault.api.bridge import LARGE_BODY_BYTES, Bridge
+from vault.api.exchange import Exchange, exchange_of
 from vault.api.metrics import CONTENT_TYPE, Metrics
 from vault.api.problems import COMMON_HEADERS, problem_response
 from vault.api.route import Call, Route, idempotency_key, parse_query
-from vault.api.router import Router
+from vault.api.router import Resource, Router
 from vault.errors import BadInput, CoatcheckError, Unavailable, Unknown, error
 from vault.identifiers import new_id
 from vault.services.cell import Cell, Origin
@@ -37,7 +38,9 @@ ROUTES: Final[tuple[Route, ...]] = (
 _EXPECTED: Final = frozenset({"draining", "too_busy"})  # answered by design, and counted
 _log = logging.getLogger("coatcheck.http")
 _encode = msgspec.json.Encoder().encode
-_JSON: Final = (b"content-type", b"application/json")
+_JSON: Final = b"application/json"
+_JSON_HEADERS: Final = ((b"content-type", _JSON),)
+_NO_PARAMETERS: Final[Mapping[str, str]] = {}
 _Headers = Iterable[tuple[bytes, bytes]]
 _Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -58,6 +61,12 @@ class Api:
         self.metrics = Metrics(cells)
         self.draining = False
         self._router = Router(ROUTES)
+        self._paths = {
+            f"/v1/{region}/{path}".encode(): (cell, resource, _NO_PARAMETERS)
+            for region, cell in cells.items()
+            for path, resource in self._router.plain.items()
+        }
+        self._outer: Litestar | None = None
         self._document = _encode(openapi.document(ROUTES))
         self._bridges: dict[str, Bridge] = {}
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="batch")
@@ -66,9 +75,18 @@ class Api:
             route.body: BodyDecoder(route.body, items) for route in ROUTES if route.body
         }
 
+    async def application(self, scope: Any, receive: Receive, send: Send) -> None:
+        """The application as the server runs it: `/v1/` comes here at once, the rest by Litestar."""
+        if scope["type"] == "http" and scope["raw_path"].startswith(b"/v1/"):
+            await self._v1(scope, receive, send)
+            return
+        if self._outer is None:
+            self._outer = self.litestar()
+        await self._outer(scope, receive, send)
+
     def litestar(self) -> Litestar:
         """The Litestar application."""
-        handlers: list[ASGIRouteHandler] = [asgi("/v1", is_mount=True, copy_scope=False)(self._v1())]
+        handlers: list[ASGIRouteHandler] = [asgi("/v1", is_mount=True, copy_scope=False)(self._v1)]
         handlers += [
             asgi(path, copy_scope=False)(self._page(page))
             for path, page in {
@@ -86,43 +104,54 @@ class Api:
             on_shutdown=[self._shutdown],
         )
 
-    def _v1(self) -> _Handler:
-        """The handler of everything under `/v1`: finds the route, answers, counts, logs."""
-
-        async def handle(scope: Scope, receive: Receive, send: Send) -> None:
-            started = time.perf_counter()
-            request = new_id("req")
+    async def _v1(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Everything under `/v1`: finds the route, answers, counts, logs."""
+        started = time.perf_counter()
+        request = new_id("req")
+        exchange = exchange_of(scope)
+        name, code = "other", ""
+        headers: _Headers
+        try:
+            cell, resource, parameters = self._find(scope["raw_path"])
             method = str(scope.get("method", ""))
-            name, code = "other", ""
-            headers: _Headers
-            try:
-                # As it was sent: a path has one spelling here, without escapes and doubled slashes.
-                raw = scope["raw_path"].decode("latin-1")
-                region, _, path = raw.removeprefix("/v1/").partition("/")
-                cell = self._cell(region)
-                found = self._router.find(path)
-                if found is None:
-                    raise Unknown("not_found")
-                resource, parameters = found
-                route = resource.routes.get(method)
-                if route is None:
-                    raise BadInput("method_not_allowed", allow=resource.allow.decode())
-                name = resource.names[method]
-                answer = await self._answer(route, cell, parameters, scope, receive, request)
-                status, headers, body = route.status, (_JSON,), _encode(answer)
-            except CoatcheckError as refusal:
-                code = refusal.code
-                status, headers, body = problem_response(refusal, request)
-                if status >= 500 and code not in _EXPECTED:
-                    _log.error("refused", extra={"request": request, "code": code, "route": name})
-            except Exception:  # noqa: BLE001 - a defect of ours answers 500 and is logged by its place
-                code = "internal"
-                _log.exception("failed", extra={"request": request, "route": name})
-                status, headers, body = problem_response(error("internal"), request)
+            route = resource.routes.get(method)
+            if route is None:
+                raise BadInput("method_not_allowed", allow=resource.allow.decode())
+            name = resource.names[method]
+            answer = await self._answer(route, cell, parameters, scope, receive, request, exchange)
+            status, headers, body = route.status, _JSON_HEADERS, _encode(answer)
+        except CoatcheckError as refusal:
+            code = refusal.code
+            status, headers, body = problem_response(refusal, request)
+            if status >= 500 and code not in _EXPECTED:
+                _log.error("refused", extra={"request": request, "code": code, "route": name})
+        except Exception:  # noqa: BLE001 - a defect of ours answers 500 and is logged by its place
+            code = "internal"
+            _log.exception("failed", extra={"request": request, "route": name})
+            status, headers, body = problem_response(error("internal"), request)
+        if exchange is not None:
+            await exchange.answer(status, _head(headers, body, request), body)
+        else:
             await _send(send, status, headers, body, request)
-            self.metrics.answered(name, status, code, time.perf_counter() - started)
+        self.metrics.answered(name, status, code, time.perf_counter() - started)
 
-        return handle
+    def _find(self, raw: bytes) -> tuple[Cell, Resource, Mapping[str, str]]:
+        """Cell, resource and parameters of a path, which has one spelling here: as it was sent, without
+        escapes and doubled slashes.
+
+        Raises:
+            Unavailable: `draining`, `misdirected_region`.
+            Unknown: `not_found`.
+        """
+        known = self._paths.get(raw)
+        if known is not None and not self.draining:
+            return known
+        region, _, path = raw.decode("latin-1").removeprefix("/v1/").partition("/")
+        cell = self._cell(region)
+        found = self._router.find(path)
+        if found is None:
+            raise Unknown("not_found")
+        return cell, *found
 
     async def _answer(
         self,
@@ -132,6 +161,7 @@ class Api:
         scope: Scope,
         receive: Receive,
         request_id: str,
+        exchange: Exchange | None,
     ) -> Any:
         headers = dict(scope["headers"])
         client = scope.get("client")
@@ -148,16 +178,18 @@ class Api:
         large = False
         if route.body is not None:
             limit = cell.limits.batch_bytes if route.batch else cell.limits.body_bytes
-            raw = await read_body(receive, headers.get(b"content-length"), limit)
+            arrived = exchange is not None and exchange.arrived
+            raw = await read_body(receive, headers.get(b"content-length"), limit, arrived=arrived)
             large = len(raw) > LARGE_BODY_BYTES
             body = await self._decode(route, headers.get(b"content-type", b""), raw, large=large)
-        call = Call(cell, request, body, path, query)
-        return await self._bridge(cell).perform(lambda: route.start(call), large=large)
+        return await self._bridge(cell).perform(
+            route.start, Call(cell, request, body, path, query), large=large
+        )
 
     async def _decode(self, route: Route, media_type: bytes, raw: bytes, *, large: bool) -> Any:
         if not raw and route.body_optional:
             return self._decoders[route.body](b"{}")
-        if media_type.split(b";")[0].strip().lower() != b"application/json":
+        if media_type != _JSON and media_type.split(b";")[0].strip().lower() != _JSON:
             raise BadInput("media_type_unsupported")
         decoder = self._decoders[route.body]
         if large:
@@ -238,6 +270,25 @@ class Api:
     async def _shutdown(self) -> None:
         self.draining = True
         self._pool.shutdown(wait=True)
+
+
+def _head(headers: _Headers, body: bytes, request: str) -> bytes:
+    """The headers of an answer as they stand on the wire."""
+    first = _JSON_LINES if headers is _JSON_HEADERS else _lines(headers)
+    return b"%bcontent-length: %d\r\nx-request-id: %b\r\n%b" % (
+        first,
+        len(body),
+        request.encode(),
+        _COMMON_LINES,
+    )
+
+
+def _lines(headers: _Headers) -> bytes:
+    return b"".join(b"%b: %b\r\n" % header for header in headers)
+
+
+_JSON_LINES: Final = _lines(_JSON_HEADERS)
+_COMMON_LINES: Final = _lines(COMMON_HEADERS)
 
 
 async def _send(send: Send, status: int, headers: _Headers, body: bytes, request: str) -> None:

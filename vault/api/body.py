@@ -20,11 +20,18 @@ _MAX_DEPTH: Final = 32
 # Strings whole (so that nothing in them counts), with the colon that makes one a name; or structure.
 # A string that is never closed is one match to the end: the whole stays linear in the body's length.
 _PARTS: Final = re.compile(rb'"((?:[^"\\]|\\.)*+)"?\s*+(:?)|([\[\]{},])', re.DOTALL)
+# Members' names, if no string has an escape and none of what it finds is structure: between the end of one
+# string and the start of the next there is always some.
+_NAMES: Final = re.compile(rb'"([^"]*+)"\s*+:')
+_STRUCTURE: Final = re.compile(rb"[,:\[\]{}]")
 _PATH: Final = re.compile(r" - at `(\$[\w.\[\]]*)`")
 
 
-async def read_body(receive: Receive, declared: bytes | None, limit: int) -> bytes:
+async def read_body(receive: Receive, declared: bytes | None, limit: int, *, arrived: bool = False) -> bytes:
     """The body's bytes.
+
+    Args:
+        arrived: whether all of it is here, so that no deadline is needed.
 
     Raises:
         BadInput: `body_too_large`: declared or found larger than `limit` bytes; `body_malformed`: the
@@ -32,22 +39,28 @@ async def read_body(receive: Receive, declared: bytes | None, limit: int) -> byt
     """
     if declared is not None and declared.isdigit() and int(declared[:20]) > limit:
         raise BadInput("body_too_large", most=limit)
-    parts: list[bytes] = []
-    size, more = 0, True
+    if arrived:
+        return await _parts(receive, limit)
     try:
         async with asyncio.timeout(READ_DEADLINE_S):
-            while more:
-                message: Any = await receive()
-                if message["type"] != "http.request":
-                    raise BadInput("body_malformed", reason="incomplete")
-                parts.append(message.get("body", b""))
-                more = message.get("more_body", False)
-                size += len(parts[-1])
-                if size > limit:
-                    raise BadInput("body_too_large", most=limit)
+            return await _parts(receive, limit)
     except TimeoutError:
         raise BadInput("body_malformed", reason="incomplete") from None
-    return b"".join(parts)
+
+
+async def _parts(receive: Receive, limit: int) -> bytes:
+    parts: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message: Any = await receive()
+        if message["type"] != "http.request":
+            raise BadInput("body_malformed", reason="incomplete")
+        parts.append(message.get("body", b""))
+        more = message.get("more_body", False)
+        size += len(parts[-1])
+        if size > limit:
+            raise BadInput("body_too_large", most=limit)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 class BodyDecoder:
@@ -100,6 +113,10 @@ def _check_names(body: bytes) -> None:
     Names are compared as written: the decoder knows only plain names, so one written with an escape
     can collide with another only if both decode to the same member, and escapes in names are refused.
     """
+    if b"\\" not in body and body.count(b"{") + body.count(b"[") <= _MAX_DEPTH:
+        names = _NAMES.findall(body)
+        if len(set(names)) == len(names) and _STRUCTURE.search(b"".join(names)) is None:
+            return
     stack: list[set[bytes]] = []
     for match in _PARTS.finditer(body):
         if match[3] is not None:

@@ -33,14 +33,14 @@ class Bridge:
         self._pool = pool
         self._tick: list[Any] = []
 
-    async def perform(self, start: Callable[[], Any], *, large: bool) -> Any:
-        """Runs a verb to its end and returns its answer; makes it again while it is stale.
+    async def perform(self, start: Callable[[Any], Any], call: Any, *, large: bool) -> Any:
+        """Runs the verb of a call to its end and returns its answer; makes it again while it is stale.
 
         Raises:
             CoatcheckError: what the verb raised; `too_busy` when it stayed stale.
         """
         for _ in range(MAX_TRIES):
-            verb = start()
+            verb = start(call)
             outcome: Any = None
             try:
                 while True:

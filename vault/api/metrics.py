@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from vault.services.cell import Cell
 
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0)
+_LIMITS: Final = (*map(str, _BUCKETS), "+Inf")
+_STATUS: Final = {number: str(number) for number in range(100, 600)}
 
 
 class _Committers(Collector):
@@ -30,34 +35,46 @@ class _Committers(Collector):
         return [groups, commands]
 
 
+class _Answers(Collector):
+    """Plain numbers while requests are answered; the library's form only when somebody asks.
+
+    Not safe between threads: counted and read on the loop alone.
+    """
+
+    def __init__(self) -> None:
+        self.counts: dict[tuple[str, str, str], int] = defaultdict(int)  # by route, status, code
+        self.buckets: dict[str, list[int]] = defaultdict(lambda: [0] * (len(_BUCKETS) + 1))
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    def collect(self) -> Iterable[Metric]:
+        requests = CounterMetricFamily(
+            "coatcheck_requests", "Requests answered.", labels=("route", "status", "code")
+        )
+        for labels, count in self.counts.items():
+            requests.add_metric(labels, count)
+        times = HistogramMetricFamily("coatcheck_request_seconds", "Time to answer.", labels=("route",))
+        for route, buckets in self.buckets.items():
+            times.add_metric(
+                (route,), list(zip(_LIMITS, accumulate(buckets), strict=True)), self.seconds[route]
+            )
+        return [requests, times]
+
+
 class Metrics:
     """What one process counts."""
 
     def __init__(self, cells: Mapping[str, Cell]) -> None:
-        registry = self._registry = CollectorRegistry()
+        self._answers = _Answers()
+        self._registry = CollectorRegistry()
         self._registry.register(_Committers(cells))
-        self._requests = Counter(
-            "coatcheck_requests", "Requests answered.", ("route", "status", "code"), registry=registry
-        )
-        self._seconds = Histogram(
-            "coatcheck_request_seconds",
-            "Time to answer.",
-            ("route",),
-            buckets=_BUCKETS,
-            registry=registry,
-        )
-        self._children: dict[tuple[str, int, str], Counter] = {}
-        self._timers: dict[str, Histogram] = {}
+        self._registry.register(self._answers)
 
     def answered(self, route: str, status: int, code: str, seconds: float) -> None:
         """Counts an answer."""
-        key = (route, status, code)
-        child = self._children.get(key)
-        if child is None:
-            child = self._children[key] = self._requests.labels(route, str(status), code)
-            self._timers.setdefault(route, self._seconds.labels(route))
-        child.inc()
-        self._timers[route].observe(seconds)
+        answers = self._answers
+        answers.counts[route, _STATUS[status], code] += 1
+        answers.buckets[route][bisect_left(_BUCKETS, seconds)] += 1
+        answers.seconds[route] += seconds
 
     def render(self) -> bytes:
         """The text exposition format."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from vault.api.exchange import EXTENSION, Exchange
 from vault.api.problems import COMMON_HEADERS, problem_response
 from vault.errors import error
 from vault.identifiers import new_id
@@ -30,6 +32,8 @@ class Protocol(HttpToolsProtocol):
     head_deadline_s: float = HEAD_DEADLINE_S
     _in_head = True
     _head_bytes = 0
+    _newest = 0  # bytes of the read under way
+    _most_head_bytes = 0  # of this head, and of what else came in its reads
     _refused = False
     _deadline: asyncio.TimerHandle | None = None
 
@@ -47,17 +51,22 @@ class Protocol(HttpToolsProtocol):
         """Bytes came."""
         if self._refused:
             return
+        self._newest = len(data)
         if self._in_head:
-            self._head_bytes += len(data)
+            self._head_bytes += self._newest
+            self._most_head_bytes += self._newest
         super().data_received(data)
-        if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self._refused:
+        if not self._in_head or self._refused:
+            return
+        if self._head_bytes > MAX_HEAD_BYTES:
             self.send_400_response("")
+        elif self._deadline is None:
+            self._expect()
 
     def on_message_begin(self) -> None:
         """The first bytes of a request."""
         super().on_message_begin()
-        self._in_head, self._head_bytes = True, 0
-        self._expect()
+        self._in_head, self._head_bytes, self._most_head_bytes = True, 0, self._newest
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
@@ -65,10 +74,17 @@ class Protocol(HttpToolsProtocol):
         self._in_head = False
         # The parser skips the body of a request that asks for an upgrade, and would read what follows as
         # the next request: whoever writes bodies behind a proxy could write requests.
-        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
-        if size > MAX_HEAD_BYTES or self.parser.should_upgrade():
+        if self.parser.should_upgrade():
             raise HeadRefused
+        if self._most_head_bytes > MAX_HEAD_BYTES:
+            size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+            if size > MAX_HEAD_BYTES:
+                raise HeadRefused
         super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        cycle.scope["extensions"] = {EXTENSION: Exchange(cycle)}  # type: ignore[dict-item]
+        super()._start_asgi_task(cycle, app)
 
     def send_400_response(self, msg: str) -> None:
         """Refuses what cannot be read as a request, and ends the connection.

@@ -36,13 +36,16 @@ class Router:
 
     Args:
         routes: the table of routes. A path has at most one parameter a segment.
+
+    Attributes:
+        plain: the resources whose paths have no parameters, by path.
     """
 
     def __init__(self, routes: Sequence[Route]) -> None:
         by_path: dict[str, list[Route]] = {}
         for route in routes:
             by_path.setdefault(route.path, []).append(route)
-        self._plain: dict[str, Resource] = {}
+        self.plain: dict[str, Resource] = {}
         self._shapes: dict[tuple[str, ...], Resource] = {}
         for path, those in by_path.items():
             segments = path.split("/")
@@ -57,11 +60,11 @@ class Router:
                 shape = tuple(_PARAMETER if part.startswith("{") else part for part in segments)
                 self._shapes[shape] = resource
             else:
-                self._plain[path] = resource
+                self.plain[path] = resource
 
     def find(self, path: str) -> tuple[Resource, Mapping[str, str]] | None:
         """The resource of a path behind the region, and its parameters; None if there is none."""
-        resource = self._plain.get(path)
+        resource = self.plain.get(path)
         if resource is not None:
             return resource, {}
         segments = path.split("/")

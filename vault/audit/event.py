@@ -27,6 +27,8 @@ _SALT_BYTES: Final = 32
 _OWN: Final = frozenset({"v", "kind", "at", "region", "tenant", "actor", "decision", "items_digest"})
 
 _PLAIN: Final = frozenset({str, bool, type(None)})
+_MAX_NAMES: Final = 1_000
+_names: Final[set[str]] = set()  # members' names that were looked at and found to be ASCII
 
 _encoder = msgspec.json.Encoder(order="sorted")
 
@@ -106,13 +108,21 @@ def _require_whole(value: Any) -> None:
         if not set(map(type, value)) <= _PLAIN:
             for member in value:
                 _require_whole(member)
-    elif isinstance(value, Mapping):
+    elif kind is dict or isinstance(value, Mapping):
         for name, member in value.items():
-            if type(name) is not str or not name.isascii():
-                raise TypeError("a member's name is ASCII text")
-            _require_whole(member)
+            if name not in _names:
+                _require_name(name)
+            if type(member) is not str:
+                _require_whole(member)
     else:
         raise TypeError("an event holds text, whole numbers, lists and tables")
+
+
+def _require_name(name: Any) -> None:
+    if type(name) is not str or not name.isascii():
+        raise TypeError("a member's name is ASCII text")
+    if len(_names) < _MAX_NAMES:
+        _names.add(name)
 
 
 def leaf_hash(body: bytes) -> bytes:

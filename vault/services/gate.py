@@ -21,7 +21,7 @@ from vault.services.cell import Cell, Origin
 Steps = Generator[Command, Committed, None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """What a door hands to a verb besides the body.
 
@@ -30,12 +30,15 @@ class Request:
         origin: where it came from.
         host: the caller when a host verb acts.
         idempotency: the Idempotency-Key, checked, if one came.
+        recognised: who was found behind the credential, for the verb's first look; taken by it, so that
+            a verb that is made again looks again.
     """
 
     authorization: str | None = field(repr=False)
     origin: Origin
     host: Caller | None = None
     idempotency: str | None = field(default=None, repr=False)
+    recognised: Caller | Holder | None = field(default=None, repr=False, compare=False)
 
 
 class FailuresCounted(Command):
@@ -119,8 +122,11 @@ def authenticate(cell: Cell, request: Request, *, fresh: bool = False) -> Caller
     """
     if request.host is not None:
         return request.host
+    known, request.recognised = request.recognised, None
+    fresh = fresh or request.idempotency is not None
+    if isinstance(known, Caller) and not fresh:
+        return known
     try:
-        fresh = fresh or request.idempotency is not None
         return cell.identities.caller(parse_authorization(request.authorization), fresh=fresh)
     except Unauthenticated as failure:
         cell.failures.add({failure.code: 1})
@@ -133,6 +139,9 @@ def holder(cell: Cell, request: Request) -> Holder:
     Raises:
         Unauthenticated: `credential_missing`, `credential_invalid`, `grant_invalid`; counted.
     """
+    known, request.recognised = request.recognised, None
+    if isinstance(known, Holder):
+        return known
     try:
         return cell.identities.holder(parse_authorization(request.authorization))
     except Unauthenticated as failure:
@@ -150,9 +159,9 @@ def recognise(cell: Cell, request: Request, who: tuple[str, ...]) -> None:
         Unauthenticated: counted.
     """
     if "grant" in who and ("key" not in who or (request.authorization or "")[7:10] == "cg_"):
-        holder(cell, request)
+        request.recognised = holder(cell, request)
     else:
-        authenticate(cell, request)
+        request.recognised = authenticate(cell, request)
 
 
 def admit(cell: Cell, caller: Caller, origin: Origin, verb: str, *needed: str) -> Steps:

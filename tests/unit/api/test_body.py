@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import vault.api.body
 from vault.api.body import BodyDecoder, read_body
@@ -93,6 +95,57 @@ def test_structure_is_bounded_before_it_is_built() -> None:
     many = b",".join([b'"x"'] * 1_000)
     assert refusal(b'{"field":"a","values":[' + many + b"]}") == ("batch_too_large", {"most": 100})
     assert DECODE(b'{"field":"' + b"," * 100_000 + b'"}').field == "," * 100_000
+
+
+def names_looked_at_slowly(body: bytes) -> bool:
+    """Whether the slower look refuses: an escape that changes nothing keeps the quick one out."""
+    try:
+        vault.api.body._check_names(b'"\\n"' + body)
+    except BadInput:
+        return True
+    return False
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_the_quick_look_at_names_refuses_what_the_slower_does(data: st.DataObject) -> None:
+    texts = st.text(st.sampled_from('a,:{}[] "'), max_size=3).map(lambda text: text.replace('"', ""))
+    values = st.recursive(
+        texts.map(lambda text: f'"{text}"') | st.just("1"),
+        lambda inner: (
+            st.lists(inner, max_size=3).map(lambda parts: f"[{','.join(parts)}]")
+            | st.lists(st.tuples(texts, inner), max_size=4).map(
+                lambda pairs: "{" + ",".join(f'"{name}":{value}' for name, value in pairs) + "}"
+            )
+        ),
+        max_leaves=8,
+    )
+    body = data.draw(values).encode()
+    try:
+        vault.api.body._check_names(body)
+        refused = False
+    except BadInput:
+        refused = True
+    assert refused is names_looked_at_slowly(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"k":"x",":a":1,":a":2}', b'{"a":",","b":":","a":1}', b'{"a":{"b":1,"b":2}}', b'{"a":1, "a" : 2}'],
+)
+def test_a_name_twice_is_found_among_what_looks_like_structure(body: bytes) -> None:
+    with pytest.raises(BadInput, match="member_duplicate"):
+        vault.api.body._check_names(body)
+
+
+def test_a_body_that_is_here_needs_no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vault.api.body.asyncio.timeout", None)
+    waiting = [part(b"abc", True), part(b"def", False)]
+
+    async def receive() -> Any:
+        return waiting.pop(0)
+
+    assert asyncio.run(read_body(receive, None, 10, arrived=True)) == b"abcdef"
 
 
 Message = dict[str, Any]

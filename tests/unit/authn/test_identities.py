@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,8 @@ from vault.authn.identities import Caller, Identities, in_networks, parse_author
 from vault.clock import SECOND, FixedClock, format_time
 from vault.crypto.mac import secret_digest
 from vault.errors import Stale, Unauthenticated
-from vault.services.gate import authenticate, host_caller
+from vault.services.cell import Origin
+from vault.services.gate import Request, authenticate, holder, host_caller, recognise
 from vault.services.grants import RevokeBody, revoke_grant
 from vault.services.identities import (
     KeyBody,
@@ -29,6 +31,7 @@ from vault.services.tokenize import TokenizeBody, tokenize
 START = 1_795_000_000 * SECOND
 BODY = "0" * 26
 SECRET = "a" * 43
+AGAIN: Any = object()
 
 
 @pytest.fixture
@@ -194,3 +197,35 @@ class TestKeys:
 )
 def test_networks(networks: str, address: str, inside: bool) -> None:
     assert in_networks(networks, address) is inside
+
+
+class TestRecognised:
+    """Who was found before the body was read serves the verb's first look, and no other."""
+
+    @staticmethod
+    def request(built: BuiltCell) -> Request:
+        made = Request(f"Bearer {built.service}", Origin("192.0.2.7", "req_test"))
+        recognise(built.cell, made, ("key",))
+        return made
+
+    def test_once(self, built: BuiltCell, monkeypatch: pytest.MonkeyPatch) -> None:
+        request = self.request(built)
+        found = request.recognised
+        built.cell.identities.forget()
+        monkeypatch.setattr(built.cell.identities, "caller", lambda *_, **__: AGAIN)
+        assert authenticate(built.cell, request) is found
+        assert authenticate(built.cell, request) is AGAIN
+
+    def test_never_where_the_verb_only_reads(self, built: BuiltCell, monkeypatch: pytest.MonkeyPatch) -> None:
+        request = self.request(built)
+        monkeypatch.setattr(built.cell.identities, "caller", lambda *_, **__: AGAIN)
+        assert authenticate(built.cell, request, fresh=True) is AGAIN
+        assert authenticate(built.cell, request) is AGAIN
+
+    def test_a_key_is_no_holder(self, built: BuiltCell) -> None:
+        with pytest.raises(Unauthenticated, match="grant_invalid"):
+            holder(built.cell, self.request(built))
+
+    def test_it_is_not_shown(self, built: BuiltCell) -> None:
+        assert built.service not in repr(self.request(built))
+        assert "Caller" not in repr(self.request(built))

@@ -178,3 +178,42 @@ def test_time_on_sqlite_is_the_clock_s_and_never_goes_back(tmp_path: Path) -> No
     clock.at = 5
     assert session.now(1_000) == 1_000
     store.close()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 64, 255, 256, 257, 1000])
+def test_many_rows_go_in_with_few_statements(sqlite: Store, count: int) -> None:
+    session = sqlite.session()
+    session.begin()
+    asked: list[str] = []
+    session._connection.set_trace_callback(asked.append)
+    rows = [{"number": n, "leaf": n.to_bytes(32, "big"), "body": b"b%d" % n} for n in range(count)]
+    assert session.run_many(sqlite.record.insert_audit, rows) == count
+    session._connection.set_trace_callback(None)
+    assert len(asked) <= 4 + count // 256 + 4
+    found = session._cursor.execute("SELECT number, leaf, body FROM re_audit ORDER BY number").fetchall()
+    assert found == [tuple(row.values()) for row in rows]
+    session.rollback()
+    session.close()
+
+
+def test_only_the_rows_that_went_in_are_counted(sqlite: Store) -> None:
+    session = sqlite.session()
+    session.begin()
+    row = {"tenant": "main", "class": "c", "state": "active"}
+    rows = [{**row, "due": f"{day}"} for day in (1, 2, 1, 3, 1)]
+    assert session.run_many(sqlite.custody.insert_due_period, rows) == 3
+    assert session.run_many(sqlite.custody.insert_due_period, rows) == 0
+    session.rollback()
+    session.close()
+
+
+def test_a_statement_with_other_parameters_runs_row_by_row(sqlite: Store) -> None:
+    session = sqlite.session()
+    session.begin()
+    assert not sqlite.record.charge_grant.plain
+    assert not sqlite.requests.insert_idempotency.plain
+    assert sqlite.record.insert_audit.plain
+    rows = [{"grant_id": f"gr_{number}", "by": 1} for number in range(3)]
+    assert session.run_many(sqlite.record.charge_grant, rows) == 0
+    session.rollback()
+    session.close()
