@@ -28,7 +28,12 @@ from vault.cli.main import cli
 from vault.clock import parse_time
 from vault.crypto.ff1 import MIN_DOMAIN
 from vault.errors import CODES, CoatcheckError, Exit
-from vault.formats.catalog import CATALOG, Entry, Parameter, parse_template
+from vault.formats.catalog import CATALOG, parse_template
+from vault.formats.mask import Mask
+from vault.formats.normalize import Normalization
+from vault.formats.spelling import Entry, Parameter
+from vault.formats.surrogate import SURROGATES, Surrogate, parse_surrogate
+from vault.formats.template import Template
 from vault.policy.permissions import PERMISSIONS, ROLES
 from vault.policy.principal import Ceiling
 from vault.schema import document as schema_document
@@ -38,6 +43,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 FOLDER: Final = ROOT / "docs" / "reference"
 WRITTEN: Final = "<!-- Written by docs/build.py from the code; change the code, then run it. -->"
 SAMPLES: Final = 3  # of each template
+MANY: Final = 10  # choices that are no longer shown one by one
 
 
 # Markdown
@@ -477,16 +483,69 @@ _TEMPLATES: Final = f"""
 A template says what values of a field look like: which characters are transformed, which are kept, and what
 is refused. It is named with its parameters, `card(keep_last=4, luhn='break')`; what is left out has its
 default. The *domain* is the number of values that look alike; format-preserving encryption needs
-{MIN_DOMAIN:,} (see [what it promises](../explanation/fpe-limits.md)). Samples are made up.
+{MIN_DOMAIN:,} (see [what it promises](../explanation/fpe-limits.md)). Samples are made up. Any mask may have
+`{{first:N}}` and `{{last:N}}`, N from 1 to 8; the places that a template adds stand with it.
 """
+_MASKS: Final = """
+A mask says what may be shown of a value. Letters and digits are counted, separators are not. Asterisks, as
+many for every value, stand where a value lacks a part, where a place would show all of its part, and in all
+places where these together would show every letter and digit. A domain or two initials can still say who it
+is: a mask shows less, it does not make anonymous.
+"""
+_NORMALIZE: Final = """
+Deterministic tokens compare values by a normal form: the template's own (an IBAN, a card or telephone number
+without separators, an address with its domain in lower case), then what the field's `normalize` says. What
+was given comes back as it was given. Values of one form share a token, so take the strictest form that
+serves; a value of which nothing is left (a text without digits, as `digits`) is refused with `value_format`.
+"""
+_FORMS: Final = {
+    "none": "the template's form and no more",
+    "nfc": "composed characters: `é` typed as one character or as two",
+    "lowercase": "`nfc`, in lower case",
+    "casefold": "`nfc`, with full case folding: `Straße` is `STRASSE`",
+    "words": "`casefold`, one space between words and none around",
+    "alphanumeric": "`casefold`, letters, marks and digits only: `AB-12` is `ab 12`",
+    "digits": "decimal digits only",
+}
+_SURROGATES: Final = """
+A `vaulted` field with a `surrogate` gets tokens of that look. They are drawn at random and say nothing of the
+value, whose template may be any. The *space* is how many there are; whoever invents one hits an issued one
+with the chance rows / space. They come in one spelling; separators are taken off what is presented. One that
+passes all checks may be a stranger's number: never dial, charge or mail a surrogate, or take those that are
+nobody's (`luhn='break'`, `check='break'`, `range='never'`, `dialable=false`, a domain of yours).
+"""
+_EXAMPLES: Final = {
+    "digits": ("digits(length=12)",),
+    "alphanumeric": ("alphanumeric(length=10, case='upper')",),
+    "ssn": ("ssn", "ssn(range='never')"),
+    "card": ("card", "card(prefix=999999, luhn='break')"),
+    "e164": ("e164(country=1)", "e164(country=1, dialable=false)", "e164(country=49)"),
+    "iban": ("iban(country='de')", "iban(country='no', check='break')"),
+    "email": ("email", "email(domain='mail.example', length=16)"),
+}
 
 
 def templates_page() -> str:
-    """The catalogue."""
-    return page("Templates", _TEMPLATES, *map(_template, CATALOG.values()))
+    """The catalogue of templates, normal forms and surrogates."""
+    agree("normal forms", {how.value: "" for how in Normalization}, _FORMS)
+    agree("surrogates", SURROGATES, _EXAMPLES)
+    forms = table(("`normalize`", "compares"), ((code(name), text) for name, text in _FORMS.items()))
+    return page(
+        "Templates",
+        _TEMPLATES,
+        *map(_template, CATALOG.values()),
+        "## Masks",
+        _MASKS,
+        "## Normal forms",
+        _NORMALIZE,
+        forms,
+        "## Surrogates",
+        _SURROGATES,
+        *map(_surrogate, SURROGATES.values()),
+    )
 
 
-def _template(entry: Entry) -> str:
+def _template(entry: Entry[Template]) -> str:
     template = parse_template(entry.name)
     rng = random.Random(entry.name)
     facts = [f"- For `vaultless` fields: {'yes' if template.reversible_by_ff1 else 'no'}."]
@@ -496,21 +555,48 @@ def _template(entry: Entry) -> str:
         facts += [
             f"- Domain: {typical.size:,} ({typical.note}).",
             f"- Smallest domain: {smallest.size:,} ({smallest.note}){too_small}.",
-            f"- Samples: {codes(template.sample(rng) for _ in range(SAMPLES))}.",
         ]
-    rows = [
-        (code(item.name), _bounds(item), code(_written(item.default)), item.description)
-        for item in entry.parameters
-    ]
+    samples = [template.sample(rng) for _ in range(SAMPLES)] if entry.name != "text" else [_TEXT_SAMPLE]
+    facts.append(f"- Samples: {codes(samples)}.")
+    if template.parts:
+        parts = codes(f"{{{_COUNTED.get(part, part)}}}" for part in sorted(template.parts))
+        facts.append(f"- Parts that masks may show: {parts}.")
+    masks = [(pattern, Mask.parse(pattern).apply(samples[0])) for pattern in entry.masks]
+    shown = ", ".join(f"{code(pattern)} shows {code(text)}" for pattern, text in masks)
+    facts.append(f"- Usual masks: {shown}.")
+    return _entry(f"## {entry.name}", entry, facts)
+
+
+_TEXT_SAMPLE: Final = "Anna Maria Example"
+_COUNTED: Final = {"local": "local:N"}
+
+
+def _surrogate(entry: Entry[Surrogate]) -> str:
+    facts = []
+    for spec in _EXAMPLES[entry.name]:
+        made = parse_surrogate(spec)
+        drawn = made.draw(random.Random(spec).randrange)
+        facts.append(f"- {code(spec)}: space {made.space:,}, such as {code(drawn)}.")
+    return _entry(f"### {entry.name} surrogates", entry, facts)
+
+
+def _entry(heading: str, entry: Entry[Any], facts: list[str]) -> str:
+    rows = []
+    for item in entry.parameters:
+        default = "" if item.required else code(_written(item.default))
+        rows.append((code(item.name), _bounds(item), default, item.description))
     parameters = table(("parameter", "values", "default", "meaning"), rows)
-    return "\n\n".join((f"## {entry.name}", entry.description, parameters, "\n".join(facts)))
+    parts = (heading, entry.description, parameters, "\n".join(facts))
+    return "\n\n".join(part for part in parts if part)
 
 
 def _bounds(item: Parameter) -> str:
     if isinstance(item.default, bool):
         return "`true`, `false`"
     if isinstance(item.default, str):
-        return codes(map(_written, item.choices))
+        if len(item.choices) > MANY:
+            return f"one of {code(' '.join(item.choices))}, in quotes"
+        return codes(map(_written, item.choices)) or "a word in quotes"
     return f"{item.lowest} to {item.highest}"
 
 
@@ -639,7 +725,7 @@ _TABLES: Final = {
         "retention": 'which class; `vaultless` takes only `keep = "key"`, the others only a period',
         "classification": "a label for people",
         "subject": "whether a value must name its data subject; vaultless fields never take one",
-        "masks": "names and patterns of what may be shown; `{first:N}` and `{last:N}`, N from 1 to 8",
+        "masks": "names and [patterns](templates.md#masks) of what may be shown",
         "deterministic": "whether equal values of a vaulted field get equal tokens: one person's, or all "
         'people\'s, which implies `subject = "required"`',
         "normalize": "what is done to a deterministic value before it is compared; it comes back as it was",

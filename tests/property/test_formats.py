@@ -1,4 +1,5 @@
-"""Every template, over many accepted values: tokens keep their shape and turn back; masks never tell all.
+"""Every template, over many accepted values: tokens keep their shape and turn back; masks never tell all;
+spellings of one value have one normal form.
 
 2,000 values a template; 100,000 with COATCHECK_FULL=1.
 """
@@ -7,6 +8,8 @@ from __future__ import annotations
 
 import os
 import random
+import unicodedata
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
@@ -15,10 +18,13 @@ from hypothesis import strategies as st
 from tests.unit.echo import shown
 from vault.errors import BadInput, ValueRefused
 from vault.formats.alphabet import ALPHANUMERIC
+from vault.formats.calling import LONGEST_CODE, country_code
 from vault.formats.card import Card
 from vault.formats.catalog import CATALOG, parse_template
 from vault.formats.checksum import luhn_valid
 from vault.formats.mask import Mask
+from vault.formats.normalize import Normalization, normalize
+from vault.formats.spelling import Entry
 from vault.formats.template import MAX_KEPT_BYTES, MAX_SPEC, Template
 from vault.secret import Secret
 from vault.tokens.vaultless import Vaultless
@@ -39,14 +45,15 @@ REVERSIBLE = [
     "alphanumeric",
     "alphanumeric(case='lower', min=1, max=30)",
     "alphanumeric(case='upper', min=4)",
+    "e164",
 ]
-TEXT = ["text", "text(max=20)"]
+STORED = ["text", "text(max=20)", "email", "date", "iban"]
 ANY_TEXT = st.text(alphabet=st.characters(), max_size=60)  # lone surrogates among them
-LIKELY = st.text(alphabet=st.sampled_from("0123456789 -abzABZ４\0"), max_size=40)
+LIKELY = st.text(alphabet=st.sampled_from("0123456789 -abzABZ４\0+.@\u0301\u200bяß"), max_size=40)
 
 
 def test_every_template_of_the_catalogue_is_here() -> None:
-    assert {spec.partition("(")[0] for spec in REVERSIBLE + TEXT} == CATALOG.keys()
+    assert {spec.partition("(")[0] for spec in REVERSIBLE + STORED} == CATALOG.keys()
 
 
 def keeps_its_shape(template: Template, value: str, token: str) -> None:
@@ -87,8 +94,8 @@ def test_tokens_keep_their_shape_and_turn_back(spec: str) -> None:
     assert (small > 0) == (template.smallest().size < 1_000_000)
 
 
-@pytest.mark.parametrize("spec", TEXT)
-def test_text_comes_back(spec: str) -> None:
+@pytest.mark.parametrize("spec", STORED)
+def test_what_is_stored_comes_back(spec: str) -> None:
     template, chosen = parse_template(spec), random.Random(spec)
     for _ in range(VALUES):
         value = template.sample(chosen)
@@ -103,12 +110,16 @@ def test_domains_say_what_shapes_are(spec: str) -> None:
         value = template.sample(chosen)
         shape = template.parse(value)
         domain = template.domain(sum(character in ALPHANUMERIC for character in value))
+        assert domain.size >= template.smallest().size
+        if spec == "e164":  # counts three digits for the country, whose code may be shorter
+            more = LONGEST_CODE - len(country_code(template.canonical(value)[1:]))
+            assert (domain.length + more, domain.size * 10**more) == (len(shape.text), shape.size)
+            continue
         assert (domain.radix, domain.length, domain.size) == (
             shape.alphabet.radix,
             len(shape.text),
             shape.size,
         )
-        assert domain.size >= template.smallest().size
 
 
 def echoes_nothing(error: BadInput) -> None:
@@ -118,7 +129,7 @@ def echoes_nothing(error: BadInput) -> None:
     assert shown(error) == shown(type(error)(error.code, **error.facts))
 
 
-@pytest.mark.parametrize("spec", REVERSIBLE + TEXT)
+@pytest.mark.parametrize("spec", REVERSIBLE + STORED)
 @given(value=st.one_of(ANY_TEXT, LIKELY))
 @settings(deadline=None, max_examples=150)
 def test_whatever_comes_is_taken_whole_or_refused(spec: str, value: str) -> None:
@@ -130,7 +141,7 @@ def test_whatever_comes_is_taken_whole_or_refused(spec: str, value: str) -> None
             echoes_nothing(refused)
             continue
         except BadInput as refused:
-            assert (refused.code, spec in TEXT) == ("operation_unsupported", True)  # noqa: PT017
+            assert (refused.code, spec in STORED) == ("operation_unsupported", True)  # noqa: PT017
             continue
         assert shape.length == len(value)
         if parse == template.parse:
@@ -164,3 +175,131 @@ def test_masks_never_show_more_than_they_say_nor_everything(value: str, first: i
     if shown_ones:
         assert shown_ones == whole[:first] + whole[len(whole) - last :]
     assert len(masked) == first + last + 3
+
+
+PLACES = (
+    "{{first:{0}}}",
+    "{{last:{0}}}",
+    "{{local:{0}}}",
+    "{{domain}}",
+    "{{country}}",
+    "{{year}}",
+    "{{initials}}",
+)
+DISTINCT = st.lists(st.sampled_from("abcdefghijklmnopqrstuvwxyz0123456789 -.@+"), max_size=30, unique=True)
+
+
+@given(
+    value=st.one_of(ANY_TEXT, DISTINCT.map("".join)),
+    chosen=st.lists(
+        st.tuples(st.sampled_from(PLACES), st.integers(1, 8)), max_size=4, unique_by=lambda one: one[0]
+    ),
+)
+@settings(deadline=None, max_examples=400)
+def test_no_mask_shows_all_whatever_its_places(value: str, chosen: list[tuple[str, int]]) -> None:
+    masked = Mask.parse("|".join(place.format(count) for place, count in chosen) or "|").apply(value)
+    whole = {character for character in value if character.isalnum()}
+    shown_ones = {character for character in masked if character.isalnum()}
+    assert shown_ones <= whole
+    if len(whole) == sum(
+        character.isalnum() for character in value
+    ):  # each once, so none can be hidden twice
+        assert not whole or shown_ones < whole
+
+
+@pytest.mark.parametrize("entry", CATALOG.values(), ids=lambda entry: entry.name)
+def test_the_masks_of_the_catalogue_hide_something_of_every_value(entry: Entry[Template]) -> None:
+    template, chosen = parse_template(entry.name), random.Random(entry.name)
+    for pattern in entry.masks:
+        mask = Mask.parse(pattern)
+        shown_ones = 0
+        for _ in range(300):
+            value = template.sample(chosen)
+            masked = mask.apply(value)
+            whole = [character for character in value if character.isalnum()]
+            visible = [character for character in masked if character.isalnum()]
+            assert not Counter(visible) - Counter(whole)
+            assert len(visible) < len(whole) or not visible
+            shown_ones += bool(visible)
+        assert shown_ones > 200
+
+
+# Spellings
+
+
+def spelled_otherwise(template: Template, value: str, chosen: random.Random) -> str:
+    """The same value as somebody else would write it."""
+    plain = template.canonical(value)
+    separators = {"ssn": "-", "card": " -", "e164": " -.", "iban": " "}.get(
+        template.spec.partition("(")[0], ""
+    )
+    if template.spec.startswith("ssn"):
+        return f"{plain[:3]}-{plain[3:5]}-{plain[5:]}" if chosen.random() < 0.5 else plain
+    if template.spec == "email":
+        local, _, domain = plain.rpartition("@")
+        return f"{unicodedata.normalize(chosen.choice(('NFC', 'NFD')), local)}@{domain.upper()}"
+    if not separators:
+        return plain
+    start = 2 if template.spec == "e164" else 1
+    parts = [plain[:start]]
+    for character in plain[start:]:
+        parts += (chosen.choice(separators) if chosen.random() < 0.3 else "", character)
+    written = "".join(parts)
+    return written.lower() if template.spec == "iban" and chosen.random() < 0.5 else written
+
+
+@pytest.mark.parametrize("spec", REVERSIBLE + STORED)
+def test_spellings_of_one_value_have_one_normal_form(spec: str) -> None:
+    template, chosen = parse_template(spec), random.Random(spec)
+    several = 0
+    for _ in range(VALUES // 10):
+        value = template.sample(chosen)
+        other = spelled_otherwise(template, value, chosen)
+        template.parse(other)
+        several += other != value
+        assert template.canonical(other) == template.canonical(value)
+        for how in Normalization:
+            form = normal_form(template, how, value)
+            assert normal_form(template, how, other) == form
+            assert normal_form(template, how, template.canonical(value)) == form
+    assert several or spec.partition("(")[0] in ("digits", "alphanumeric", "text", "date")
+
+
+def normal_form(template: Template, how: Normalization, value: str) -> str | None:
+    """None where nothing is left to compare."""
+    try:
+        return normalize(template, how, value)
+    except ValueRefused as refused:
+        assert refused.code == "value_format"  # noqa: PT017
+        return None
+
+
+@pytest.mark.parametrize("spec", REVERSIBLE + STORED)
+@given(value=st.one_of(ANY_TEXT, LIKELY), seed=st.integers(0, 2**32))
+@settings(deadline=None, max_examples=100)
+def test_the_canonical_spelling_is_a_value_and_its_own(spec: str, value: str, seed: int) -> None:
+    template = parse_template(spec)
+    try:
+        template.parse(value)
+    except ValueRefused:
+        value = template.sample(random.Random(seed))
+    plain = template.canonical(value)
+    template.parse(plain)
+    assert template.canonical(plain) == plain
+    assert normalize(template, Normalization.NONE, value) == plain
+
+
+@given(value=st.one_of(ANY_TEXT, LIKELY))
+@settings(deadline=None, max_examples=500)
+def test_forms_are_fixed_points_and_get_looser(value: str) -> None:
+    """What is equal in a form is equal in every looser one, and a form of a form is itself."""
+    template = parse_template("text")
+    forms = {how: normal_form(template, how, value) for how in Normalization}
+    for how, form in forms.items():
+        if form is not None:
+            assert normal_form(template, how, form) == form
+    chain = (Normalization.NONE, Normalization.NFC, Normalization.LOWERCASE, Normalization.CASEFOLD)
+    for strict in chain:
+        form = forms[strict]
+        for loose in (*chain[chain.index(strict) :], Normalization.WORDS, Normalization.ALPHANUMERIC):
+            assert form is None or normal_form(template, loose, form) == forms[loose]

@@ -54,6 +54,7 @@ class Card:
 
     version: ClassVar[int] = 1
     reversible_by_ff1: ClassVar[bool] = True
+    parts: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
         if self.domain(LONGEST).size < MIN_DOMAIN:

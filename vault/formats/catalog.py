@@ -1,62 +1,23 @@
-"""The catalogue of templates and the one way to name them: `name` or `name(key=value, ...)`.
-
-Values are whole numbers, 'words' in single quotes, `true` and `false`. Names and keys are lower-case
-words. Whatever is unknown, repeated or out of range is refused.
-"""
+"""The catalogue of templates: what each is called, takes and shows."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Final, Literal, cast
 
-from vault.errors import BadInput
-from vault.formats import card, freetext
+from vault.formats import card, freetext, spelling
 from vault.formats.card import Card
 from vault.formats.freetext import Text
+from vault.formats.iban import Iban
+from vault.formats.isodate import Date
+from vault.formats.mail import Email
+from vault.formats.phone import E164
 from vault.formats.run import Alphanumeric, Digits
+from vault.formats.spelling import Entry, Parameter, Value, build
 from vault.formats.ssn import Ssn
-from vault.formats.template import MAX_LENGTH, MAX_SPEC, Template
+from vault.formats.template import MAX_LENGTH, Template
 
-Value = int | bool | str
-
-MAX_WRITTEN: Final = 4 * MAX_SPEC  # characters; a written spelling may be wider than the canonical one
-
-_SPEC: Final = re.compile(r"([a-z][a-z0-9_]{0,31})(?:\(([^()]*)\))?")
-_ARGUMENT: Final = re.compile(
-    r" *([a-z][a-z0-9_]{0,31}) *= *(?:(0|[1-9][0-9]{0,5})|(true|false)|'([a-z][a-z0-9_-]{0,31})') *",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """A parameter of a template: its default gives the type, `choices` or the bounds what it may be."""
-
-    name: str
-    default: Value
-    description: str
-    choices: tuple[str, ...] = ()
-    lowest: int = 0
-    highest: int = 0
-
-    def takes(self, value: Value) -> bool:
-        """Whether the parameter may have this value; 1 is not true and true is not 1."""
-        if type(value) is not type(self.default):
-            return False
-        if isinstance(value, str):
-            return value in self.choices
-        return isinstance(value, bool) or self.lowest <= value <= self.highest
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A template of the catalogue, described well enough to generate its page from."""
-
-    name: str
-    description: str
-    parameters: tuple[Parameter, ...]
-    build: Callable[[Mapping[str, Value]], Template]
+MAX_WRITTEN: Final = spelling.MAX_WRITTEN  # characters of a spelling
 
 
 def _card(given: Mapping[str, Value]) -> Template:
@@ -76,12 +37,13 @@ def _lengths(shortest: int) -> tuple[Parameter, Parameter]:
     )
 
 
-_ENTRIES: Final = (
+_ENTRIES: Final[tuple[Entry[Template], ...]] = (
     Entry(
         "ssn",
         "US social security number: ddd-dd-dddd or nine digits; hyphens stay in place.",
         (Parameter("strict", False, "refuse numbers that the SSA never issues (ITINs among them)"),),
         lambda given: Ssn(bool(given["strict"])),
+        ("***-**-{last:4}",),
     ),
     Entry(
         "card",
@@ -92,12 +54,14 @@ _ENTRIES: Final = (
             Parameter("luhn", "keep", "tokens pass the Luhn check, or always fail it", ("keep", "break")),
         ),
         _card,
+        ("**** **** **** {last:4}", "{first:6}******{last:4}"),
     ),
     Entry(
         "digits",
         "ASCII digits and nothing else.",
         _lengths(6),
         lambda given: Digits(int(given["min"]), int(given["max"])),
+        ("****{last:2}",),
     ),
     Entry(
         "alphanumeric",
@@ -107,16 +71,47 @@ _ENTRIES: Final = (
             *_lengths(4),
         ),
         _alphanumeric,
+        ("****{last:2}",),
+    ),
+    Entry(
+        "e164",
+        "Telephone number: `+`, country calling code, 8 to 15 digits in all; single spaces, hyphens and dots "
+        "stay in place.",
+        (),
+        lambda _: E164(),
+        ("{country} *** {last:2}", "{country}"),
+    ),
+    Entry(
+        "iban",
+        "IBAN: registered country, structure and check digits; single spaces and lower case are taken.",
+        (),
+        lambda _: Iban(),
+        ("{country}** **** {last:4}", "{country}"),
+    ),
+    Entry(
+        "email",
+        "E-mail address: a dot-atom, `@`, a host name; letters of any script, one script between dots.",
+        (),
+        lambda _: Email(),
+        ("{local:1}***@{domain}", "***@{domain}"),
+    ),
+    Entry(
+        "date",
+        "Date of the calendar: YYYY-MM-DD.",
+        (),
+        lambda _: Date(),
+        ("{year}-**-**",),
     ),
     Entry(
         "text",
         "Unicode text without control characters; for protections that keep a row.",
         (Parameter("max", 200, "the longest value, in characters", lowest=1, highest=freetext.LONGEST),),
         lambda given: Text(int(given["max"])),
+        ("{initials}", "{first:1}***"),
     ),
 )
 
-CATALOG: Final[Mapping[str, Entry]] = {entry.name: entry for entry in _ENTRIES}
+CATALOG: Final[Mapping[str, Entry[Template]]] = {entry.name: entry for entry in _ENTRIES}
 
 
 def parse_template(spec: str) -> Template:
@@ -128,27 +123,4 @@ def parse_template(spec: str) -> Template:
     Raises:
         BadInput: `template_invalid`, with the names of template and parameter once they are known ones.
     """
-    match = _SPEC.fullmatch(spec) if len(spec) <= MAX_WRITTEN else None
-    entry = None if match is None else CATALOG.get(match[1])
-    if match is None or entry is None:
-        raise BadInput("template_invalid")
-    given = {parameter.name: parameter.default for parameter in entry.parameters}
-    if match[2] is not None:
-        given.update(_arguments(entry, match[2]))
-    return entry.build(given)
-
-
-def _arguments(entry: Entry, written: str) -> dict[str, Value]:
-    """The arguments between the parentheses, each known, of the right kind and given once."""
-    parameters = {parameter.name: parameter for parameter in entry.parameters}
-    given: dict[str, Value] = {}
-    for part in written.split(","):
-        match = _ARGUMENT.fullmatch(part)
-        if match is None or match[1] not in parameters:
-            raise BadInput("template_invalid", template=entry.name)
-        key, number, flag, word = match.groups()
-        value: Value = int(number) if number else flag == "true" if flag else word
-        if key in given or not parameters[key].takes(value):
-            raise BadInput("template_invalid", template=entry.name, parameter=key)
-        given[key] = value
-    return given
+    return build(CATALOG, spec)

@@ -22,8 +22,8 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from vault.errors import BadInput, ValueRefused
-from vault.formats.alphabet import ANY
+from vault.errors import ValueRefused
+from vault.formats.stored import Stored, no_domain, whole
 from vault.formats.template import Domain, Shape, require_length, spell
 
 LONGEST: Final = 10_000  # characters that `max` can be set to; longer texts are `encrypted` fields
@@ -43,7 +43,7 @@ _SAMPLES: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class Text(Stored):
     """Unicode text. FF1 cannot transform it, so its tokens do not look like it.
 
     Args:
@@ -52,8 +52,7 @@ class Text:
 
     longest: int = 200
 
-    version: ClassVar[int] = 1
-    reversible_by_ff1: ClassVar[bool] = False
+    parts: ClassVar[frozenset[str]] = frozenset(("initials",))
 
     @property
     def spec(self) -> str:
@@ -66,34 +65,14 @@ class Text:
         refused = _REFUSED.search(value)
         if refused is not None:
             raise ValueRefused("value_alphabet", position=refused.start())
-        return Shape(ANY, value, (), len(value))
-
-    def parse_token(self, token: str) -> Shape:
-        """Always refused: a token of this template is opaque.
-
-        Raises:
-            BadInput: `operation_unsupported`.
-        """
-        raise BadInput("operation_unsupported")
-
-    def render_token(self, shape: Shape, text: str) -> str:
-        """Always refused, as `parse_token`.
-
-        Raises:
-            BadInput: `operation_unsupported`.
-        """
-        raise BadInput("operation_unsupported")
-
-    def render_value(self, shape: Shape, text: str) -> str:
-        """The text itself."""
-        return shape.fill(text)
+        return whole(value)
 
     def domain(self, length: int | None = None) -> Domain:
         """Size 0: there is none that FF1 could use."""
         count = self.longest if length is None else length
         if not 1 <= count <= self.longest:
             raise ValueRefused("value_length", minimum=1, maximum=self.longest)
-        return Domain(ANY.radix, count, 0, "any characters; format-preserving encryption has no use for it")
+        return no_domain(count, "any characters; format-preserving encryption has no use for it")
 
     def smallest(self) -> Domain:
         """Size 0, as all of them."""

@@ -12,7 +12,7 @@ import random
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from vault.errors import ValueRefused
 from vault.formats.alphabet import ALNUM_UPPER, ALPHANUMERIC, DIGITS, UPPER, Alphabet
@@ -58,6 +58,8 @@ _GROUP: Final = 4  # characters
 @dataclass(frozen=True, slots=True)
 class Iban(Stored):
     """An IBAN. FF1 cannot transform it: its parts have alphabets of their own."""
+
+    parts: ClassVar[frozenset[str]] = frozenset(("country",))
 
     @property
     def spec(self) -> str:

@@ -18,7 +18,7 @@ import random
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from vault.errors import ValueRefused
 from vault.formats.alphabet import ALNUM_LOWER, ALPHANUMERIC, LOWER
@@ -57,6 +57,8 @@ _SAMPLE_DOMAINS: Final = ("example.org", "Mail.Example.COM", "b\u00fccher.exampl
 @dataclass(frozen=True, slots=True)
 class Email(Stored):
     """An address. FF1 cannot transform it; its tokens are opaque or the field's surrogates."""
+
+    parts: ClassVar[frozenset[str]] = frozenset(("local", "domain"))
 
     @property
     def spec(self) -> str:

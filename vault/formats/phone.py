@@ -34,6 +34,7 @@ class E164:
 
     version: ClassVar[int] = 1
     reversible_by_ff1: ClassVar[bool] = True
+    parts: ClassVar[frozenset[str]] = frozenset(("country",))
 
     @property
     def spec(self) -> str:

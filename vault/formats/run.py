@@ -27,6 +27,7 @@ class _Run:
 
     version: ClassVar[int] = 1
     reversible_by_ff1: ClassVar[bool] = True
+    parts: ClassVar[frozenset[str]] = frozenset()
 
     shortest: int
     longest: int
@@ -53,6 +54,10 @@ class _Run:
     def render_value(self, shape: Shape, text: str) -> str:
         """The value: the transformed characters and nothing else."""
         return shape.fill(text)
+
+    def canonical(self, value: str) -> str:
+        """The value itself."""
+        return value
 
     def domain(self, length: int | None = None) -> Domain:
         """radix^length; the shortest length counts as typical, since it decides what is safe."""

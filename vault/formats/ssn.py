@@ -36,6 +36,7 @@ class Ssn:
 
     version: ClassVar[int] = 1
     reversible_by_ff1: ClassVar[bool] = True
+    parts: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def spec(self) -> str:

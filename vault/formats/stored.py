@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NoReturn
+from typing import ClassVar
 
 from vault.errors import BadInput
 from vault.formats.alphabet import ANY
@@ -16,9 +16,9 @@ class Stored:
 
     version: ClassVar[int] = 1
     reversible_by_ff1: ClassVar[bool] = False
-    longest: int
+    parts: ClassVar[frozenset[str]] = frozenset()
 
-    def parse_token(self, token: str) -> NoReturn:
+    def parse_token(self, token: str) -> Shape:
         """Always refused: a token of this template is opaque, or of the field's surrogates.
 
         Raises:
@@ -26,7 +26,7 @@ class Stored:
         """
         raise BadInput("operation_unsupported")
 
-    def render_token(self, shape: Shape, text: str) -> NoReturn:
+    def render_token(self, shape: Shape, text: str) -> str:
         """Always refused, as `parse_token`.
 
         Raises:
@@ -37,6 +37,10 @@ class Stored:
     def render_value(self, shape: Shape, text: str) -> str:
         """The value itself."""
         return shape.fill(text)
+
+    def canonical(self, value: str) -> str:
+        """The value itself; a template with several spellings of one value says which is the one."""
+        return value
 
 
 def whole(value: str) -> Shape:

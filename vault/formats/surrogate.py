@@ -276,12 +276,12 @@ _ENTRIES: Final = (
     ),
     Entry(
         "iban",
-        "IBAN of a country, in upper case without spaces; presented in groups, in lower case or so.",
+        "IBAN of a country, upper case without spaces; presented in groups or not, in either case.",
         (
             Parameter(
                 "country",
                 "de",
-                "whose",
+                "as its IBANs begin",
                 tuple(country.lower() for country in iban.STRUCTURES),
                 required=True,
             ),

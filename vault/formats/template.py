@@ -111,12 +111,16 @@ class Template(Protocol):
     def reversible_by_ff1(self) -> bool:
         """Whether FF1 can transform its values; False leaves only protections that keep a row."""
 
+    @property
+    def parts(self) -> frozenset[str]:
+        """What masks may show of a value beside its first and last characters; see `mask`."""
+
     def parse(self, value: str) -> Shape:
         """Takes a value apart. Smallness is no reason to refuse here; see `require_domain`.
 
         Raises:
             ValueRefused: `value_empty`, `value_length`, `value_alphabet`, `value_format`,
-                `value_checksum`.
+                `value_checksum`, `value_calendar`, `value_script`.
         """
 
     def parse_token(self, token: str) -> Shape:
@@ -132,6 +136,15 @@ class Template(Protocol):
 
     def render_value(self, shape: Shape, text: str) -> str:
         """The value that has `text` for the transformed characters."""
+
+    def canonical(self, value: str) -> str:
+        """The one spelling of all those that mean the same: what blind indexes are made of.
+
+        Itself a value that the template takes, and its own canonical spelling.
+
+        Args:
+            value: one that `parse` takes; of another the answer means nothing.
+        """
 
     def domain(self, length: int | None = None) -> Domain:
         """The effective domain of values of a length, counted without separators.

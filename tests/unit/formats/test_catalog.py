@@ -7,9 +7,15 @@ import pytest
 from tests.unit.echo import shown
 from vault.errors import BadInput
 from vault.formats.card import Card
-from vault.formats.catalog import CATALOG, Entry, parse_template
+from vault.formats.catalog import CATALOG, parse_template
 from vault.formats.freetext import Text
+from vault.formats.iban import Iban
+from vault.formats.isodate import Date
+from vault.formats.mail import Email
+from vault.formats.mask import Mask
+from vault.formats.phone import E164
 from vault.formats.run import Alphanumeric, Digits
+from vault.formats.spelling import Entry
 from vault.formats.ssn import Ssn
 from vault.formats.template import MAX_SPEC, Template
 
@@ -28,6 +34,10 @@ from vault.formats.template import MAX_SPEC, Template
         ("digits(min=9, max=9)", Digits(9, 9)),
         ("alphanumeric(case='lower', max=20)", Alphanumeric("lower", 4, 20)),
         ("text(max=200)", Text()),
+        ("e164", E164()),
+        ("iban", Iban()),
+        ("email", Email()),
+        ("date", Date()),
     ],
 )
 def test_spellings(spec: str, template: Template) -> None:
@@ -89,6 +99,12 @@ def test_spellings(spec: str, template: Template) -> None:
         "text(max=10001)",
         "text(max=200)(max=200)",
         "text(max=(200))",
+        "e164()",
+        "e164(country=1)",
+        "iban(country='de')",
+        "email(max=10)",
+        "date(min=1900)",
+        "card(keep_last='a.b')",
         "ssn\0",
         "text\ud800",
         "ssn" + " " * 10**6,
@@ -111,7 +127,7 @@ def test_a_long_misspelling_is_refused_without_a_search(filler: str) -> None:
         parse_template("ssn(" + (filler * 250)[:250] + ")")
 
 
-def settings(entry: Entry) -> list[str]:
+def settings(entry: Entry[Template]) -> list[str]:
     """Spellings of a template with its parameters at their extremes."""
     choices = []
     for parameter in entry.parameters:
@@ -123,7 +139,7 @@ def settings(entry: Entry) -> list[str]:
 
 
 @pytest.mark.parametrize("entry", CATALOG.values(), ids=lambda entry: entry.name)
-def test_canonical_spellings(entry: Entry) -> None:
+def test_canonical_spellings(entry: Entry[Template]) -> None:
     taken = 0
     for spec in (entry.name, *settings(entry)):
         try:
@@ -136,14 +152,18 @@ def test_canonical_spellings(entry: Entry) -> None:
         assert len(template.spec) <= MAX_SPEC
         assert template.spec.startswith(entry.name)
         assert template.version == 1
-    assert taken > 1
+    assert taken > bool(entry.parameters)
 
 
 @pytest.mark.parametrize("entry", CATALOG.values(), ids=lambda entry: entry.name)
-def test_every_entry_describes_itself(entry: Entry) -> None:
+def test_every_entry_describes_itself(entry: Entry[Template]) -> None:
     assert CATALOG[entry.name] is entry
     assert entry.description.endswith(".")
     assert "\n" not in entry.description
     for parameter in entry.parameters:
         assert parameter.description
         assert parameter.takes(parameter.default)
+    template = parse_template(entry.name)
+    assert entry.masks
+    for pattern in entry.masks:
+        Mask.parse(pattern).check(template)

@@ -4,6 +4,7 @@ import pytest
 
 from tests.unit.echo import shown
 from vault.errors import BadInput
+from vault.formats.catalog import CATALOG, parse_template
 from vault.formats.mask import Mask
 
 
@@ -19,6 +20,20 @@ from vault.formats.mask import Mask
         ("all hidden", "123-45-6789", "all hidden"),
         ("•••• {last:2}", "王小明", "•••• 小明"),
         ("{last:8}", "123456789", "23456789"),
+        ("{local:1}***@{domain}", "anna@example.org", "a***@example.org"),
+        ("{local:2}***", "o'brien+tag@example.org", "ob***"),
+        ("{domain} / {local:3}", "佐々木たろう@例え.example", "例え.example / 佐々木"),
+        ("{country} *** {last:2}", "+442071838750", "+44 *** 50"),
+        ("{country}", "+4-9 30 1234567", "+49"),
+        ("{country}", "+1 415 555 2671", "+1"),
+        ("{country}", "+35315550123", "+353"),
+        ("{country}** **** {last:4}", "DE89 3704 0044 0532 0130 00", "DE** **** 3000"),
+        ("{country}", "gb29nwbk60161331926819", "gb"),
+        ("{year}-**-**", "1975-04-03", "1975-**-**"),
+        ("{initials}", "Anna Maria  O'Brien-Łukasz", "AMO"),
+        ("{initials}.", "王小明", "王."),
+        ("{initials}", "(anna) 'maria'\n-- \u00bfeva?", "ame"),
+        ("{initials}", "ab " * 20, "a" * 8),
     ],
 )
 def test_masks(pattern: str, value: str, masked: str) -> None:
@@ -36,6 +51,19 @@ def test_masks(pattern: str, value: str, masked: str) -> None:
         ("{first:4}-{last:4}", "12345678", "****-****"),
         ("{first:4}-{last:4}", "1234567", "****-****"),
         ("{first:4}-{last:4}", "123456789", "1234-6789"),
+        ("{local:1}***@{domain}", "a@example.org", "****@example.org"),
+        ("{local:2}@{domain}", "ab@example.org", "**@example.org"),
+        ("{local:1}@{domain}", "ab@example.org", "a@example.org"),
+        ("{first:1}@{domain}", "a@example.org", "*@***"),
+        ("{domain}", "+@example.org", "***"),
+        ("{year}-{last:4}", "1975-04-03", "****-****"),
+        ("{year}-{last:2}", "1975-04-03", "1975-03"),
+        ("{country}{last:8}", "+290 12345", "**********"),
+        ("{initials}", "A", "*"),
+        ("{initials}", "A B C", "*"),
+        ("{initials}", "A B Cd", "ABC"),
+        ("{initials}", "...", "*"),
+        ("{initials} {last:4}", "A Cdef", "* ****"),
     ],
 )
 def test_a_value_is_never_shown_whole(pattern: str, value: str, masked: str) -> None:
@@ -63,6 +91,16 @@ def test_a_value_is_never_shown_whole(pattern: str, value: str, masked: str) -> 
         "{last:4}{last:4}",
         "{first:1}{first:1}",
         "{last:{first:1}}",
+        "{local}",
+        "{local:9}",
+        "{domain:1}",
+        "{year:2}",
+        "{country:2}",
+        "{initials:1}",
+        "{Domain}",
+        "{domain}{domain}",
+        "{local:1}{local:2}",
+        "{tld}",
         "***\0{last:4}",
         "***\n{last:4}",
         "\u202e{last:4}",
@@ -76,6 +114,76 @@ def test_malformed_patterns(pattern: str) -> None:
         Mask.parse(pattern)
     assert caught.value.code == "template_invalid"
     assert len(shown(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("pattern", "hidden"),
+    [("{local:3}", "***"), ("{domain}", "***"), ("{country}", "**"), ("{year}", "****"), ("{initials}", "*")],
+)
+@pytest.mark.parametrize("value", ["", " ", "@", "+", "--", "\0", "\ud800"])
+def test_a_part_that_is_not_there_is_hidden(pattern: str, hidden: str, value: str) -> None:
+    assert Mask.parse(pattern).apply(value) == hidden
+
+
+@pytest.mark.parametrize(
+    ("pattern", "value"),
+    [
+        ("{country}", "DE89370400440532013001"),
+        ("{country}", "DEAR ANNA"),
+        ("{country}", "+999 1234567"),
+        ("{country}", "14155552671"),
+        ("{country}", "\uff0b14155552671"),
+        ("{year}", "1975-02-30"),
+        ("{year}", "19750403"),
+        ("{year}", "１９７５-04-03"),
+        ("{local:1}", "anna.example.org"),
+        ("{domain}", "anna.example.org"),
+    ],
+)
+def test_what_only_looks_like_a_part_is_hidden(pattern: str, value: str) -> None:
+    assert set(Mask.parse(pattern).apply(value)) == {"*"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "parts"),
+    [
+        ("ssn", []),
+        ("card", []),
+        ("digits", []),
+        ("alphanumeric", []),
+        ("e164", ["{country}"]),
+        ("iban", ["{country}"]),
+        ("email", ["{local:1}", "{domain}"]),
+        ("date", ["{year}"]),
+        ("text", ["{initials}"]),
+    ],
+)
+def test_templates_say_which_parts_they_have(spec: str, parts: list[str]) -> None:
+    template = parse_template(spec)
+    for pattern in ("fixed", "{first:1}", "{last:1}", "{first:2}-{last:2}"):
+        Mask.parse(pattern).check(template)
+    for pattern in ("{country}", "{local:1}", "{domain}", "{year}", "{initials}"):
+        mask = Mask.parse(f"{pattern} {{last:1}}")
+        if pattern in parts:
+            mask.check(template)
+            continue
+        with pytest.raises(BadInput) as caught:
+            mask.check(template)
+        assert (caught.value.code, caught.value.facts) == ("template_invalid", {})
+
+
+def test_every_template_is_here() -> None:
+    assert {
+        "ssn",
+        "card",
+        "digits",
+        "alphanumeric",
+        "e164",
+        "iban",
+        "email",
+        "date",
+        "text",
+    } == CATALOG.keys()
 
 
 def test_the_parts_are_counted() -> None:
