@@ -178,7 +178,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("fields", "x", "fields: is not a table"),
     ("fields/customer.name", 7, "fields.customer.name: is not a table"),
     ("fields/customer.name/template", REMOVED, "fields.customer.name.template: is not a template"),
-    ("fields/customer.name/template", "email", "fields.customer.name.template: is not a template"),
+    ("fields/customer.name/template", "shoe-size", "fields.customer.name.template: is not a template"),
     ("fields/customer.name/template", "e164(country=1)", "fields.customer.name.template: is not a template"),
     ("fields/customer.name/template", "text(max=0)", "fields.customer.name.template: is not a template"),
     ("fields/customer.name/template", ["text"], "fields.customer.name.template: is not a template"),
