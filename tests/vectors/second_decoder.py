@@ -22,6 +22,8 @@ TAGS = (("use", 1), ("tenant", 2), ("region", 3), ("field", 4), ("record", 5))
 class Refused(Exception):
     """The message does not open; why is nobody's business."""
 
+    failure = "ciphertext_invalid"
+
 
 def encode_context(context: dict[str, Any]) -> bytes:
     """Tag, length, value of each member that is there; `record` is written in hex, the rest as text."""
@@ -36,7 +38,9 @@ def encode_context(context: dict[str, Any]) -> bytes:
 def decode_text(text: str) -> bytes:
     """The bytes of a text form."""
     body = text[4:]
-    if not text.startswith("ve1.") or not body or not set(body) <= set(ALPHABET) or len(body) % 4 == 1:
+    if not text.startswith("ve1."):
+        raise Refused
+    if not body or not set(body) <= set(ALPHABET) or len(body) % 4 == 1:
         raise Refused
     if ALPHABET.index(body[-1]) % SPARE[len(body) % 4]:
         raise Refused
@@ -45,13 +49,13 @@ def decode_text(text: str) -> bytes:
 
 def open_ve1(key: bytes, key_id: bytes, key_version: int, context: dict[str, Any], message: bytes) -> bytes:
     """The plaintext of a message under a key that is known by id and version, in a context."""
-    if len(message) < 102 or message[0] != 1 or message[1] != 1:
+    if len(message) < 102 or message[0] != 1:
         raise Refused
-    if message[2:18] != key_id or message[18:22] != key_version.to_bytes(4, "big"):
+    if message[1] != 1 or message[2:18] != key_id or message[18:22] != key_version.to_bytes(4, "big"):
         raise Refused
     header, salt, commitment, sealed = message[:86], message[22:54], message[54:86], message[86:]
     encoded = encode_context(context)
-    info = b"coatcheck/ve1/" + b"\x01" + salt + hashlib.sha256(encoded).digest()
+    info = b"coatcheck/ve1/" + message[1:2] + salt + hashlib.sha256(encoded).digest()
     okm = block = b""
     for counter in (1, 2, 3):
         block = hmac.new(key, block + info + bytes([counter]), "sha256").digest()

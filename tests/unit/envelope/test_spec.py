@@ -1,4 +1,4 @@
-"""The pages context.md, ve1.md and tokens.md say what the code does: their examples and tables are run."""
+"""The pages of context, `ve1`, tokens and identifiers say what the code does: examples and tables are run."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ import pytest
 from tests.unit.crypto.test_kdf import hkdf_expand
 from tests.unit.envelope.pages import example, line, octets, text
 from tests.vectors.second_decoder import decode_text, encode_context, open_ve1
+from tests.vectors.second_identifiers import decode_credential
 from vault import context
 from vault.context import EncryptionContext, Use
 from vault.crypto.aead import CommittingAead
 from vault.crypto.block import BlockCipher
 from vault.crypto.kdf import Label
+from vault.crypto.mac import secret_digest
 from vault.envelope.message import HEADER_BYTES, OVERHEAD_BYTES, from_text, parse, to_text
 from vault.envelope.seal import SealingKey, open_message
 from vault.formats.catalog import parse_template
-from vault.identifiers import KeyId, RowId
+from vault.identifiers import PREFIXES, KeyId, RowId, format_id, parse_id, split_credential
 from vault.secret import Secret
 from vault.tokens.vaulted import decode, encode
 from vault.tokens.vaultless import MAX_FIELD, MAX_TENANT, Vaultless
 
 CONTEXT, VE1, TOKENS = example("context"), example("ve1"), example("tokens")
+IDENTIFIERS = example("identifiers")
 
 
 # context.md
@@ -147,3 +150,26 @@ def test_an_opaque_token_is_the_one_on_the_page() -> None:
     cipher = BlockCipher(Secret(octets(row["key"])))
     assert encode(cipher, RowId(octets(row["row"]))) == row["token"]
     assert decode(cipher, row["token"]) == octets(row["row"])
+
+
+# identifiers.md
+
+
+def test_an_id_is_the_one_on_the_page() -> None:
+    row = IDENTIFIERS["id"]
+    assert format_id(row["prefix"], octets(row["bytes"])) == row["id"]
+    assert parse_id(row["prefix"], row["id"]) == octets(row["bytes"])
+    assert int.from_bytes(octets(row["bytes"])[:6], "big") == row["milliseconds"]
+
+
+def test_a_credential_is_the_one_on_the_page() -> None:
+    row = IDENTIFIERS["credential"]
+    kind, body, secret = split_credential(row["credential"])
+    assert (kind, f"{kind}_{body}") == (row["kind"], row["row"])
+    assert secret_digest(secret) == octets(row["sha256"])
+    assert decode_credential(row["credential"]) == (kind, row["row"], octets(row["sha256"]))
+
+
+def test_the_table_of_prefixes_is_the_codes() -> None:
+    rows = re.findall(r"^\| `([a-z]+)` \| (.+) \|$", text("identifiers"), re.MULTILINE)
+    assert [name for name, _ in rows] == list(PREFIXES)
