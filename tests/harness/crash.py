@@ -1,6 +1,9 @@
 """Kills the service at random moments and looks for what was lost, half done or charged too often (P15).
 
     python -m tests.harness.crash --kills 50 --seed 1
+    python -m tests.harness.crash --kills 1000 --points all
+
+With `--points` the kills come at named points instead (`tests/harness/kills.py`).
 
 The service runs as a process on a development cell. Clients tokenize, grant, reveal and revoke until it is
 killed (SIGKILL), some of the time while it starts. It is started again on the same files, with no step in
@@ -22,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.harness import checks
+from tests.harness import checks, kills
 from tests.harness.journal import Journal
 from tests.harness.load import Api, Worker
 from tests.harness.roomy import add_principal, initialise_roomy
@@ -166,16 +169,30 @@ def run(kills: int, seed: int, folder: Path, say: Callable[[str], None] = lambda
     return Crash(folder, seed, say).run(kills)
 
 
+def tell(line: str) -> None:
+    """A line of progress."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def main() -> int:
     """The command line; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.harness.crash", description="P15.")
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--points", help="all, serving, opening, closing, making, or one by its name")
     parser.add_argument("--keep", action="store_true", help="keep the deployment's folder")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="crash-"))
     try:
-        report = run(options.kills, options.seed, folder, lambda line: print(line, file=sys.stderr))
+        report: Report | kills.Report
+        if options.points:
+            chosen = kills.named(options.points)
+            report = kills.run(options.kills, chosen, options.seed, folder / "kills", tell)
+            for point, count in sorted(report.killed.items()):
+                tell(f"{count:5} {point}")
+            tell(f"not reached: {', '.join(sorted(report.missed.keys() - report.killed.keys())) or 'none'}")
+        else:
+            report = run(options.kills, options.seed, folder, tell)
     finally:
         if options.keep:
             print(f"kept: {folder}", file=sys.stderr)

@@ -112,11 +112,15 @@ class Worker:
     def _for_people(self) -> None:
         field = self._rng.choice(VAULTED)
         values = [text(self._rng) for _ in range(self._rng.randint(1, 6))]
-        people = [self._rng.choice((*SUBJECTS, None)) for _ in values]
+        people = [self._rng.choice((*SUBJECTS, self._new_person(), None)) for _ in values]
         body = {"field": field, "values": values, "subjects": people}
         status, answer = self._api.call("POST", "tokenize", body)
         if self._expected(status, answer, "tokenize", 200):
             self._tokens(field, answer, values, people, None)
+
+    def _new_person(self) -> str:
+        """Somebody not seen before this round, mostly."""
+        return f"round-{self._round}-{self._rng.randrange(200)}"
 
     def _tokens(
         self,
