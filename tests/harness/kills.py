@@ -26,7 +26,7 @@ from tests.harness import checks
 from tests.harness.journal import Journal
 from tests.harness.load import Api, Gone, Worker
 from tests.harness.nursery import KILLED, Child, Nursery, Planned
-from tests.harness.points import CLOSING, FLAG, MAKING, OPENING, POINTS, SERVING, TIMED
+from tests.harness.points import CLOSING, CONTROL, FLAG, MAKING, OPENING, POINTS, SERVING, TIMED
 from tests.harness.roomy import ONE_CELL, SCHEMA, principal
 from tests.support.service import ADDRESS_IN_USE, free_port
 from vault.clock import SystemClock
@@ -257,7 +257,7 @@ class Kills:
     def _planned(self, point: str) -> Planned:
         most = HITS.get(point, 2 if any(f" {name}" in point for name in RARE) else 12)
         # Often at once, since the first time after a start is its own case.
-        hit = self._rng.choice((1, self._rng.randint(1, most)))
+        hit = 30 if point == CONTROL else self._rng.choice((1, self._rng.randint(1, most)))
         delay_s = self._rng.uniform(0, 0.003) if point in TIMED else 0.0
         return Planned(point, hit, delay_s, armed=point in (*OPENING, *MAKING))
 
@@ -283,7 +283,9 @@ class Kills:
     def _load(self, point: str, child: Child, life: Life) -> None:
         life.arm(armed=True)
         if point in CLOSING:
-            Api(life.port, "ck_nobody").call("GET", "whoami")  # something to flush when it closes
+            nobody = Api(life.port, "ck_nobody")
+            nobody.call("GET", "whoami")  # counted, and written when it closes
+            nobody.close()
             life.load(child, self._rng.uniform(0, 0.2), lambda: child.send(signal.SIGTERM))
             child.ended(PATIENCE_S)
         else:
