@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import re
 import sys
+import typing
 import unittest.mock
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ from vault.api.route import Route
 from vault.audit.event import KINDS, Event, seal_event
 from vault.cli.main import cli
 from vault.clock import parse_time
+from vault.config import checking
+from vault.config.settings import NOT_BUILT
 from vault.crypto.ff1 import MIN_DOMAIN
 from vault.errors import CODES, CoatcheckError, Exit
 from vault.formats.catalog import CATALOG, parse_template
@@ -97,7 +100,7 @@ Values and tokens go in on standard input or from a file, never as arguments. Da
 output, everything else on standard error.
 """
 _SHARING: Final = """
-Commands that work over HTTP take the first four; those that open a cell on this host take `--config`. On the
+Commands that work over HTTP take the first five; those that open a cell on this host take `--config`. On the
 command line `--config` goes before `COATCHECK_URL`.
 """
 _EXITS: Final = {
@@ -114,7 +117,19 @@ _EXITS: Final = {
     Exit.CONFIG: "the host's files or settings cannot be used",
     Exit.INTERNAL: "a defect of the program",
 }
-_SHARED: Final = ("url", "key", "key_file", "timeout", "config", "region", "yes", "json", "quiet", "no_color")
+_SHARED: Final = (
+    "url",
+    "ca",
+    "key",
+    "key_file",
+    "timeout",
+    "config",
+    "region",
+    "yes",
+    "json",
+    "quiet",
+    "no_color",
+)
 
 
 def commands(group: click.Group, *above: str) -> list[tuple[tuple[str, ...], click.Command]]:
@@ -223,10 +238,16 @@ names one. `GET /openapi.json` describes the same as this page for programs.
 """
 _OUTSIDE: Final = (
     ("GET /livez", "the process answers"),
-    ("GET /readyz", "every cell's database answers, and the service is not shutting down; else 503"),
+    (
+        "GET /readyz",
+        "every cell's database answers, and the service is not shutting down; else 503. There with each cell",
+    ),
     ("GET /openapi.json", "the OpenAPI 3.1 document"),
-    ("GET /metrics", "counters and times for Prometheus; in development only"),
-    ("GET /docs", "the routes as a page; in development only"),
+    (
+        "GET /metrics",
+        "counters and times for Prometheus; in development, and on the administrators' listener",
+    ),
+    ("GET /docs", "the routes as a page; there too"),
 )
 _CREDENTIALS: Final = {"key": "a service key", "grant": "a grant's credential"}
 
@@ -614,26 +635,6 @@ to its folder. A flag goes before the environment, the environment before the fi
 default. Unknown settings are errors. Secrets are never values here, only names of files or of environment
 variables. `coatcheck doctor` says what is wrong or risky.
 """
-_SETTINGS: Final = {
-    "mode": "`production` or `development`; the latter allows key files and serves `/metrics` and `/docs`",
-    "listen.address": "host and port; the host must be a loopback address, since there is no TLS yet",
-    "cell.REGION.database": "`sqlite:///PATH`",
-    "cell.REGION.kms": "`local:PATH`, the folder of the root keys",
-    "cell.REGION.half_stores": "folders that each hold the second half of every epoch key; use two disks",
-    "cell.REGION.passphrase_file": "the file with the key store's passphrase",
-    "cell.REGION.passphrase": "`env:NAME`: the passphrase from an environment variable",
-    "cell.REGION.key_file": "a key file in place of a passphrase; in development only",
-    "cell.REGION.schema": "the file that `schema plan` and `schema apply` read when none is named",
-    "cell.REGION.url": "where clients reach this cell; nothing reads it yet",
-    "region.REGION.url": "where a region that another service hosts is reached; 421 answers name it",
-    "ledger.max_commands": "most commands of one transaction",
-    "ledger.queue": "most commands that may wait; more are refused with `too_busy`",
-    "limits.body_kib": "the largest body, in KiB",
-    "limits.batch_mib": "the largest body of `tokenize` and `detokenize`, in MiB",
-    "limits.items": "most items of a batch",
-    "log.format": "`json` or `text`",
-    "log.level": "`debug`, `info`, `warning` or `error`",
-}
 _OVERLAY: Final = """
 `COATCHECK_SECTION__KEY` stands above the file: `COATCHECK_LIMITS__ITEMS=500`,
 `COATCHECK_CELL__EU__PASSPHRASE_FILE=/run/secrets/keystore`. Other variables:
@@ -644,37 +645,44 @@ _ENVIRONMENT: Final = {
     "URL": "the service's address, as `--url`",
     "KEY": "the credential, as `--key`",
     "REGION": "the region, as `--region`",
+    "CA": "the file with the authority of the service's certificate, as `--ca`",
+    "PROFILE": "the profile, as `--profile`",
     "PURPOSE": "the purpose, as `--purpose`",
+    "PASSPHRASE": "nothing by itself; a name for `cell.REGION.passphrase` that is not taken for a setting",
 }
+_TESTS_READ: Final = {"VECTORS", "FULL", "OPERATION"}
 
 
-def _settings(struct: type[msgspec.Struct], place: str) -> list[tuple[str, str]]:
-    """(name, default) of every setting below a struct."""
-    found = []
+def _settings(struct: type[msgspec.Struct], place: str) -> dict[str, tuple[str, str, str]]:
+    """What each setting below a struct takes, what it means, and its default, by its name."""
+    found: dict[str, tuple[str, str, str]] = {}
     for item in msgspec.structs.fields(struct):
-        inner = getattr(item.type, "__args__", ())[1:]
-        if inner and issubclass(inner[0], msgspec.Struct):
-            found += _settings(inner[0], f"{place}{item.name}.REGION.")
-        elif isinstance(item.type, type) and issubclass(item.type, msgspec.Struct):
-            found += _settings(item.type, f"{place}{item.name}.")
+        parts = (item.type, *typing.get_args(item.type))
+        inner = [part for part in parts if isinstance(part, type) and issubclass(part, msgspec.Struct)]
+        if inner:
+            region = ".REGION." if getattr(item.type, "__origin__", None) is dict else "."
+            found |= _settings(inner[0], f"{place}{item.name}{region}")
         elif place or item.name != "base":  # the file's own folder is not a setting
-            found.append((place + item.name, _default(item)))
+            takes = checking.expected(item.type).partition(":")[0].removeprefix("a ")
+            found[place + item.name] = (takes, checking.meaning(item.type), _default(item))
     return found
+
+
+SETTINGS: Final = _settings(config.Config, "")
 
 
 def configuration_page() -> str:
     """Every setting of coatcheck.toml, and the environment."""
-    found = _settings(config.Config, "")
-    agree("settings", (name for name, _ in found), _SETTINGS)
-    later = (
-        ("cell.REGION." if section == "cell" else f"{section}.".lstrip(".")) + name
-        for section, names in config._NOT_BUILT.items()
-        for name in names
-    )
+    agree("variables", config.NOT_SETTINGS - _TESTS_READ, _ENVIRONMENT)
+    later = (f"{table}.{name}" for table, names in NOT_BUILT.items() for name in names)
     return page(
         "Configuration",
         _CONFIGURATION,
-        table(("setting", "meaning", "default"), ((code(n), _SETTINGS[n], default) for n, default in found)),
+        table(
+            ("setting", "meaning", "takes", "default"),
+            ((code(name), text, takes, default) for name, (takes, text, default) in SETTINGS.items()),
+        ),
+        "Without a `[tls]` section the listener speaks plain HTTP.",
         "## The environment",
         _OVERLAY,
         table(("variable", "meaning"), ((code(f"COATCHECK_{n}"), text) for n, text in _ENVIRONMENT.items())),

@@ -17,28 +17,25 @@ def serve(door: Door) -> None:
     # Only here: loading the HTTP door takes longer than most other commands run.
     from vault.api.app import Api
     from vault.api.log import configure
-    from vault.api.server import listen, run
+    from vault.api.server import bound, run
 
     config = door.config
     if not config.cell:
         raise Misconfigured("not_initialised", reason="no [cell.REGION] is configured")
     configure(config.log.format, config.log.level)
-    listener = listen(*config.host_and_port())
-    try:
+    with bound(config) as sockets:
         deployment = deploy(config, ask_passphrase)
         try:
             api = Api(deployment.cells, addresses(config), development=config.development)
-            host, port = listener.getsockname()[:2]
-            run(api, listener, announcement(config, f"http://{host}:{port}"))
+            url = config.url(sockets.main.getsockname()[1])
+            run(api, config, sockets, announcement(config, url))
         finally:
             deployment.close()
-    finally:
-        listener.close()
 
 
 def announcement(config: Config, url: str) -> str:
     """What is printed once the service listens: in development, the first requests to paste."""
-    requests = first_requests(config) if config.development else ""
+    requests = first_requests(config, url) if config.development else ""
     return requests or f"Coatcheck is listening on {url}\n"
 
 

@@ -65,6 +65,7 @@ CODES: Final[dict[str, Code]] = {
         parameter_invalid="A parameter of the query or the head is unknown, repeated or out of range.",
         request_malformed="The request is not HTTP/1.1 that this service takes.",
     ),
+    **_rows(408, Exit.BAD_INPUT, request_timeout="The request took too long to arrive."),
     **_rows(
         413,
         Exit.BAD_INPUT,
@@ -133,6 +134,7 @@ CODES: Final[dict[str, Code]] = {
         delegation_denied="The grantor may not give this: it lies outside its own ceiling.",
         plain_delivery_denied="Plain delivery is not allowed for this purpose.",
         self_approval="Nobody grants to itself.",
+        proxy_required="This listener answers its proxies only. | See [listen] in coatcheck.toml.",
     ),
     **_rows(
         403,

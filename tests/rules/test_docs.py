@@ -22,6 +22,7 @@ from vault import config
 from vault.audit.event import KINDS
 from vault.cli.main import cli
 from vault.cli.templates import DEVELOPMENT_SCHEMA
+from vault.config.settings import NOT_BUILT
 from vault.errors import CoatcheckError
 from vault.schema.document import parse_toml
 
@@ -33,7 +34,7 @@ SPOKEN = re.compile(r"`([^`\n]+)`")
 BLOCK = re.compile(r"^```(console|sh|text|ini)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 CALL = re.compile(r"(?<![\w./-])coatcheck((?: +[^\s|;<>&()`]+)*)")
 WORD = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)+")
-SETTING = re.compile(r"(?:listen|cell|region|ledger|limits|log)\.[a-zA-Z_.]+")
+SETTING = re.compile(r"(?:listen|tls|cell|region|ledger|limits|log)\.[a-zA-Z_.]+")
 VARIABLE = re.compile(r"\bCOATCHECK_[A-Z][A-Z_]*")
 PATH = re.compile(r"(?:tests|vault|docs|bench|migrations|\.ci)/[\w./-]*")
 HERE = re.compile(r"<<'END'\n(.*?)^END$", re.MULTILINE | re.DOTALL)
@@ -103,23 +104,19 @@ def unknown_words(text: str) -> Iterator[str]:
 def unknown_settings(text: str) -> Iterator[str]:
     """Settings that coatcheck.toml does not have; those that are not built may stand on their own page."""
     for code in SPOKEN.findall(FENCE.sub("", text)):
-        if SETTING.fullmatch(code) and code not in {*build._SETTINGS, *not_built(), *KINDS}:
+        if SETTING.fullmatch(code) and code not in {*build.SETTINGS, *not_built(), *KINDS}:
             yield code
 
 
 def not_built() -> set[str]:
     """Settings of the design that are refused by name."""
-    return {
-        f"{'cell.REGION' if section == 'cell' else section}.{name}"
-        for section, names in config._NOT_BUILT.items()
-        for name in names
-    }
+    return {f"{table}.{name}" for table, names in NOT_BUILT.items() for name in names}
 
 
 def unknown_variables(text: str) -> Iterator[str]:
     """Environment variables that nothing reads."""
     known = {f"COATCHECK_{name}" for name in build._ENVIRONMENT} | FOR_TESTS
-    settings = {name.upper().replace(".", "__") for name in build._SETTINGS}
+    settings = {name.upper().replace(".", "__") for name in build.SETTINGS}
     for name in VARIABLE.findall(text):
         as_setting = re.sub(r"^(CELL|REGION)__[A-Z]+__", r"\1__REGION__", name.removeprefix("COATCHECK_"))
         if name not in known and as_setting not in settings:

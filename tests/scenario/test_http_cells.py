@@ -82,7 +82,7 @@ def head(service: Service, region: str) -> int:
 def test_pages(service: Service) -> None:
     for path, text in (
         ("/livez", '{"status":"alive"}'),
-        ("/readyz", '{"status":"ready"}'),
+        ("/readyz", '{"status":"ready","cells":{"eu":"ready","us":"ready"}}'),
         ("/metrics", "coatcheck_requests_total"),
         ("/docs", "<h1>Coatcheck API"),
         ("/openapi.json", '"openapi":"3.1.0"'),
@@ -113,7 +113,10 @@ def test_it_is_not_ready_without_its_database(tmp_path: Path) -> None:
             database.execute("ALTER TABLE re_head RENAME TO re_head_gone")
             database.commit()
         answer = service.get("/readyz")
-        assert (answer.status, answer.json()) == (503, {"status": "not ready"})
+        assert (answer.status, answer.json()) == (
+            503,
+            {"status": "not ready", "cells": {"eu": "ready", "us": "database_unavailable"}},
+        )
         assert service.get("/livez").status == 200
         answer = service.call("POST", "tokenize", {"field": NAME, "values": ["Ada"]}, region="us")
         assert (answer.status, answer.code) == (503, "database_unavailable")

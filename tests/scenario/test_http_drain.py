@@ -1,7 +1,8 @@
-"""SIGTERM and SIGINT drain: what is under way is answered, the cells are closed, the exit code is 0."""
+"""SIGTERM and SIGINT drain: what is under way is answered, whoever comes is told, the cells are closed."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
@@ -31,16 +32,12 @@ def halfway(service: Service, size: int) -> tuple[socket.socket, bytes]:
     return connection, body[len(body) // 2 :]
 
 
-def wait_until_refused(service: Service) -> None:
-    """Waits until nobody listens any more."""
+def wait_until_draining(service: Service) -> None:
+    """Waits until whoever comes is told that the service is going."""
     end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        try:
-            service.connect().close()
-        except OSError:
-            return
+    while service.call("GET", "whoami").status == 200:
+        assert time.monotonic() < end
         time.sleep(0.02)
-    raise AssertionError("it still listens")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -52,7 +49,7 @@ def test_what_is_under_way_is_answered(number: signal.Signals, tmp_path: Path) -
         for connection, _ in pending:
             open_.enter_context(connection)
         service.process.send_signal(number)
-        wait_until_refused(service)
+        wait_until_draining(service)
         assert service.process.poll() is None
         decisions = []
         for connection, rest in pending:
@@ -91,7 +88,15 @@ def test_new_requests_are_refused_while_draining(tmp_path: Path) -> None:
         assert service.process is not None
         connection, rest = halfway(service, 1)
         service.process.send_signal(signal.SIGTERM)
-        wait_until_refused(service)
+        wait_until_draining(service)
+        for _ in range(3):
+            refused = service.call("GET", "whoami")
+            assert (refused.status, refused.code) == (503, "draining")
+            assert refused.header("retry-after") == "1"
+            assert refused.header("connection") == "close"
+        ready = service.get("/readyz")
+        assert (ready.status, ready.json()["status"]) == (503, "draining")
+        assert service.get("/livez").status == 200
         late = (
             f"GET /v1/eu/whoami HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.credential()}\r\n\r\n"
         )
@@ -100,6 +105,31 @@ def test_new_requests_are_refused_while_draining(tmp_path: Path) -> None:
             assert read_answer(connection).status == 200
             assert connection.recv(1) == b""  # nothing of the request that came too late
         assert service.process.wait(PATIENCE_S) == 0
+
+
+def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
+    with running(tmp_path / "deployment", {"COATCHECK_LIMITS__DRAIN_S": "600"}) as service:
+        assert service.process is not None
+        connection, _ = halfway(service, 1)
+        service.process.send_signal(signal.SIGTERM)
+        wait_until_draining(service)
+        assert service.process.poll() is None
+        service.process.send_signal(signal.SIGTERM)
+        with connection:
+            assert service.process.wait(PATIENCE_S) == 0
+            with contextlib.suppress(ConnectionResetError):
+                assert connection.recv(1) == b""
+        assert "Traceback" not in service.log()
+        assert [path.name for path in service.folder.glob("*.db-wal")] == []  # and the cells are closed
+
+
+def test_who_never_finishes_is_waited_for_so_long(tmp_path: Path) -> None:
+    settings = {"COATCHECK_LIMITS__DRAIN_S": "1", "COATCHECK_LIMITS__BODY_S": "600"}
+    with running(tmp_path / "deployment", settings) as service:
+        connection, _ = halfway(service, 1)
+        with connection:
+            assert service.stop() == 0
+        assert "Traceback" not in service.log()
 
 
 def test_unauthenticated_failures_are_on_record_when_it_stops(tmp_path: Path) -> None:

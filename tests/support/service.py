@@ -15,6 +15,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -140,17 +141,19 @@ class Service:
     Attributes:
         folder: holds coatcheck.toml, databases, keys, dev-credentials.json, `stdout` and `stderr`.
         settings: environment variables of the process, such as `COATCHECK_LOG__LEVEL`.
+        ca: the authority that its certificate is of; None: it speaks plain HTTP.
     """
 
     folder: Path
     settings: dict[str, str] = field(default_factory=dict)
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
+    ca: Path | None = None
 
     @property
     def url(self) -> str:
         """The service's address."""
-        return f"http://{HOST}:{self.port}"
+        return f"http{'' if self.ca is None else 's'}://{HOST}:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -218,7 +221,7 @@ class Service:
         return "".join(path.read_text(encoding="utf-8", errors="replace") for path in parts)
 
     def connect(self) -> socket.socket:
-        """A connection to the service."""
+        """A connection to the service; what TLS there is, is not begun."""
         return socket.create_connection((HOST, self.port), timeout=PATIENCE_S)
 
     def get(self, path: str, headers: Mapping[str, str] | None = None) -> Answer:
@@ -228,6 +231,9 @@ class Service:
     def request(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
         """Any request that http.client is willing to send."""
         client = http.client.HTTPConnection(HOST, self.port, timeout=PATIENCE_S)
+        if self.ca is not None:
+            context = ssl.create_default_context(cafile=self.ca)
+            client = http.client.HTTPSConnection(HOST, self.port, timeout=PATIENCE_S, context=context)
         try:
             client.request(method, path, body, dict(headers))
             response = client.getresponse()
@@ -304,10 +310,12 @@ def initialise(folder: Path) -> None:
 
 
 @contextmanager
-def running(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Service]:
+def running(
+    folder: Path, settings: Mapping[str, str] | None = None, ca: Path | None = None
+) -> Iterator[Service]:
     """A new development deployment, being served."""
     initialise(folder)
-    service = Service(folder, dict(settings or {}))
+    service = Service(folder, dict(settings or {}), ca=ca)
     try:
         service.start()
         yield service

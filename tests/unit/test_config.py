@@ -10,6 +10,7 @@ import pytest
 
 from vault import config as module
 from vault.config import Config, build, find_file, load
+from vault.config.settings import NOT_BUILT as REFUSED
 from vault.errors import Misconfigured
 
 BASE = Path("somewhere")
@@ -114,12 +115,10 @@ def test_an_unknown_section_or_key_of_a_variable_is_refused(name: str) -> None:
     assert "colour" in str(refused(CELL, {name: "1"}))
 
 
+TLS = '[tls]\ncertificate = "tls.crt"\nkey = "tls.key"\n'
+
 NOT_BUILT = {
-    "tls": '[tls]\ncertificate = "x"\n',
-    "listen.workers": "[listen]\nworkers = 2\n",
-    "listen.admin_address": '[listen]\nadmin_address = "127.0.0.1:1"\n',
-    "listen.trusted_proxies": '[listen]\ntrusted_proxies = ["10.0.0.0/8"]\n',
-    "ledger.max_wait_ms": "[ledger]\nmax_wait_ms = 0\n",
+    "tls.client_ca": TLS + 'client_ca = "x"\n',
     "cell.eu.database_password_file": f'{CELL}database_password_file = "x"\n',
     "cell.eu.custody_backup": f'{CELL}custody_backup = "x"\n',
     "cell.eu.custody_backup_keep": f'{CELL}custody_backup_keep = "P7D"\n',
@@ -132,35 +131,86 @@ def test_what_is_not_built_is_refused_by_name(setting: str) -> None:
 
 
 def test_every_setting_that_is_not_built_is_tried() -> None:
-    places = {"": "", "listen": "listen.", "ledger": "ledger.", "cell": "cell.eu."}
-    named = {places[kind] + key for kind, keys in module._NOT_BUILT.items() for key in keys}
+    named = {f"{table}.{key}".replace("REGION", "eu") for table, keys in REFUSED.items() for key in keys}
     assert named == set(NOT_BUILT)
 
 
 def test_what_is_not_built_is_refused_in_the_environment_too() -> None:
-    assert refused("", {"COATCHECK_LISTEN__WORKERS": "2"})["setting"] == "listen.workers"
+    assert refused(TLS, {"COATCHECK_TLS__CLIENT_CA": "x"})["setting"] == "tls.client_ca"
+
+
+BEYOND = ["0.0.0.0:8700", "[::]:8700", "192.0.2.1:8700", "[::ffff:192.0.2.1]:1", "[2001:db8::1]:1"]
+PLAIN = "plain HTTP is served on loopback only; configure tls, or listen.trusted_proxies"
+
+
+@pytest.mark.parametrize("address", BEYOND)
+def test_plain_http_stays_on_loopback(address: str) -> None:
+    listen = f'[listen]\naddress = "{address}"\n'
+    assert refused(listen) == {"setting": "listen.address", "reason": PLAIN}
+    assert refused(listen + "trusted_proxies = []\n")["reason"] == PLAIN
+
+
+@pytest.mark.parametrize("address", BEYOND)
+def test_tls_goes_further_and_so_do_proxies(address: str) -> None:
+    listen = f'[listen]\naddress = "{address}"\n'
+    behind = build(module._toml(listen + 'trusted_proxies = ["10.0.0.0/8", "2001:db8::7"]\n'), {}, BASE)
+    assert (behind.proxies_only, len(behind.trusted_proxies())) == (True, 2)
+    secure = build(module._toml(listen + TLS), {}, BASE)
+    assert not secure.proxies_only
+    assert secure.url().startswith("https://")
+    both = build(module._toml(listen + 'trusted_proxies = ["10.0.0.0/8"]\n' + TLS), {}, BASE)
+    assert not both.proxies_only
+
+
+@pytest.mark.parametrize("minimum", ["1.2", "1.1", "1.0", "1.4", "TLSv1.3", "3", ""])
+def test_tls_is_1_3(minimum: str) -> None:
+    facts = refused(f'{TLS}minimum = "{minimum}"\n')
+    assert facts == {"setting": "tls.minimum", "reason": "is 1.3; nothing older is spoken"}
+
+
+def test_tls_needs_both_files() -> None:
+    assert refused('[tls]\ncertificate = "x"\n')["setting"] == "tls.key"
+    assert refused('[tls]\nkey = "x"\n')["setting"] == "tls.certificate"
+    assert refused("[tls]\n")["more"] == 1
 
 
 @pytest.mark.parametrize(
-    "address",
-    [
-        "0.0.0.0:8700",
-        "[::]:8700",
-        "192.0.2.1:8700",
-        "example.com:8700",
-        "127.0.0.1.example.com:1",
-        "127.1:1",
-        "2130706433:1",
-        "0x7f.0.0.1:1",
-        "[::ffff:192.0.2.1]:1",
-        "127.0.0.1%eth0:1",
-    ],
+    "text",
+    ["10.0.0.1/8", "proxy", "", "10.0.0.0/33", "10.0.0", "*", "0x0a000001", "fe80::1%eth0/64", "10.0.0.0 /8"],
 )
-def test_plain_http_stays_on_loopback(address: str) -> None:
-    assert refused(f'[listen]\naddress = "{address}"\n') == {
-        "setting": "listen.address",
-        "reason": "plain HTTP is served on loopback only",
-    }
+def test_a_proxy_is_a_network(text: str) -> None:
+    assert refused(f'[listen]\ntrusted_proxies = ["10.0.0.0/8", "{text}"]\n')["setting"] == (
+        "listen.trusted_proxies"
+    )
+
+
+@pytest.mark.parametrize(
+    "address", ["0.0.0.0:8701", "192.0.2.1:1", "[::]:1", "example.com:1", "x", "127.0.0.1"]
+)
+def test_administrators_are_on_loopback(address: str) -> None:
+    for more in ("", TLS):
+        text = f'[listen]\nadmin_address = "{address}"\n{more}'
+        assert refused(text)["setting"] == "listen.admin_address"
+
+
+def test_administrators_have_a_port_of_their_own() -> None:
+    assert refused('[listen]\nadmin_address = "[::1]:8700"\n')["reason"] == "has the port of listen.address"
+    config = build(module._toml('[listen]\nadmin_address = "[::1]:8701"\n'), {}, BASE)
+    assert config.admin_host_and_port() == ("::1", 8701)
+    assert build({}, {}, BASE).admin_host_and_port() is None
+
+
+def test_a_sqlite_cell_has_one_process() -> None:
+    assert build({"listen": {"workers": 1}}, {}, BASE).listen.workers == 1
+    for workers in (0, 2, 64, -1):
+        assert refused(f"[listen]\nworkers = {workers}\n")["setting"] == "listen.workers"
+
+
+def test_there_is_no_waiting_window() -> None:
+    assert build({"ledger": {"max_wait_ms": 0}}, {}, BASE).ledger.max_wait_ms == 0
+    facts = refused("[ledger]\nmax_wait_ms = 1\n")
+    assert facts["setting"] == "ledger.max_wait_ms"
+    assert facts["reason"].startswith("is 0: ")
 
 
 @pytest.mark.parametrize(
@@ -170,6 +220,24 @@ def test_plain_http_stays_on_loopback(address: str) -> None:
 )  # fmt: skip
 def test_an_address_is_a_host_and_a_port(address: str) -> None:
     assert refused(f'[listen]\naddress = "{address}"\n')["reason"] == "is not host:port"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "example.com",
+        "127.0.0.1.example.com",
+        "127.1",
+        "2130706433",
+        "0x7f.0.0.1",
+        "127.0.0.1%eth0",
+        "[fe80::1%eth0]",
+    ],
+)
+def test_a_host_is_an_address(host: str) -> None:
+    for more in ("", TLS):
+        facts = refused(f'[listen]\naddress = "{host}:1"\n{more}')
+        assert facts["reason"] == "names a host, not an IP address or localhost"
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:0", "127.200.0.1:1", "[::1]:65535", "localhost:8700"])

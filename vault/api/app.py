@@ -18,7 +18,7 @@ from litestar.types import Receive, Scope, Send
 from vault.api import audit, data, grants, identities, openapi, schema
 from vault.api.body import BodyDecoder, read_body
 from vault.api.bridge import LARGE_BODY_BYTES, Bridge
-from vault.api.exchange import Exchange, exchange_of
+from vault.api.exchange import exchange_of
 from vault.api.metrics import CONTENT_TYPE, Metrics
 from vault.api.problems import COMMON_HEADERS, problem_response
 from vault.api.route import Call, Route, idempotency_key, parse_query
@@ -43,6 +43,7 @@ _JSON_HEADERS: Final = ((b"content-type", _JSON),)
 _NO_PARAMETERS: Final[Mapping[str, str]] = {}
 _Headers = Iterable[tuple[bytes, bytes]]
 _Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
+_Pages = dict[str, Callable[[], tuple[int, bytes, bytes]]]
 
 
 class Api:
@@ -85,19 +86,28 @@ class Api:
         await self._outer(scope, receive, send)
 
     def litestar(self) -> Litestar:
-        """The Litestar application."""
-        handlers: list[ASGIRouteHandler] = [asgi("/v1", is_mount=True, copy_scope=False)(self._v1)]
-        handlers += [
-            asgi(path, copy_scope=False)(self._page(page))
-            for path, page in {
+        """The Litestar application of the listener for requests."""
+        pages: _Pages = {"/livez": self._livez, "/readyz": self._readyz, "/openapi.json": self._openapi}
+        if self.development:
+            pages |= {"/readyz": self._readyz_in_detail, "/metrics": self._metrics, "/docs": self._docs}
+        return self._application(pages, [asgi("/v1", is_mount=True, copy_scope=False)(self._v1)])
+
+    def admin(self) -> Litestar:
+        """The Litestar application of the administrators' listener: pages, and no door to any value."""
+        return self._application(
+            {
                 "/livez": self._livez,
-                "/readyz": self._readyz,
+                "/readyz": self._readyz_in_detail,
                 "/openapi.json": self._openapi,
-                **({"/metrics": self._metrics, "/docs": self._docs} if self.development else {}),
-            }.items()
-        ]
+                "/metrics": self._metrics,
+                "/docs": self._docs,
+            },
+            [],
+        )
+
+    def _application(self, pages: _Pages, handlers: list[ASGIRouteHandler]) -> Litestar:
         return Litestar(
-            handlers,
+            [*handlers, *(asgi(path, copy_scope=False)(self._page(page)) for path, page in pages.items())],
             openapi_config=None,
             logging_config=None,
             exception_handlers={Exception: self._outside},
@@ -118,7 +128,7 @@ class Api:
             if route is None:
                 raise BadInput("method_not_allowed", allow=resource.allow.decode())
             name = resource.names[method]
-            answer = await self._answer(route, cell, parameters, scope, receive, request, exchange)
+            answer = await self._answer(route, cell, parameters, scope, receive, request)
             status, headers, body = route.status, _JSON_HEADERS, _encode(answer)
         except CoatcheckError as refusal:
             code = refusal.code
@@ -161,7 +171,6 @@ class Api:
         scope: Scope,
         receive: Receive,
         request_id: str,
-        exchange: Exchange | None,
     ) -> Any:
         headers = dict(scope["headers"])
         client = scope.get("client")
@@ -178,8 +187,7 @@ class Api:
         large = False
         if route.body is not None:
             limit = cell.limits.batch_bytes if route.batch else cell.limits.body_bytes
-            arrived = exchange is not None and exchange.arrived
-            raw = await read_body(receive, headers.get(b"content-length"), limit, arrived=arrived)
+            raw = await read_body(receive, headers.get(b"content-length"), limit)
             large = len(raw) > LARGE_BODY_BYTES
             body = await self._decode(route, headers.get(b"content-type", b""), raw, large=large)
         return await self._bridge(cell).perform(
@@ -235,14 +243,23 @@ class Api:
 
     def _readyz(self) -> tuple[int, bytes, bytes]:
         """Ready when not draining and every cell's database answers."""
-        ready = not self.draining
-        for cell in self.cells.values():
+        return self._readiness(in_detail=False)
+
+    def _readyz_in_detail(self) -> tuple[int, bytes, bytes]:
+        """The same, with each cell's state by the code of what is wrong."""
+        return self._readiness(in_detail=True)
+
+    def _readiness(self, *, in_detail: bool) -> tuple[int, bytes, bytes]:
+        cells = dict.fromkeys(self.cells, "ready")
+        for region, cell in self.cells.items():
             try:
                 cell.store.read(cell.store.record.head)
-            except CoatcheckError:
-                ready = False
-        body = _encode({"status": "ready" if ready else "not ready"})
-        return 200 if ready else 503, b"application/json", body
+            except CoatcheckError as problem:
+                cells[region] = problem.code
+        ready = all(state == "ready" for state in cells.values())
+        status = "draining" if self.draining else "ready" if ready else "not ready"
+        document: dict[str, Any] = {"status": status, **({"cells": cells} if in_detail else {})}
+        return 200 if status == "ready" else 503, b"application/json", _encode(document)
 
     def _openapi(self) -> tuple[int, bytes, bytes]:
         return 200, b"application/json", self._document

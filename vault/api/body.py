@@ -6,7 +6,6 @@ once. What it does not refuse is refused here: members named twice, and lists lo
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import Any, Final
 
@@ -15,7 +14,6 @@ from litestar.types import Receive
 
 from vault.errors import BadInput, CoatcheckError
 
-READ_DEADLINE_S: Final = 30.0
 _MAX_DEPTH: Final = 32
 # Strings whole (so that nothing in them counts), with the colon that makes one a name; or structure.
 # A string that is never closed is one match to the end: the whole stays linear in the body's length.
@@ -27,28 +25,15 @@ _STRUCTURE: Final = re.compile(rb"[,:\[\]{}]")
 _PATH: Final = re.compile(r" - at `(\$[\w.\[\]]*)`")
 
 
-async def read_body(receive: Receive, declared: bytes | None, limit: int, *, arrived: bool = False) -> bytes:
+async def read_body(receive: Receive, declared: bytes | None, limit: int) -> bytes:
     """The body's bytes.
-
-    Args:
-        arrived: whether all of it is here, so that no deadline is needed.
 
     Raises:
         BadInput: `body_too_large`: declared or found larger than `limit` bytes; `body_malformed`: the
-            client went away, or took longer than the deadline.
+            client went away; one that is too slow is ended by the connection.
     """
     if declared is not None and declared.isdigit() and int(declared[:20]) > limit:
         raise BadInput("body_too_large", most=limit)
-    if arrived:
-        return await _parts(receive, limit)
-    try:
-        async with asyncio.timeout(READ_DEADLINE_S):
-            return await _parts(receive, limit)
-    except TimeoutError:
-        raise BadInput("body_malformed", reason="incomplete") from None
-
-
-async def _parts(receive: Receive, limit: int) -> bytes:
     parts: list[bytes] = []
     size, more = 0, True
     while more:

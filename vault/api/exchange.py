@@ -1,5 +1,4 @@
-"""What uvicorn's ASGI leaves out and a small request needs: whether its body is whole, and an answer in one
-write.
+"""What uvicorn's ASGI leaves out and a small request needs: an answer in one write.
 
 ASGI sends head and body as two messages, which uvicorn writes as two packets. The protocol puts an
 `Exchange` into the scope's extensions; under another server there is none, and ASGI's messages serve.
@@ -25,11 +24,6 @@ class Exchange:
 
     def __init__(self, cycle: RequestResponseCycle) -> None:
         self._cycle = cycle
-
-    @property
-    def arrived(self) -> bool:
-        """Whether the whole body is here, so that reading it waits for nobody."""
-        return not self._cycle.more_body
 
     async def answer(self, status: int, head: bytes, body: bytes) -> None:
         """Answers.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sized
 from itertools import accumulate
 from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from vault.services.cell import Cell
@@ -60,6 +60,30 @@ class _Answers(Collector):
         return [requests, times]
 
 
+class _Refusals(Collector):
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = defaultdict(int)
+
+    def collect(self) -> Iterable[Metric]:
+        refused = CounterMetricFamily(
+            "coatcheck_connections_refused", "Refusals that no whole request led to.", labels=("code",)
+        )
+        for code, count in self.counts.items():
+            refused.add_metric([code], count)
+        return [refused]
+
+
+class _Connections(Collector):
+    def __init__(self, listeners: Mapping[str, Sized]) -> None:
+        self._listeners = listeners
+
+    def collect(self) -> Iterable[Metric]:
+        gauge = GaugeMetricFamily("coatcheck_connections", "Connections now.", labels=["listener"])
+        for name, connections in self._listeners.items():
+            gauge.add_metric([name], len(connections))
+        return [gauge]
+
+
 class Metrics:
     """What one process counts."""
 
@@ -68,6 +92,8 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._registry.register(_Committers(cells))
         self._registry.register(self._answers)
+        self._refusals = _Refusals()
+        self._registry.register(self._refusals)
 
     def answered(self, route: str, status: int, code: str, seconds: float) -> None:
         """Counts an answer."""
@@ -75,6 +101,14 @@ class Metrics:
         answers.counts[route, _STATUS[status], code] += 1
         answers.buckets[route][bisect_left(_BUCKETS, seconds)] += 1
         answers.seconds[route] += seconds
+
+    def refused(self, code: str) -> None:
+        """Counts a connection or a request that was refused before it was understood."""
+        self._refusals.counts[code] += 1
+
+    def watch(self, listeners: Mapping[str, Sized]) -> None:
+        """Shows how many connections each listener has."""
+        self._registry.register(_Connections(listeners))
 
     def render(self) -> bytes:
         """The text exposition format."""

@@ -23,10 +23,12 @@ COMMON: Final = (
     "member_missing",
     "body_too_large",
     "media_type_unsupported",
+    "request_timeout",
 )
 EVERYWHERE: Final = (
     "misdirected_region",
     "request_malformed",
+    "proxy_required",
     "parameter_invalid",
     "method_not_allowed",
     "too_busy",

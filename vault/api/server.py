@@ -1,64 +1,183 @@
-"""The server: uvicorn on a bound socket, with a word when it listens, until it is told to stop."""
+"""The server: its listeners on one event loop, with a word when they listen, until it is told to stop."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import dataclasses
 import gc
+import logging
+import resource
 import signal
 import socket
+import ssl
 import sys
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator
+from email.utils import formatdate
+from typing import Final, NamedTuple
 
-import uvicorn
+import uvloop
+from uvicorn.lifespan.on import LifespanOn
 
 from vault.api.app import Api
-from vault.api.protocol import Protocol
-from vault.errors import Unavailable
+from vault.api.connections import Bounds, Connections
+from vault.api.listener import Listener, listen
+from vault.config import Config
+from vault.config.certificate import server_context
+from vault.errors import CoatcheckError, Internal
 
-GRACE_S: Final = 20
 # The committer's thread comes back from each fsync wanting the interpreter's lock, which the event loop
 # holds; with the default of 5 ms a commit would wait longer for the lock than for the disk.
 SWITCH_INTERVAL_S: Final = 0.0005
 # A request allocates some hundred objects that live until its group is committed. With the default of 700
 # a sixth of all time went into looking for cycles among them; what is loaded by now is never looked at.
 GC_THRESHOLDS: Final = (20_000, 20, 50)
+ADMIN_CONNECTIONS: Final = 64
+OTHER_DESCRIPTORS: Final = 128  # databases, logs, sockets that linger
+CLOSING_S: Final = 1.0  # for answers that are written to reach the network
+_TICK_S: Final = 0.02
+_log = logging.getLogger("coatcheck.server")
 
 
-class Server(uvicorn.Server):
-    """uvicorn, with a word when it listens, and draining from the first signal on."""
+class Sockets(NamedTuple):
+    """What a process listens on.
 
-    def __init__(self, config: uvicorn.Config, api: Api, announcement: str) -> None:
-        super().__init__(config)
+    Attributes:
+        main: for requests.
+        admin: for administrators; None without one.
+        tls: how `main` speaks TLS; None: plain HTTP.
+    """
+
+    main: socket.socket
+    admin: socket.socket | None
+    tls: ssl.SSLContext | None
+
+
+class Server:
+    """The listeners of a process.
+
+    Args:
+        api: the application, which is told when to drain.
+        listeners: the one for requests, and perhaps the one for administrators.
+        drain_s: how long requests under way may take once it is told to stop.
+        context: reads the certificate anew; None without TLS.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        listeners: list[Listener],
+        drain_s: float,
+        context: Callable[[], ssl.SSLContext | None] = lambda: None,
+    ) -> None:
         self._api = api
-        self._announcement = announcement
+        self._listeners = listeners
+        self._drain_s = drain_s
+        self._context = context
+        self._told = asyncio.Event()
+        self._at_once = asyncio.Event()
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Starts listening."""
-        await super().startup(sockets)
-        if self.started:
-            sys.stdout.write(self._announcement)
-            sys.stdout.flush()
+    async def serve(self, announce: Callable[[], None]) -> None:
+        """Serves until SIGTERM or SIGINT; a second one ends at once. SIGHUP reads the certificate anew.
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """SIGTERM and SIGINT drain; unlike uvicorn's own, they are not raised again afterwards, so that
-        the cells are closed in order."""
-        signals = (signal.SIGTERM, signal.SIGINT)
-        before = {number: signal.signal(number, self._drain) for number in signals}
+        Args:
+            announce: called once it listens.
+        """
+        loop = asyncio.get_running_loop()
+        main = self._listeners[0]
+        lifespan = LifespanOn(main.settings)
+        await lifespan.startup()
+        if lifespan.should_exit:
+            raise Internal("internal")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        self._date()
+        for listener in self._listeners:
+            listener.open(lifespan.state)
+        sweeper = loop.create_task(self._sweep())
         try:
-            yield
+            announce()
+            await self._told.wait()
+            await self._drain(main)
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            sweeper.cancel()
+            for listener in self._listeners:
+                listener.close()
+                listener.connections.abort()
+            # Whoever cancelled tasks waits for them: their verbs end before the cells are closed.
+            tasks = [task for listener in self._listeners for task in listener.connections.tasks]
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await lifespan.shutdown()
 
-    def _drain(self, number: int, frame: object) -> None:
+    def stop(self) -> None:
+        """Drains; at the second time, ends at once."""
+        if self._told.is_set():
+            self._at_once.set()
         self._api.draining = True
-        self.handle_exit(number, None)
+        self._told.set()
+
+    def reload(self) -> None:
+        """Takes the certificate and key that are in their files now; keeps its own if they cannot be used."""
+        main = self._listeners[0]
+        if main.tls is None:
+            return
+        try:
+            main.tls = self._context()
+        except CoatcheckError as problem:
+            _log.error("the certificate is not usable, the one before stays", extra={"code": problem.code})
+            return
+        _log.info("the certificate was read anew")
+
+    async def _drain(self, main: Listener) -> None:
+        """Lets what is under way finish. Meanwhile whoever comes is told `draining`."""
+        loop = asyncio.get_running_loop()
+        under_way = set(main.connections.busy())
+        main.connections.drain()
+        end = loop.time() + self._drain_s
+        await self._until(lambda: under_way.isdisjoint(main.connections.busy()), end)
+        main.close()
+        main.connections.drain()
+        await self._until(lambda: not main.connections.all, min(end, loop.time() + CLOSING_S))
+
+    async def _until(self, done: Callable[[], bool], end: float) -> None:
+        """Waits until something is done, to a time of the loop at most, and no longer once all shall end."""
+        loop = asyncio.get_running_loop()
+        while not done() and loop.time() < end and not self._at_once.is_set():  # noqa: ASYNC110 - three ends
+            await asyncio.sleep(_TICK_S)
+
+    async def _sweep(self) -> None:
+        pause = min(listener.connections.bounds.sweep_s for listener in self._listeners)
+        while True:
+            await asyncio.sleep(pause)
+            self._date()
+            for listener in self._listeners:
+                listener.sweep()
+
+    def _date(self) -> None:
+        """The Date header of the answers to come (RFC 9110, 6.6.1)."""
+        headers = [(b"date", formatdate(usegmt=True).encode())]
+        for listener in self._listeners:
+            listener.connections.default_headers = headers
 
 
-def run(api: Api, listener: socket.socket, announcement: str) -> None:
-    """Runs the server on a bound socket until SIGTERM or SIGINT.
+@contextlib.contextmanager
+def bound(config: Config) -> Iterator[Sockets]:
+    """The sockets of a deployment, bound, and its certificate, read: what can fail before keys are opened.
+
+    Raises:
+        Unavailable: `address_in_use`.
+        Misconfigured: `config_invalid`, `host_permissions`.
+    """
+    tls = server_context(config)
+    with contextlib.ExitStack() as stack:
+        main = stack.enter_context(listen(*config.host_and_port()))
+        admin = config.admin_host_and_port()
+        yield Sockets(main, None if admin is None else stack.enter_context(listen(*admin)), tls)
+
+
+def run(api: Api, config: Config, sockets: Sockets, announcement: str) -> None:
+    """Serves until SIGTERM or SIGINT.
 
     Args:
         announcement: printed once it listens.
@@ -67,35 +186,44 @@ def run(api: Api, listener: socket.socket, announcement: str) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    settings = uvicorn.Config(
-        api.application,
-        interface="asgi3",
-        loop="uvloop",
-        http=Protocol,
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=GRACE_S,
+    limits = config.limits
+    bounds = Bounds(
+        descriptors(limits.connections), limits.head_s, limits.body_s, limits.idle_s, limits.answer_s
     )
-    Server(settings, api, announcement).run(sockets=[listener])
+    main = Listener(
+        sockets.main,
+        api.application,
+        Connections(bounds, api.metrics.refused),
+        tls=sockets.tls,
+        proxies=config.trusted_proxies(),
+        proxies_only=config.proxies_only,
+    )
+    listeners = [main]
+    if sockets.admin is not None:
+        few = Connections(dataclasses.replace(bounds, connections=ADMIN_CONNECTIONS), api.metrics.refused)
+        listeners.append(Listener(sockets.admin, api.admin(), few))
+    api.metrics.watch(
+        {"main": main.connections, **({"admin": listeners[1].connections} if listeners[1:] else {})}
+    )
+
+    def announce() -> None:
+        sys.stdout.write(announcement)
+        sys.stdout.flush()
+
+    server = Server(api, listeners, limits.drain_s, lambda: server_context(config))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(server.serve(announce))
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket bound to the address.
-
-    Raises:
-        Unavailable: `address_in_use`.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(2048)
-    except OSError:
-        listener.close()
-        raise Unavailable("address_in_use", address=f"{host}:{port}") from None
-    return listener
+def descriptors(connections: int) -> int:
+    """As many connections as the process may have descriptors for; raises its own bound as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + ADMIN_CONNECTIONS + OTHER_DESCRIPTORS
+    if soft < wanted:
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        soft = allowed
+    if soft >= wanted:
+        return connections
+    _log.warning("fewer connections than configured: too few descriptors")
+    return max(1, soft - ADMIN_CONNECTIONS - OTHER_DESCRIPTORS)

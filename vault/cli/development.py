@@ -32,8 +32,7 @@ def seed(config: Config, folder: Path) -> None:
     The address that the credentials go with follows the configuration (COATCHECK_PORT may have changed).
     """
     path = folder / CREDENTIALS
-    host, port = config.host_and_port()
-    url = f"http://{host}:{port}"
+    url = config.url()
     if path.exists():
         document = read_credentials(folder)
         if document.get("url") != url:
@@ -108,13 +107,11 @@ def _key(cell: Cell, principal: str) -> str:
     return answer.credential or ""
 
 
-def first_requests(config: Config) -> str:
+def first_requests(config: Config, url: str) -> str:
     """What a newcomer pastes first: tokenize, grant, detokenize."""
     path = Path(config.base) / CREDENTIALS
     if not path.exists():
         return ""
-    host, port = config.host_and_port()
-    url = f"http://{host}:{port}"
     region = next(iter(config.cell))
     python = "python3" if shutil.which("python3") else sys.executable
     return (_CURL if shutil.which("curl") else _CLI).format(

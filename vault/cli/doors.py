@@ -85,9 +85,8 @@ class Door:
             if not value:
                 variable = "COATCHECK_" + option.removeprefix("--").upper()
                 raise BadInput("usage", missing=f"{option}, or {variable}")
-        return Client(
-            str(url), str(region), str(key), float(self._options.get("timeout") or DEFAULT_TIMEOUT_S)
-        )
+        timeout = float(self._options.get("timeout") or DEFAULT_TIMEOUT_S)
+        return Client(str(url), str(region), str(key), timeout, self._options.get("ca"))
 
     def call(self, method: str, path: str, body: Any = None, query: dict[str, Any] | None = None) -> Any:
         """A request to the service."""
@@ -190,7 +189,7 @@ def _drop(stream: TextIO) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-_SHARED = ("json", "quiet", "no_color", "yes", "timeout", "url", "key", "key_file", "region", "config")
+_SHARED = ("json", "quiet", "no_color", "yes", "timeout", "url", "ca", "key", "key_file", "region", "config")
 
 
 def _options(kinds: tuple[str, ...]) -> list[Callable[[Any], Any]]:
@@ -209,6 +208,12 @@ def _options(kinds: tuple[str, ...]) -> list[Callable[[Any], Any]]:
     if "remote" in kinds:
         options += [
             click.option("--timeout", type=click.FloatRange(min=0.1), help="Seconds for one request."),
+            click.option(
+                "--ca",
+                type=click.Path(),
+                envvar="COATCHECK_CA",
+                help="A PEM file of the authorities to trust over https; else those of this host.",
+            ),
             click.option("--key-file", type=click.Path(), help="A file that holds the credential."),
             click.option("--key", envvar="COATCHECK_KEY", help="The credential (better: COATCHECK_KEY)."),
             click.option(

@@ -33,7 +33,7 @@ PRODUCTION = """\
 mode = "production"
 
 [listen]
-address = "127.0.0.1:8700"          # plain HTTP is served on loopback only; put TLS in front
+address = "127.0.0.1:8700"          # further only with [tls], or behind trusted_proxies
 
 [cell.{region}]
 database = "sqlite:///{region}.db"

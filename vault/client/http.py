@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import ssl
 from typing import Any, Final
 from urllib.parse import quote
 
 import httpx
 import msgspec
 
-from vault.errors import CODES, FAMILIES, CoatcheckError, Unauthenticated, Unavailable
+from vault.errors import CODES, FAMILIES, CoatcheckError, Misconfigured, Unauthenticated, Unavailable
 
 DEFAULT_TIMEOUT_S = 30.0
 _SENDABLE: Final = re.compile(r"[!-~]+")
@@ -23,12 +24,21 @@ class Client:
         region: the region whose cell is meant.
         credential: a service key or a grant's credential.
         timeout: seconds for one request.
+        ca: a PEM file of the authorities that are trusted over https; None: those of this host.
 
     Raises:
         Unauthenticated: `credential_invalid`: no header can hold it.
+        Misconfigured: `host_permissions`, `config_invalid`: the file of authorities.
     """
 
-    def __init__(self, url: str, region: str, credential: str, timeout: float = DEFAULT_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        url: str,
+        region: str,
+        credential: str,
+        timeout: float = DEFAULT_TIMEOUT_S,
+        ca: str | None = None,
+    ) -> None:
         if not _SENDABLE.fullmatch(credential):
             raise Unauthenticated("credential_invalid")
         self._base = f"{url.rstrip('/')}/v1/{quote(region, safe='')}/"
@@ -36,6 +46,8 @@ class Client:
             headers={"authorization": f"Bearer {credential}", "content-type": "application/json"},
             timeout=timeout,
             trust_env=False,
+            # Making a context costs more than most requests.
+            verify=_context(ca) if url[:8].lower() == "https://" else False,
         )
 
     def __repr__(self) -> str:
@@ -52,8 +64,8 @@ class Client:
         content = None if body is None else msgspec.json.encode(body)
         try:
             response = self._http.request(method, self._base + path, content=content, params=query)
-        except (httpx.HTTPError, httpx.InvalidURL):
-            raise Unavailable("service_unreachable") from None
+        except (httpx.HTTPError, httpx.InvalidURL) as problem:
+            raise _unreachable(problem) from None
         try:
             answer = msgspec.json.decode(response.content)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -65,6 +77,32 @@ class Client:
     def close(self) -> None:
         """Closes the connections."""
         self._http.close()
+
+
+def _context(ca: str | None) -> ssl.SSLContext:
+    """How the service proves who it is: TLS 1.3, its certificate, its name."""
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except ssl.SSLError:
+        reason = "is no PEM file of certificates"
+        raise Misconfigured("config_invalid", setting="--ca", reason=reason) from None
+    except OSError:
+        raise Misconfigured("host_permissions", path=str(ca)) from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    return context
+
+
+def _unreachable(problem: BaseException) -> Unavailable:
+    """Says of TLS what is wrong with it; of the rest, that it is unreachable."""
+    cause: BaseException | None = problem
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            reason = "its certificate is not one that is trusted here for that name; --ca names the authority"
+            return Unavailable("service_unreachable", reason=reason)
+        if isinstance(cause, ssl.SSLError):
+            return Unavailable("service_unreachable", reason="it does not speak TLS 1.3 there")
+        cause = cause.__cause__ or cause.__context__
+    return Unavailable("service_unreachable")
 
 
 def _refusal(problem: Any, status: int) -> CoatcheckError:

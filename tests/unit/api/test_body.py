@@ -138,16 +138,6 @@ def test_a_name_twice_is_found_among_what_looks_like_structure(body: bytes) -> N
         vault.api.body._check_names(body)
 
 
-def test_a_body_that_is_here_needs_no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vault.api.body.asyncio.timeout", None)
-    waiting = [part(b"abc", True), part(b"def", False)]
-
-    async def receive() -> Any:
-        return waiting.pop(0)
-
-    assert asyncio.run(read_body(receive, None, 10, arrived=True)) == b"abcdef"
-
-
 Message = dict[str, Any]
 
 
@@ -192,14 +182,6 @@ def test_a_body_that_is_too_large(messages: list[Message], declared: bytes | Non
     "messages", [[{"type": "http.disconnect"}], [part(b"abc", True), {"type": "http.disconnect"}]]
 )
 def test_a_client_that_goes_away(messages: list[Message]) -> None:
-    with pytest.raises(BadInput) as caught:
-        read(messages)
-    assert (caught.value.code, caught.value.facts) == ("body_malformed", {"reason": "incomplete"})
-
-
-@pytest.mark.parametrize("messages", [[], [part(b"abc", True)]])
-def test_a_body_that_never_ends(messages: list[Message], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vault.api.body, "READ_DEADLINE_S", 0.01)
     with pytest.raises(BadInput) as caught:
         read(messages)
     assert (caught.value.code, caught.value.facts) == ("body_malformed", {"reason": "incomplete"})

@@ -1,0 +1,222 @@
+"""What is wrong with settings, all of it at once, and what of them is risky. Values are never repeated."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any, Final, TypeVar, get_args
+
+import msgspec
+from msgspec import inspect
+
+from vault.config.addresses import split_address
+from vault.config.settings import ENV, NOT_BUILT, NOT_BUILT_REASON, CellSettings, Config
+from vault.identifiers import is_name
+
+SQLITE: Final = "sqlite:///"
+TLS_MINIMUM: Final = "1.3"
+MAX_PROBLEMS: Final = 100
+_BROAD_BITS: Final = {4: 16, 6: 48}  # a network of more addresses than this prefix has is not "the proxies"
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One setting, and what is wrong or risky about it."""
+
+    setting: str
+    reason: str
+
+
+class Reader:
+    """Reads tables into structs and notes what cannot be taken, instead of stopping at it."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def note(self, setting: str, reason: str) -> None:
+        """Notes a problem; after the first hundred nobody reads on."""
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(Problem(setting, reason))
+
+    def struct(self, kind: type[S], table: object, place: str, general: str) -> S | None:
+        """A table as a struct; settings that are wrong have their defaults. None if a required one is wrong.
+
+        Args:
+            place: where the table stands, with a dot behind it; empty for the whole.
+            general: the same with REGION for a region's name.
+        """
+        if not isinstance(table, dict):
+            self.note(place.rstrip("."), "is a table")
+            return None
+        fields = {item.name: item for item in msgspec.structs.fields(kind)}
+        for key in table:
+            if key not in fields:
+                self._unknown(str(key), place, general, [*fields])
+        taken: dict[str, Any] = {}
+        whole = True
+        for name, item in fields.items():
+            if name in table:
+                value = self._value(item.type, table[name], place + name, general + name)
+                if value is not None:
+                    taken[name] = value
+                    continue
+            elif item.required:
+                self.note(place + name, "is missing")
+            whole = whole and not item.required
+        return kind(**taken) if whole else None
+
+    def _value(self, kind: Any, value: object, place: str, general: str) -> Any:
+        """A value of a field's type; None if it is no such value, which is noted."""
+        structs = [part for part in (kind, *get_args(kind)) if _is_struct(part)]
+        if structs and getattr(kind, "__origin__", None) is dict:
+            if not isinstance(value, dict):
+                return self.note(place, "is a table")
+            rows = {
+                name: self.struct(structs[0], table, f"{place}.{name}.", f"{general}.REGION.")
+                for name, table in value.items()
+            }
+            return {name: row for name, row in rows.items() if row is not None}
+        if structs:
+            return self.struct(structs[0], value, f"{place}.", f"{general}.")
+        try:
+            return msgspec.convert(value, kind)
+        except (msgspec.ValidationError, RecursionError):
+            return self.note(place, f"is {expected(kind)}")
+
+    def _unknown(self, key: str, place: str, general: str, known: list[str]) -> None:
+        if key in NOT_BUILT.get(general.rstrip("."), ()):
+            return self.note(place + key, NOT_BUILT_REASON)
+        near = difflib.get_close_matches(key[:100], known, 1)
+        return self.note(place + key[:100], f"is unknown; near: {near[0]}" if near else "is unknown")
+
+
+def _is_struct(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def expected(kind: Any) -> str:
+    """What a setting's type takes, in words; where it takes one value, why."""
+    found = inspect.type_info(kind)
+    match found.type if isinstance(found, inspect.Metadata) else found:
+        case inspect.IntType(ge=low, le=high) if low == high:
+            return f"{low}: {meaning(kind)}"
+        case inspect.IntType(ge=low, le=high):
+            return f"a number from {low} to {high}"
+        case inspect.ListType():
+            return "a list of texts"
+        case _:
+            return "a text"
+
+
+def meaning(kind: Any) -> str:
+    """What the reference says of a setting of this type."""
+    [found] = [part.description for part in kind.__metadata__ if isinstance(part, msgspec.Meta)]
+    return str(found)
+
+
+def read(document: Mapping[str, Any], base: Path) -> tuple[Config | None, list[Problem]]:
+    """The settings of a decoded document, and everything that is wrong with them.
+
+    Settings that are wrong have their defaults, so that the others can be checked too.
+    """
+    reader = Reader()
+    if "base" in document:
+        reader.note("base", "is unknown")
+    config = reader.struct(Config, {**document, "base": str(base)}, "", "")
+    if config is not None:
+        for problem in _wrong(config):
+            reader.note(problem.setting, problem.reason)
+    return config, reader.problems
+
+
+def _wrong(config: Config) -> Iterator[Problem]:
+    if config.mode not in ("production", "development"):
+        yield Problem("mode", "is production or development")
+    if config.log.format not in ("json", "text"):
+        yield Problem("log.format", "is json or text")
+    if config.log.level not in ("debug", "info", "warning", "error"):
+        yield Problem("log.level", "is debug, info, warning or error")
+    databases: dict[Path, str] = {}
+    for region, cell in config.cell.items():
+        if not is_name(region):
+            yield Problem("cell", "a region's name is a-z, 0-9, - . _")
+        yield from _wrong_cell(config, f"cell.{region}", cell)
+        other = databases.setdefault(config.path(cell.database.removeprefix(SQLITE)), region)
+        if other != region:
+            yield Problem(f"cell.{region}.database", f"is the database of cell.{other} too")
+    if config.tls is not None and config.tls.minimum != TLS_MINIMUM:
+        yield Problem("tls.minimum", f"is {TLS_MINIMUM}; nothing older is spoken")
+    yield from _wrong_listeners(config)
+
+
+def _wrong_cell(config: Config, place: str, cell: CellSettings) -> Iterator[Problem]:
+    if not cell.half_stores:
+        yield Problem(f"{place}.half_stores", "is empty")
+    if len({config.path(folder) for folder in cell.half_stores}) < len(cell.half_stores):
+        yield Problem(f"{place}.half_stores", "names a folder twice")
+    if not cell.database.startswith(SQLITE) or len(cell.database) == len(SQLITE):
+        yield Problem(f"{place}.database", "only sqlite:///PATH is built in this version")
+    if cell.key_file is not None and not config.development:
+        reason = "a key file beside the data is for development only; use passphrase_file"
+        yield Problem(f"{place}.key_file", reason)
+    if cell.passphrase is not None and not cell.passphrase.startswith(ENV):
+        yield Problem(f"{place}.passphrase", "is env:NAME, never the passphrase itself")
+    if sum(setting is not None for setting in (cell.passphrase, cell.passphrase_file, cell.key_file)) > 1:
+        yield Problem(place, "goes with one of passphrase_file, passphrase and key_file")
+
+
+def _wrong_listeners(config: Config) -> Iterator[Problem]:
+    for text in config.listen.trusted_proxies:
+        try:
+            ip_network(text)
+        except ValueError:
+            yield Problem("listen.trusted_proxies", "is a list of networks, like 10.0.0.0/8 or 192.0.2.7")
+            break
+    try:
+        main = split_address(config.listen.address)
+    except ValueError as problem:
+        yield Problem("listen.address", str(problem))
+        main = None
+    if main and not main.loopback and config.tls is None and not config.listen.trusted_proxies:
+        reason = "plain HTTP is served on loopback only; configure tls, or listen.trusted_proxies"
+        yield Problem("listen.address", reason)
+    if config.listen.admin_address is not None:
+        try:
+            admin = split_address(config.listen.admin_address)
+        except ValueError as problem:
+            yield Problem("listen.admin_address", str(problem))
+            return
+        if not admin.loopback:
+            yield Problem("listen.admin_address", "is a loopback address: nobody is asked who they are there")
+        elif main and admin.port and admin.port == main.port:
+            yield Problem("listen.admin_address", "has the port of listen.address")
+
+
+def risks(config: Config) -> Iterator[Problem]:
+    """What is allowed, and yet to be thought about. Nothing outside the settings is looked at."""
+    if config.development:
+        yield Problem("mode", "is development: key files, and /metrics and /docs for whoever can connect")
+    if not config.cell:
+        yield Problem("cell", "no [cell.REGION] is configured, so nothing is served")
+    if config.proxies_only:
+        yield Problem("listen.address", "values travel unencrypted between the proxies and this host")
+    for network in config.trusted_proxies():
+        if network.prefixlen < _BROAD_BITS[network.version]:
+            yield Problem("listen.trusted_proxies", f"{network} is broad: all in it can name any address")
+    if config.log.level == "debug":
+        yield Problem("log.level", "is debug: libraries log what they please")
+    for region, cell in config.cell.items():
+        if len(cell.half_stores) < 2:
+            yield Problem(f"cell.{region}.half_stores", "only one; put a second on another disk")
+        if cell.key_file is not None:
+            yield Problem(f"cell.{region}.key_file", "a key file beside the data")
+        if cell.passphrase is not None:
+            yield Problem(
+                f"cell.{region}.passphrase", "other processes of this user can read an environment variable"
+            )
+        if cell.passphrase is cell.passphrase_file is cell.key_file is None:
+            yield Problem(f"cell.{region}.passphrase_file", "is missing, so a start asks on the terminal")

@@ -1,0 +1,227 @@
+"""The settings of `coatcheck.toml`: names, types, defaults, bounds, meaning. The reference is made of it."""
+
+from __future__ import annotations
+
+import os
+import re
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from vault.config.addresses import split_address
+from vault.errors import Misconfigured
+from vault.secret import Secret
+
+DEFAULT_PORT: Final = 8700
+ENV: Final = "env:"
+Network = IPv4Network | IPv6Network
+
+
+def _means(description: str, lowest: int | None = None, highest: int | None = None) -> Meta:
+    """What the reference says of a setting, and its bounds."""
+    return Meta(description=description, ge=lowest, le=highest)
+
+
+class Listen(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Where the service listens, and who stands before it."""
+
+    address: Annotated[
+        str, _means("`IP:PORT`; beyond loopback only with `tls` or `listen.trusted_proxies`")
+    ] = f"127.0.0.1:{DEFAULT_PORT}"
+    workers: Annotated[int, _means("processes; a SQLite cell is served by one", 1, 1)] = 1
+    admin_address: Annotated[
+        str | None,
+        _means(
+            "`IP:PORT` on loopback of a second listener, for administrators: `/metrics`, `/docs` and the "
+            "details of `/readyz`; none: there is no such listener"
+        ),
+    ] = None
+    trusted_proxies: Annotated[
+        list[str],
+        _means(
+            "networks of the proxies in front: they alone are believed when they forward an address, and "
+            "over plain HTTP beyond loopback they alone are answered"
+        ),
+    ] = []
+
+
+class TlsSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """TLS of the service's own. With this section the listener speaks TLS 1.3 and nothing else."""
+
+    certificate: Annotated[
+        str, _means("PEM file of the certificate, and of those between it and its authority")
+    ]
+    key: Annotated[str, _means("PEM file of its private key, without a passphrase, mode 0600 or 0640")]
+    minimum: Annotated[str, _means("the oldest version of TLS: `1.3`, the only one")] = "1.3"
+
+
+class CellSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """One region's cell. Relative paths are relative to the file's folder."""
+
+    database: Annotated[str, _means("`sqlite:///PATH`")]
+    kms: Annotated[str, _means("`local:PATH`, the folder of the root keys")]
+    half_stores: Annotated[
+        list[str], _means("folders that each hold the second half of every epoch key; use two disks")
+    ]
+    passphrase_file: Annotated[str | None, _means("the file with the key store's passphrase")] = None
+    passphrase: Annotated[str | None, _means("`env:NAME`: the passphrase from an environment variable")] = (
+        None
+    )
+    key_file: Annotated[str | None, _means("a key file in place of a passphrase; in development only")] = None
+    schema: Annotated[
+        str | None, _means("the file that `schema plan` and `schema apply` read when none is named")
+    ] = None
+    url: Annotated[str | None, _means("where clients reach this cell; nothing reads it yet")] = None
+
+
+class RegionSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A region that another service hosts."""
+
+    url: Annotated[str, _means("where a region that another service hosts is reached; 421 answers name it")]
+
+
+class LedgerSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Bounds of the committer."""
+
+    max_wait_ms: Annotated[
+        int, _means("groups form while the commit before runs; a waiting window was slower each time", 0, 0)
+    ] = 0
+    max_commands: Annotated[int, _means("most commands of one transaction", 1, 4096)] = 256
+    queue: Annotated[
+        int, _means("most commands that may wait; more are refused with `too_busy`", 1, 1_000_000)
+    ] = 4096
+
+
+class LimitSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Bounds of a request and of a connection."""
+
+    body_kib: Annotated[int, _means("the largest body, in KiB", 1, 16_384)] = 256
+    batch_mib: Annotated[int, _means("the largest body of `tokenize` and `detokenize`, in MiB", 1, 256)] = 8
+    items: Annotated[int, _means("most items of a batch", 1, 1_000_000)] = 10_000
+    connections: Annotated[
+        int,
+        _means(
+            "most connections; a new one then takes the place of those that are idle longest, and is refused "
+            "with `too_busy` when none is idle",
+            1,
+            100_000,
+        ),
+    ] = 4096
+    head_s: Annotated[
+        int, _means("seconds for a TLS handshake, for a first request to begin, and for a head", 1, 600)
+    ] = 10
+    body_s: Annotated[int, _means("seconds for a request's body, from its head on", 1, 600)] = 30
+    idle_s: Annotated[
+        int,
+        _means("seconds to wait for the next request; let a proxy in front wait for less", 1, 3600),
+    ] = 75
+    answer_s: Annotated[int, _means("seconds for a client to take an answer", 1, 600)] = 30
+    drain_s: Annotated[
+        int, _means("seconds that requests under way have when the service is told to stop", 1, 600)
+    ] = 20
+
+
+class LogSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """How the log looks."""
+
+    format: Annotated[str, _means("`json` or `text`")] = "json"
+    level: Annotated[str, _means("`debug`, `info`, `warning` or `error`")] = "info"
+
+
+class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A deployment."""
+
+    mode: Annotated[
+        str,
+        _means(
+            "`production` or `development`; the latter allows key files, and serves `/metrics` and `/docs` "
+            "to whoever can connect"
+        ),
+    ] = "production"
+    listen: Listen = Listen()
+    tls: TlsSettings | None = None
+    cell: dict[str, CellSettings] = {}
+    region: dict[str, RegionSettings] = {}
+    ledger: LedgerSettings = LedgerSettings()
+    limits: LimitSettings = LimitSettings()
+    log: LogSettings = LogSettings()
+    base: str = "."
+
+    @property
+    def development(self) -> bool:
+        """Whether the relaxations of development hold."""
+        return self.mode == "development"
+
+    @property
+    def proxies_only(self) -> bool:
+        """Whether none but the trusted proxies are answered: plain HTTP beyond loopback."""
+        return self.tls is None and not split_address(self.listen.address).loopback
+
+    def path(self, text: str) -> Path:
+        """A path of the file, relative to its folder."""
+        return Path(self.base) / text
+
+    def host_and_port(self) -> tuple[str, int]:
+        """The listener's address."""
+        address = split_address(self.listen.address)
+        return address.host, address.port
+
+    def admin_host_and_port(self) -> tuple[str, int] | None:
+        """The administrators' listener's address; None without one."""
+        if self.listen.admin_address is None:
+            return None
+        address = split_address(self.listen.admin_address)
+        return address.host, address.port
+
+    def url(self, port: int | None = None) -> str:
+        """The listener's address as a URL.
+
+        Args:
+            port: the one that is bound, where the setting says 0.
+        """
+        host, configured = self.host_and_port()
+        shown = f"[{host}]" if ":" in host else host
+        return f"{'http' if self.tls is None else 'https'}://{shown}:{port or configured}"
+
+    def trusted_proxies(self) -> tuple[Network, ...]:
+        """The networks of the proxies in front."""
+        return tuple(ip_network(text) for text in self.listen.trusted_proxies)
+
+    def passphrase_of(self, region: str) -> Secret | None:
+        """A cell's passphrase, from its file or an environment variable; None without either."""
+        cell = self.cell[region]
+        if cell.passphrase_file is not None:
+            try:
+                return Secret(self.path(cell.passphrase_file).read_bytes().rstrip(b"\r\n"))
+            except OSError:
+                raise Misconfigured("host_permissions", setting=f"cell.{region}.passphrase_file") from None
+        if cell.passphrase is not None:
+            value = os.environ.get(cell.passphrase.removeprefix(ENV))
+            if not value:
+                raise Misconfigured(
+                    "config_invalid",
+                    setting=f"cell.{region}.passphrase",
+                    reason="is env:NAME of a set variable",
+                )
+            return Secret(value.encode())
+        return None
+
+
+# Keys of the design that later versions build, by the table they stand in.
+NOT_BUILT: Final[dict[str, tuple[str, ...]]] = {
+    "tls": ("client_ca",),
+    "cell.REGION": ("database_password_file", "custody_backup", "custody_backup_keep"),
+}
+NOT_BUILT_REASON: Final = "is not built yet in this version"
+_USERINFO: Final = re.compile(r"(?<=//)[^/@\s]*:[^/@\s]*(?=@)")
+_QUERY: Final = re.compile(r"\?.*", re.DOTALL)
+
+
+def shown(setting: str, value: object) -> object:
+    """A setting as it may be shown: without the user and the password that an address may carry."""
+    if isinstance(value, str) and setting.rpartition(".")[2] in ("database", "kms", "url"):
+        return _QUERY.sub("?(hidden)", _USERINFO.sub("(hidden)", value))
+    return value
