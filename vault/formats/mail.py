@@ -44,6 +44,11 @@ _TOGETHER: Final = (
     frozenset(("CJK", "HANGUL", "LATIN")),
 )
 _SCRIPT_OF: Final = {"IDEOGRAPHIC": "CJK", "EXTENDED": "ARABIC", "MODIFIER": ""}  # names that begin otherwise
+_FOLDED: Final = {
+    "ß": "ß",
+    "ẞ": "ß",
+    "ς": "ς",
+}  # against full case folding, which makes other letters of them
 _SAMPLES: Final = (
     "anna.example",
     "o'brien+tag",
@@ -212,5 +217,10 @@ def _nfc(text: str) -> str:
 
 
 def _fold(text: str) -> str:
-    """Lower case in NFC: what two spellings of a label have in common."""
-    return text.lower() if text.isascii() else _nfc(_nfc(text).lower())
+    """What two spellings of a label have in common, in NFC: case is folded, but ß and ς mean themselves.
+
+    Source: Unicode TS 46, 4 (mapping, not transitional); RFC 5894, 7.2.
+    """
+    if text.isascii():
+        return text.lower()
+    return _nfc("".join(_FOLDED.get(character) or character.casefold() for character in _nfc(text)))

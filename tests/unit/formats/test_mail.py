@@ -5,6 +5,8 @@ import sys
 import unicodedata
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.unit.formats.refusals import refused
 from vault.errors import ValueRefused
@@ -30,6 +32,12 @@ FULL = os.environ.get("COATCHECK_FULL") == "1"
         ("info@bu\u0308cher.example", "info@xn--bcher-kva.example"),
         ("info@XN--BCHER-KVA.example", "info@xn--bcher-kva.example"),
         ("info@faß.de", "info@xn--fa-hia.de"),
+        ("info@FAẞ.de", "info@xn--fa-hia.de"),
+        ("info@fass.de", "info@fass.de"),
+        ("info@ΒΌΛΟΣ.com", "info@xn--nxasmq6b.com"),
+        ("info@βόλος.com", "info@xn--nxasmm1c.com"),
+        ("info@xn--nxasmm1c.com", "info@xn--nxasmm1c.com"),
+        ("info@ᏦᏏᎷ.example", "info@xn--t9d1c8c.example"),
         ("иван@пример.рф", "иван@xn--e1afmkfd.xn--p1ai"),
         ("佐々木たろう@example.jp", "佐々木たろう@example.jp"),
         ("王小明abc@example.cn", "王小明abc@example.cn"),
@@ -168,3 +176,27 @@ def test_ff1_has_no_use_for_it() -> None:
         with pytest.raises(ValueRefused):
             EMAIL.domain(length)
     assert EMAIL.spec == "email"
+
+
+# Letters of several scripts, in both cases, with marks and what stays out of addresses.
+PARTS = st.text(
+    alphabet=st.sampled_from("abAB09-_+.éÉßẞςΣσяЯあア王한ع۱\u0301\u0308\u0130\u0131İıǅŉﬁ\u200d\u00ad４"),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(local=PARTS, labels=st.lists(PARTS, min_size=2, max_size=3), data=st.data())
+@settings(deadline=None, max_examples=1000)
+def test_the_canonical_address_is_one_and_its_own(local: str, labels: list[str], data: st.DataObject) -> None:
+    value = f"{local}@{'.'.join(labels)}"
+    composed = data.draw(st.booleans())
+    try:
+        EMAIL.parse(value)
+    except ValueRefused:
+        return
+    canonical = EMAIL.canonical(value)
+    EMAIL.parse(canonical)
+    assert EMAIL.canonical(canonical) == canonical
+    assert canonical.rpartition("@")[2].isascii()
+    assert EMAIL.canonical(unicodedata.normalize("NFC" if composed else "NFD", value)) == canonical
