@@ -87,7 +87,7 @@ def bodies(document: Any) -> Iterator[Body]:
     """Hostile bodies of ordinary size, made from one that a route takes or nearly takes."""
     yield from _whole(document)
     for index, put in enumerate(places(document)):
-        for name, value in _values():
+        for name, value in values():
             yield f"{name} at place {index}", write(put(value))
     yield from _members(document)
 
@@ -149,7 +149,8 @@ def _texts() -> Iterator[tuple[str, str]]:
     }.items()
 
 
-def _values() -> Iterator[tuple[str, Any]]:
+def values() -> Iterator[tuple[str, Any]]:
+    """Hostile values, by what they are."""
     m = mark()
     for name, text in _texts():
         yield name, Raw(text)
@@ -186,7 +187,7 @@ def _values() -> Iterator[tuple[str, Any]]:
 
 def _members(document: Any) -> Iterator[Body]:
     for index, put in enumerate(places(document)):
-        inner = _at(document, index)
+        inner = at(document, index)
         if not isinstance(inner, dict):
             continue
         m = mark()
@@ -211,7 +212,7 @@ def _members(document: Any) -> Iterator[Body]:
                 )
 
 
-def _at(document: Any, index: int) -> Any:
+def at(document: Any, index: int) -> Any:
     """What stands at a place, by the order of `places`."""
     flat: list[Any] = []
 

@@ -31,7 +31,7 @@ SERVING: Final = (
     "during checkpoint",
     *(f"{when} writing {table}" for table in TABLES if table not in _SETTLED for when in ("before", "after")),
     "before handing over", "before delivering", "before waking",
-    "request read", "before the answer", "half of the answer", "after the answer",
+    "request read", "before the answer", "after the answer",
 )  # fmt: skip
 OPENING: Final = ("opening: any statement", "opening: locked", "opening: checked", "opening: keys read")
 CLOSING: Final = ("closing: any statement", "closing: begun", "closing: finished", "closing: unlocked")
@@ -159,10 +159,19 @@ def _wrap(owner: Any, name: str, before: Callable[[], None] | None, after: Calla
 def _doors(doom: Doom) -> None:
     from vault.api.app import Api
     from vault.api.bridge import Bridge
+    from vault.api.exchange import Exchange
 
     _wrap(Bridge, "_hand_over", lambda: doom.reach("before handing over"), None)
     _wrap(Bridge, "_deliver", lambda: doom.reach("before delivering"), None)
     _wrap(Bridge, "_wake", lambda: doom.reach("before waking"), None)
+    answer = Exchange.answer
+
+    async def answered(exchange: Exchange, *given: Any) -> None:
+        doom.reach("before the answer")
+        await answer(exchange, *given)
+        doom.reach("after the answer")
+
+    Exchange.answer = answered  # type: ignore[method-assign,assignment]
     original = Api.litestar
 
     def litestar(api: Api) -> Any:
@@ -175,17 +184,8 @@ def _doors(doom: Doom) -> None:
                     doom.reach("request read")
                 return message
 
-            async def sent(message: Any) -> None:
-                if message["type"] == "http.response.start":
-                    doom.reach("before the answer")
-                    await send(message)
-                    doom.reach("half of the answer")
-                else:
-                    await send(message)
-                    doom.reach("after the answer")
-
             http = scope["type"] == "http"
-            await application(scope, received if http else receive, sent if http else send)
+            await application(scope, received if http else receive, send)
 
         return around
 

@@ -44,10 +44,12 @@ def codes_of(route: Route) -> list[str]:
     codes = [*route.codes, *EVERYWHERE, "credential_missing", "credential_invalid"]
     if "key" in route.who:
         codes += ["permission_denied", "network_denied"]
+    if "grant" in route.who:
+        codes += ["grant_invalid"]
     if route.body is not None:
         codes += COMMON
-    if route.repeatable:
-        codes += ["idempotency_conflict"]
+    # A route that takes no Idempotency-Key says so to whoever sends one.
+    codes += ["idempotency_conflict" if route.repeatable else "operation_unsupported"]
     return sorted(set(codes))
 
 
