@@ -102,6 +102,8 @@ def test_addresses(value: str, canonical: str) -> None:
         ("anna@xn--999999999.org", "value_format"),
         ("anna@xn--bcher-kva8445foa.org", "value_format"),
         ("anna@xn--Bcher-kvb.org", "value_format"),
+        ("anna@xn--" + "bÜcher".encode("punycode").decode() + ".org", "value_format"),
+        ("anna@xn--" + "bu\u0308cher".encode("punycode").decode() + ".org", "value_format"),
         ('"anna b"@example.org', "value_alphabet"),
         ("anna b@example.org", "value_alphabet"),
         ("anna@example.org ", "value_alphabet"),

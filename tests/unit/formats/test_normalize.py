@@ -31,6 +31,8 @@ NONE, NFC, LOWERCASE, CASEFOLD, WORDS, ALPHANUMERIC, DIGITS = Normalization
         ("text", LOWERCASE, " E\u0301VA Straße ", " éva straße "),
         ("text", CASEFOLD, "STRASSE Straße", "strasse strasse"),
         ("text", CASEFOLD, "ΟΔΟΣ οδος", "οδοσ οδοσ"),
+        ("text", CASEFOLD, "\u1fb4", "\u03ac\u03b9"),
+        ("text", CASEFOLD, "\u03b1\u0345\u0301", "\u03ac\u03b9"),
         ("text", WORDS, "  Anna\u00a0\t Maria\n", "anna maria"),
         ("text", ALPHANUMERIC, "Flat 3-B, É.", "flat3bé"),
         ("text", ALPHANUMERIC, "e\u0301-e", "ée"),
