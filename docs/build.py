@@ -100,7 +100,7 @@ Values and tokens go in on standard input or from a file, never as arguments. Da
 output, everything else on standard error.
 """
 _SHARING: Final = """
-Commands that work over HTTP take the first five; those that open a cell on this host take `--config`. On the
+Commands that work over HTTP take the first six; those that open a cell on this host take `--config`. On the
 command line `--config` goes before `COATCHECK_URL`.
 """
 _EXITS: Final = {
@@ -118,17 +118,8 @@ _EXITS: Final = {
     Exit.INTERNAL: "a defect of the program",
 }
 _SHARED: Final = (
-    "url",
-    "ca",
-    "key",
-    "key_file",
-    "timeout",
-    "config",
-    "region",
-    "yes",
-    "json",
-    "quiet",
-    "no_color",
+    *("url", "profile", "key", "key_file", "ca", "timeout"),
+    *("config", "region", "yes", "json", "quiet", "no_color"),
 )
 
 

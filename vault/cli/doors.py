@@ -18,6 +18,7 @@ from click.core import ParameterSource
 from vault.cli.output import Output, use_color
 from vault.client.http import DEFAULT_TIMEOUT_S, Client
 from vault.config import Config, find_file, load
+from vault.config.profiles import find_profile
 from vault.errors import BadInput, CoatcheckError, Internal, Misconfigured
 from vault.identifiers import new_id
 from vault.secret import Secret
@@ -35,7 +36,7 @@ class Door:
     def __init__(self, output: Output, options: dict[str, Any]) -> None:
         self.output = output
         self.yes: bool = options.get("yes", False)
-        self._options = options
+        self._options = _with_profile(options)
 
     @property
     def remote(self) -> bool:
@@ -51,7 +52,19 @@ class Door:
     @property
     def config(self) -> Config:
         """The deployment on this host."""
-        return load(find_file(self._options.get("config")))
+        return load(self.config_path)
+
+    @property
+    def config_path(self) -> Path:
+        """The file of its settings."""
+        return find_file(self._options.get("config"))
+
+    @property
+    def config_source(self) -> str:
+        """What named that file: `--config`, `COATCHECK_CONFIG`, or the folder that the shell is in."""
+        if given("config"):
+            return "--config"
+        return "COATCHECK_CONFIG" if self._options.get("config") else "the current folder"
 
     def region(self, config: Config) -> str:
         """The region meant: the one named, or the only one there is.
@@ -144,9 +157,12 @@ def command(group: click.Group, name: str, *kinds: str) -> Callable[[F], F]:
     def decorate(function: F) -> F:
         @functools.wraps(function)
         def run(**options: Any) -> None:
-            shared = {key: options.pop(key) for key in _SHARED if key in options}
-            if _given("config") and not _given("url"):
-                shared.pop("url", None)  # a flag goes before the environment: this host is meant
+            shared: dict[str, Any] = {key: options.pop(key) for key in _SHARED if key in options}
+            if given("config") and not given("url") and not given("profile"):
+                # A flag goes before the environment: this host is meant.
+                shared |= {"url": None, "profile": None}
+            if shared.get("key_file") and not given("key"):
+                shared["key"] = None  # and so does this one
             output = Output(shared["json"], shared["quiet"], use_color(shared["no_color"]))
             guard(output, lambda: function(Door(output, shared), **options))
 
@@ -159,9 +175,21 @@ def command(group: click.Group, name: str, *kinds: str) -> Callable[[F], F]:
     return decorate
 
 
-def _given(option: str) -> bool:
+def given(option: str) -> bool:
     """Whether an option stands on the command line, rather than in the environment."""
     return click.get_current_context().get_parameter_source(option) is ParameterSource.COMMANDLINE
+
+
+def _with_profile(options: dict[str, Any]) -> dict[str, Any]:
+    """The options with those of the named profile below them."""
+    name = options.get("profile")
+    if not name:
+        return options
+    profile = find_profile(str(name))
+    below = {key: getattr(profile, key) for key in ("url", "region", "ca", "timeout")}
+    if options.get("key_file") is None:
+        below["key"] = profile.key
+    return options | {key: value for key, value in below.items() if options.get(key) is None}
 
 
 def guard(output: Output, work: Callable[[], Any]) -> None:
@@ -189,7 +217,10 @@ def _drop(stream: TextIO) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-_SHARED = ("json", "quiet", "no_color", "yes", "timeout", "url", "ca", "key", "key_file", "region", "config")
+_SHARED: Final = (
+    *("json", "quiet", "no_color", "yes", "region", "config"),
+    *("url", "profile", "key", "key_file", "ca", "timeout"),
+)
 
 
 def _options(kinds: tuple[str, ...]) -> list[Callable[[Any], Any]]:
@@ -213,6 +244,11 @@ def _options(kinds: tuple[str, ...]) -> list[Callable[[Any], Any]]:
                 type=click.Path(),
                 envvar="COATCHECK_CA",
                 help="A PEM file of the authorities to trust over https; else those of this host.",
+            ),
+            click.option(
+                "--profile",
+                envvar="COATCHECK_PROFILE",
+                help="What `coatcheck profile set` keeps under this name, where nothing else is said.",
             ),
             click.option("--key-file", type=click.Path(), help="A file that holds the credential."),
             click.option("--key", envvar="COATCHECK_KEY", help="The credential (better: COATCHECK_KEY)."),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from vault import __version__
-from vault.cli import audit, data, doctor, grants, identities, init, schema
+from vault.cli import audit, completion, config, data, doctor, grants, identities, init, profiles, schema
 from vault.cli.doors import Door, command, guard
 from vault.cli.output import Output, use_color
 from vault.cli.usage import explain
@@ -24,7 +24,8 @@ def cli() -> None:
     """A value goes in, a ticket comes out, and a grant brings the value back.
 
     Verbs that speak to a service take --url, --key and --region (or COATCHECK_URL, COATCHECK_KEY,
-    COATCHECK_REGION). Verbs that open the cell on this host take --config and the cell's lock.
+    COATCHECK_REGION, or a --profile). Verbs that open the cell on this host take --config and the cell's
+    lock.
     """
 
 
@@ -34,7 +35,7 @@ def version(door: Door) -> None:
     door.output.record({"version": __version__})
 
 
-for module in (init, data, grants, identities, schema, audit, doctor):
+for module in (init, data, grants, identities, schema, audit, doctor, config, profiles, completion):
     module.register(cli)
 
 
