@@ -35,6 +35,7 @@ TAG_VERSION: Final = 13
 TAG_CALLER: Final = 14
 TAG_ROUTE: Final = 15
 TAG_REQUEST: Final = 16
+TAG_VALUE: Final = 17
 
 
 class Use(StrEnum):

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.support.cells import NAME, SSN, BuiltCell, development_cell, reveal
+from tests.support.cells import NAME, SSN, VISIT, BuiltCell, development_cell, reveal
 from tests.unit.services.calls import NEW_SCHEMA, grant_id, rows
 from vault.api.app import ROUTES
 from vault.api.openapi import codes_of, document
@@ -42,6 +42,13 @@ def _reveal(built: BuiltCell) -> Asked:
     return built.grant(NAME, uses=3), {}, asked, reveal(NAME, [token])
 
 
+def _decrypt(built: BuiltCell) -> Asked:
+    text = built.ciphertext(VISIT, "Ada", subject="c1")
+    item = {"field": VISIT, "ciphertext": text}
+    asked, other = ({"purpose": "support", "items": [{**item, **more}]} for more in ({}, {"subject": "c1"}))
+    return built.grant(VISIT, uses=3), {}, asked, other
+
+
 def _grant(built: BuiltCell) -> Asked:
     return built.service, {}, built.grant_body(SSN), built.grant_body(SSN, uses=3)
 
@@ -54,6 +61,13 @@ ASKED: dict[str, Callable[[BuiltCell], Asked]] = {
         {"field": NAME, "values": ["Eve", None], "subjects": ["new", None]},
     ),
     "POST detokenize": _reveal,
+    "POST encrypt": lambda b: (
+        b.service,
+        {},
+        {"items": [{"field": VISIT, "value": "Ada", "subject": "new"}]},
+        {"items": [{"field": VISIT, "value": "Eve", "subject": "new"}]},
+    ),
+    "POST decrypt": _decrypt,
     "POST grants": _grant,
     "POST grants/{id}/revoke": lambda b: (
         b.admin, {"id": grant_id(b.grant(SSN))}, {"reason": "a"}, {"reason": "b"}
@@ -117,7 +131,7 @@ def test_a_request_is_done_once_and_answered_again(built: BuiltCell, name: str) 
     if "credential" in first:
         assert first.pop("credential")
         assert second.pop("credential", "absent") is None
-    if name == "POST detokenize":
+    if name in ("POST detokenize", "POST decrypt"):
         assert first["items"] == [{"value": "Ada"}]
         assert second == {"decision": first["decision"], "items": None}
     else:

@@ -118,6 +118,33 @@ def test_values_with_people(run: Run) -> None:
     assert out(run("detokenize", NAME, given=f"{bob}\n{eve}\n{ann}\n", key=anybody)) == "Bo\tb\nEve\nAnn\n"
 
 
+def test_ciphertexts(run: Run) -> None:
+    """What is kept by the caller: bound to its person and record, if they are named."""
+    text = "conversation.text"
+    credential = document(
+        run("grant", "create", "--agent", "agent:demo", "--field", text, "--uses", "9", "--json")
+    )["credential"]
+    made = out(run("encrypt", text, given="Grüße\n\na\tb\n")).split("\n")
+    assert (made[1], made[3]) == ("", "")
+    assert made[0].startswith("ve1.")
+    done = run("decrypt", text, given="\n".join(made), key=credential)
+    assert out(done) == "Grüße\n\na\tb\n"
+    assert done.stderr == "uses left 7\n"
+    bound = out(run("encrypt", text, "--with-subjects", "--with-records", given="a\tb\tp1\trow 7\n"))
+    named = bound.replace("\n", "\tp1\trow 7\n")
+    back = run("decrypt", text, "--with-subjects", "--with-records", given=named, key=credential)
+    assert out(back) == "a\tb\n"
+    refused(run("decrypt", text, given=bound, key=credential), "ciphertext_invalid")
+    refused(run("encrypt", text, "--with-records", given="a\t\x01\n"), "record_invalid")
+
+
+def test_equal_addresses_have_one_token(run: Run) -> None:
+    lines = "Ada@example.org\tp1\nada@EXAMPLE.org\tp2\n"
+    first, second = out(run("tokenize", "customer.email", "--with-subjects", given=lines)).split()
+    assert first == second
+    refused(run("tokenize", "customer.email", given="ada@example.org\n"), "subject_required")
+
+
 def test_a_vaultless_field_says_its_version(run: Run) -> None:
     done = run("tokenize", SSN, given="123-45-6789\n")
     assert done.stderr == "key_version 1\n"

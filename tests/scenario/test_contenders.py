@@ -16,7 +16,7 @@ from tests.support.cells import NAME, SSN, BuiltCell, any_cell
 from vault.errors import CoatcheckError
 from vault.policy.decision import Decision, UseRequest
 from vault.policy.grant import Grant
-from vault.services import detokenize as module
+from vault.services import use_grant as module
 from vault.services.audit import verify
 from vault.services.grant_views import read_grant
 

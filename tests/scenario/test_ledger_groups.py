@@ -18,7 +18,8 @@ from vault.services.batch import BatchRefused
 from vault.services.datakeys import MakeDataKeys
 from vault.services.detokenize import detokenize
 from vault.services.grants import create_grant
-from vault.services.tokenize import TokenizeBody, Tokenized, tokenize
+from vault.services.issue import Issue
+from vault.services.tokenize import TokenizeBody, tokenize
 
 SIZE = 32
 VALUE = "123-45-6789"
@@ -181,7 +182,7 @@ def test_two_that_need_the_same_new_key_get_the_same(built: BuiltCell) -> None:
     assert one.id == two.id
     assert [event["count"] for event in built.events(kind="key.create")][-1:] == [1]
     for verb, outcome in zip(group.verbs, outcomes, strict=True):
-        assert isinstance(verb.send(outcome), Tokenized)
+        assert isinstance(verb.send(outcome), Issue)
         verb.close()
 
 

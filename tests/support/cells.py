@@ -37,8 +37,11 @@ from vault.ledger.committer import Committer
 from vault.policy.grant import ScopeEntry
 from vault.policy.principal import Ceiling
 from vault.services import initialise
+from vault.services.batch import ItemError
 from vault.services.cell import Cell, Limits, Origin, Schemas
+from vault.services.decrypt import DecryptBody, DecryptItem, decrypt
 from vault.services.detokenize import DetokenizeBody, detokenize
+from vault.services.encrypt import EncryptBody, EncryptItem, encrypt
 from vault.services.gate import Request
 from vault.services.grants import GrantBody, GrantLimits, Subjects, Validity, create_grant
 from vault.services.identities import KeyBody, PrincipalBody, create_key, create_principal
@@ -57,7 +60,15 @@ SSN: Final = "customer.ssn"
 PAN: Final = "customer.pan"
 NAME: Final = "customer.name"
 NOTE: Final = "customer.note"
-FIELDS: Final = [SSN, PAN, NAME, NOTE]
+EMAIL: Final = "customer.email"  # deterministic over the field
+CITY: Final = "customer.city"  # deterministic within a person, with a budget of 1,000 a day
+PHONE: Final = "customer.phone"  # shaped: ten digits, at most 20 of them
+HANDLE: Final = "customer.handle"  # shaped and deterministic
+TEXT: Final = "chat.text"  # encrypted
+VISIT: Final = "chat.visit"  # encrypted, kept from its last use
+FIELDS: Final = [SSN, PAN, NAME, NOTE, EMAIL, CITY, PHONE, HANDLE]
+WITHOUT_MASKS: Final = [NOTE, CITY, PHONE, HANDLE, TEXT]
+ENCRYPTED: Final = [TEXT, VISIT]
 AGENT: Final = "agent:demo"
 ADDRESS: Final = "192.0.2.7"  # RFC 5737
 
@@ -70,12 +81,50 @@ bearer = { delivery = ["plain"], max_uses = 1000000, max_ttl = "P30D" }
 
 [purposes.sealed]
 legal_basis = "consent"
+
+[retention.visit]
+keep = "P30D"
+from = "last_use"
+period = "day"
+
+[fields."customer.city"]
+template = "text(max=80)"
+protection = "vaulted"
+deterministic = "subject"
+retention = "customer"
+tokenize_budget = { per_day = 1000 }
+
+[fields."customer.phone"]
+template = "text(max=40)"
+protection = "vaulted"
+surrogate = "digits(length=10)"
+max_rows = 20
+retention = "customer"
+
+[fields."customer.handle"]
+template = "text(max=40)"
+protection = "vaulted"
+surrogate = "alphanumeric(length=8, case='lower')"
+max_rows = 1000000
+deterministic = "field"
+retention = "customer"
+
+[fields."chat.text"]
+protection = "encrypted"
+retention = "customer"
+max_bytes = 1000
+
+[fields."chat.visit"]
+protection = "encrypted"
+retention = "visit"
+subject = "required"
+masks = { start = "{first:2}***" }
 """
 )
 """The schema of `coatcheck init --dev`, with a purpose for jobs and one without plain delivery."""
 
 CEILING: Final = Ceiling(
-    fields=FIELDS,
+    fields=[*FIELDS, *ENCRYPTED],
     operations=["reveal", "mask"],
     deliveries=["plain"],
     purposes=["support", "files", "sealed"],
@@ -171,7 +220,7 @@ class BuiltCell:
         """Tokens of values of one field."""
         made = self.run(tokenize, TokenizeBody(field=field_, values=list(values), subjects=subjects))
         assert isinstance(made, ColumnAnswer)
-        return made.tokens
+        return [token for token in made.tokens if not isinstance(token, ItemError)]
 
     def token(self, field_: str, value: str, subject: str | None = None) -> str:
         """The token of one value."""
@@ -191,10 +240,11 @@ class BuiltCell:
     ) -> GrantBody:
         """A grant for the agent over some fields; by default for support, to reveal and mask."""
         chosen = operations or ["reveal", "mask"]
-        with_masks = [name for name in fields if name != NOTE]
+        bare = [name for name in fields if name in WITHOUT_MASKS]
+        with_masks = [name for name in fields if name not in bare]
         scope = [ScopeEntry(with_masks, chosen, ["plain"])] if with_masks else []
-        if NOTE in fields:  # has no masks
-            scope.append(ScopeEntry([NOTE], ["reveal"], ["plain"]))
+        if bare:
+            scope.append(ScopeEntry(bare, ["reveal"], ["plain"]))
         return GrantBody(
             **{"agent": AGENT, "purpose": "support", "scope": scope, **more},
             subjects=None if subjects is None else Subjects(subjects),
@@ -212,13 +262,27 @@ class BuiltCell:
         self, credential: str, field_: str, *tokens: str | None, **more: Any
     ) -> list[str | None] | None:
         """The values of tokens of one field under a grant."""
-        return self.run(detokenize, reveal(field_, list(tokens), **more), by=credential).values
+        values = self.run(detokenize, reveal(field_, list(tokens), **more), by=credential).values
+        assert isinstance(values, list)
+        return [value for value in values if not isinstance(value, ItemError)]
 
     def events(self, first: int = 0, kind: str | None = None) -> list[dict[str, Any]]:
         """The audit events from a number on, decoded."""
         rows = self.cell.store.read(self.cell.store.record.audit_range, {"first": first, "end": 2**62})
         decoded = [msgspec.json.decode(row[2]) for row in rows]
         return [event for event in decoded if kind in (None, event["kind"])]
+
+    def ciphertext(self, field_: str, value: str, **more: str) -> str:
+        """The ciphertext of one value."""
+        made = self.run(encrypt, EncryptBody([EncryptItem(field_, value, **more)])).items[0].ciphertext
+        assert isinstance(made, str)
+        return made
+
+    def decrypt(self, credential: str, field_: str, *ciphertexts: str, **more: Any) -> list[Any]:
+        """The values of ciphertexts of one field under a grant; members of the items as keywords."""
+        items = [DecryptItem(field_, text, **more) for text in ciphertexts]
+        answer = self.run(decrypt, DecryptBody("support", items), by=credential)
+        return [item.value for item in answer.items or []]
 
     @property
     def next_number(self) -> int:
@@ -252,6 +316,7 @@ class BuiltCell:
         """Applies the schema and makes the principals."""
         self.apply(self.schema)
         permissions = [f"tokenize:{name}" for name in FIELDS]
+        permissions += [f"encrypt:{name}" for name in ENCRYPTED]
         permissions += [f"grant:create:{name}" for name in ("support", "files", "sealed")]
         self.agent_id, _ = self.principal("agent", AGENT)
         self.service_id, self.service = self.principal(

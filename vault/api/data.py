@@ -1,68 +1,95 @@
-"""tokenize and detokenize."""
+"""tokenize and detokenize, encrypt and decrypt."""
 
 from __future__ import annotations
 
 from vault.api.route import Route
+from vault.services.decrypt import DecryptAnswer, DecryptBody, decrypt
 from vault.services.detokenize import DetokenizeBody, ValuesAnswer, detokenize
+from vault.services.encrypt import CiphertextsAnswer, EncryptBody, encrypt
 from vault.services.tokenize import ColumnAnswer, ItemsAnswer, TokenizeBody, tokenize
 
 _VALUE_CODES = (
     "value_empty",
     "value_length",
     "value_alphabet",
+    "value_calendar",
     "value_checksum",
     "value_format",
-    "domain_too_small",
+    "value_script",
+)
+_BATCH_CODES = ("batch_too_large", "field_unknown", "operation_unsupported", "subject_invalid")
+_GRANT_CODES = (
+    "grant_invalid",
+    "budget_exhausted",
+    "scope_denied",
+    "purpose_mismatch",
+    "outside_window",
+    "erased",
+    "integrity_failed",
 )
 
 ROUTES = (
     Route(
         "POST",
         "tokenize",
-        "Values become tokens, all or none.",
+        "Values become tokens, all or none; or, with `on_error` = `report`, with errors in their places.",
         lambda call: tokenize(call.cell, call.request, call.body),
         (ColumnAnswer, ItemsAnswer),
         body=TokenizeBody,
         batch=True,
-        unrepeatable="not built yet",
         permission="tokenize:FIELD",
         codes=(
-            "field_unknown",
+            *_BATCH_CODES,
             "items_mismatch",
-            "batch_too_large",
             "subject_required",
-            "subject_invalid",
             "subjects_unenforceable",
+            "budget_exhausted",
+            "token_space_exhausted",
+            "domain_too_small",
             *_VALUE_CODES,
         ),
     ),
     Route(
         "POST",
         "detokenize",
-        "Tokens become values or masked values, under a grant, all or none.",
+        "Tokens become values or masked values, under a grant.",
         lambda call: detokenize(call.cell, call.request, call.body),
         ValuesAnswer,
         body=DetokenizeBody,
         who=("grant",),
         batch=True,
-        unrepeatable="not built yet",
         codes=(
-            "grant_invalid",
-            "budget_exhausted",
-            "scope_denied",
-            "purpose_mismatch",
-            "outside_window",
-            "operation_unsupported",
+            *_BATCH_CODES,
+            *_GRANT_CODES,
             "token_unknown",
             "key_version_required",
             "key_version_unknown",
-            "erased",
-            "subject_invalid",
             "subjects_unenforceable",
             "items_mismatch",
-            "batch_too_large",
-            "integrity_failed",
+            "domain_too_small",
             *_VALUE_CODES,
         ),
+    ),
+    Route(
+        "POST",
+        "encrypt",
+        "Values become ciphertexts that the caller keeps.",
+        lambda call: encrypt(call.cell, call.request, call.body),
+        CiphertextsAnswer,
+        body=EncryptBody,
+        batch=True,
+        permission="encrypt:FIELD",
+        codes=(*_BATCH_CODES, "subject_required", "record_invalid", *_VALUE_CODES),
+    ),
+    Route(
+        "POST",
+        "decrypt",
+        "Ciphertexts become values or masked values, under a grant.",
+        lambda call: decrypt(call.cell, call.request, call.body),
+        DecryptAnswer,
+        body=DecryptBody,
+        who=("grant",),
+        batch=True,
+        codes=(*_BATCH_CODES, *_GRANT_CODES, "ciphertext_invalid", "record_invalid"),
     ),
 )

@@ -62,11 +62,14 @@ class Event:
 
 
 KINDS: Final[dict[str, str]] = {
+    "alert": "something that a person should look at",
     "apikey.create": "a service key was made",
     "apikey.revoke": "a service key was revoked",
     "cell.init": "the cell was created",
+    "decrypt": "a grant was used on ciphertexts, or its use refused",
     "denied": "an authenticated request was refused before it could change anything",
-    "detokenize": "a grant was used, or its use refused",
+    "detokenize": "a grant was used on tokens, or its use refused",
+    "encrypt": "values were turned into ciphertexts",
     "grant.create": "a grant was created, or refused by the grantor's ceiling",
     "grant.revoke": "a grant was revoked",
     "key.create": "data keys were made",

@@ -1,4 +1,4 @@
-"""tokenize and detokenize. Values and tokens come on standard input or from a file, never as arguments."""
+"""tokenize, detokenize, encrypt, decrypt. Values come on standard input or from a file, not as arguments."""
 
 from __future__ import annotations
 
@@ -72,3 +72,55 @@ def detokenize(
     answer = door.call("POST", "detokenize", body)
     door.output.lines(answer["values"], answer)
     door.output.note(f"uses left {answer['grant']['uses_left']}")
+
+
+@command(_group, "encrypt", "remote")
+@click.argument("field")
+@_SOURCE
+@click.option("--with-subjects", is_flag=True, help="Each line is VALUE<tab>SUBJECT.")
+@click.option("--with-records", is_flag=True, help="Each line ends in <tab>RECORD, behind the subject.")
+def encrypt(door: Door, field: str, source: str | None, with_subjects: bool, with_records: bool) -> None:
+    """Turn values into ciphertexts that you keep, one a line, in order.
+
+    An empty line stands for null and comes back empty.
+    """
+    names = [name for name, given in (("subject", with_subjects), ("record", with_records)) if given]
+    items = [_item(field, "value", line, names) for line in read_lines(source)]
+    answer = door.call("POST", "encrypt", {"items": items})
+    door.output.lines([item["ciphertext"] for item in answer["items"]], answer)
+
+
+@command(_group, "decrypt", "remote")
+@click.argument("field")
+@_SOURCE
+@click.option("--purpose", envvar="COATCHECK_PURPOSE", required=True, help="The grant's purpose.")
+@click.option("--operation", default="reveal", show_default=True, help="reveal or mask.")
+@click.option("--mask", help="The mask's name, for --operation mask.")
+@click.option("--with-subjects", is_flag=True, help="Each line is CIPHERTEXT<tab>SUBJECT.")
+@click.option("--with-records", is_flag=True, help="Each line ends in <tab>RECORD, behind the subject.")
+def decrypt(
+    door: Door,
+    field: str,
+    source: str | None,
+    purpose: str,
+    operation: str,
+    mask: str | None,
+    with_subjects: bool,
+    with_records: bool,
+) -> None:
+    """Turn ciphertexts back into values, one a line, in order; the credential is a grant's."""
+    names = [name for name, given in (("subject", with_subjects), ("record", with_records)) if given]
+    items = [_item(field, "ciphertext", line, names) for line in read_lines(source)]
+    body: dict[str, Any] = {"purpose": purpose, "operation": operation, "items": items}
+    if mask is not None:
+        body["mask"] = mask
+    answer = door.call("POST", "decrypt", body)
+    door.output.lines([item["value"] for item in answer["items"]], answer)
+    door.output.note(f"uses left {answer['grant']['uses_left']}")
+
+
+def _item(field: str, member: str, line: str, names: list[str]) -> dict[str, Any]:
+    """An item of a line: a value may hold tabs, what is named behind it cannot."""
+    head, *rest = line.rsplit("\t", len(names)) if names else (line,)
+    item: dict[str, Any] = {"field": field, member: head or None}
+    return item | {name: text for name, text in zip(names, rest, strict=False) if text}

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -14,6 +14,7 @@ from vault.cli.doors import host_request
 from vault.config import Config
 from vault.errors import Conflict, Misconfigured
 from vault.policy.principal import Ceiling, Kind
+from vault.schema.document import Protection
 from vault.services import identities, schema
 from vault.services.cell import Cell
 from vault.services.identities import KeyBody, PrincipalBody
@@ -24,6 +25,7 @@ from vault.wiring import Wiring, perform
 CREDENTIALS = "dev-credentials.json"
 AGENT = "agent:demo"
 PURPOSE = "support"
+_VERBS: Final = {Protection.ENCRYPTED: "encrypt"}  # of other protections: tokenize
 
 
 def seed(config: Config, folder: Path) -> None:
@@ -72,11 +74,13 @@ def _seed_cell(cell: Cell, config: Config) -> dict[str, str]:
         plan = perform(cell, lambda: schema.plan_schema(cell, host_request(), SchemaBody(toml=text)))
         body = SchemaBody(toml=text, digest=plan.digest)
         perform(cell, lambda: schema.apply_schema(cell, host_request(), body))
-    fields = sorted(cell.schemas.of("main").schema.fields)
+    rules = cell.schemas.of("main").schema.fields
+    fields = sorted(rules)
+    verbs = {name: _VERBS.get(rules[name].protection, "tokenize") for name in fields}
     service = PrincipalBody(
         Kind.SERVICE,
         "demo",
-        permissions=[f"grant:create:{PURPOSE}", *(f"tokenize:{name}" for name in fields)],
+        permissions=[f"grant:create:{PURPOSE}", *(f"{verbs[name]}:{name}" for name in fields)],
         ceiling=Ceiling(
             fields=fields,
             operations=["reveal", "mask"],

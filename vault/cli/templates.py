@@ -81,8 +81,27 @@ retention = "customer"
 classification = "name"
 masks = { initial = "{first:1}." }
 
+[fields."customer.email"]
+template = "email"
+protection = "vaulted"
+deterministic = "field"              # equal addresses, one token; so each value names its person
+normalize = "lowercase"              # before values are compared; the original comes back
+retention = "customer"
+classification = "contact"
+masks = { domain = "***@{domain}" }
+
 [fields."customer.note"]
 template = "text(max=4000)"
 protection = "vaulted"
 retention = "customer"
+
+[retention.conversation]
+keep = "P30D"
+from = "creation"
+period = "day"
+
+[fields."conversation.text"]
+protection = "encrypted"             # the caller keeps the ciphertext
+retention = "conversation"
+max_bytes = 65536
 """

@@ -8,7 +8,7 @@ import click
 
 from vault.errors import BadInput
 
-_READ_VALUES: Final = ("tokenize", "detokenize")
+_READ_VALUES: Final = ("tokenize", "detokenize", "encrypt", "decrypt")
 
 
 def explain(problem: click.UsageError) -> BadInput:

@@ -21,3 +21,8 @@ def new_key() -> Secret:
 def credential_secret() -> str:
     """The random part of a credential: 43 base62 characters."""
     return "".join(secrets.choice(_BASE62) for _ in range(CREDENTIAL_CHARACTERS))
+
+
+def below(bound: int) -> int:
+    """A whole number from 0 to `bound` - 1, each as likely as any other."""
+    return secrets.randbelow(bound)

@@ -40,6 +40,7 @@ class Purpose(StrEnum):
     ROW_ID = "row-id"
     SUBJECT_REFERENCE = "subject-reference"
     INDEX_LAYER = "index-layer"
+    BLIND_INDEX = "blind-index"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from vault.secret import Secret
 from vault.store.cache import BoundedCache
 from vault.store.cell import Store
 from vault.store.custody import FieldKeyRow, KeyRow, Slot
+from vault.tokens.index import BlindIndex
 from vault.tokens.vaultless import Vaultless
 
 
@@ -68,6 +69,7 @@ class Keyring:
         self._vaultless: BoundedCache[tuple[str, str, int, str], Vaultless] = BoundedCache()
         self._row_ids: BoundedCache[tuple[str, str], BlockCipher] = BoundedCache()
         self._references: BoundedCache[str, References] = BoundedCache()
+        self._indexes: BoundedCache[tuple[str, str], BlindIndex] = BoundedCache()
 
     def epoch(self, number: int) -> Epoch:
         """An epoch in use.
@@ -143,15 +145,36 @@ class Keyring:
             tenant,
             lambda: References(
                 self._single(tenant, CELL, Purpose.SUBJECT_REFERENCE),
-                BlockCipher(self._single(CELL, CELL, Purpose.INDEX_LAYER)),
+                self._layer(),
                 tenant,
+            ),
+        )
+
+    def blind_index(self, tenant: str, field: str) -> BlindIndex:
+        """What finds the tokens of a deterministic field."""
+        return self._indexes.get(
+            (tenant, field),
+            lambda: BlindIndex(
+                self._single(tenant, field, Purpose.BLIND_INDEX), self._layer(), tenant, field
             ),
         )
 
     def forget(self) -> None:
         """Drops everything opened; it is read and opened again when next needed."""
-        for cache in (self._data, self._slots, self._rows, self._vaultless, self._row_ids, self._references):
+        for cache in (
+            self._data,
+            self._slots,
+            self._rows,
+            self._vaultless,
+            self._row_ids,
+            self._references,
+            self._indexes,
+        ):
             cache.clear()
+
+    def _layer(self) -> BlockCipher:
+        """The epoch's layer over index entries and references."""
+        return BlockCipher(self._single(CELL, CELL, Purpose.INDEX_LAYER))
 
     def _single(self, tenant: str, field: str, purpose: Purpose) -> Secret:
         keys = self._field_keys(tenant, field, purpose)

@@ -15,7 +15,7 @@ from vault.audit.event import seal_event
 from vault.clock import Micros, day_of
 from vault.errors import CoatcheckError, Internal, Stale, Unavailable
 from vault.ledger.command import Command, Committed, committed
-from vault.ledger.state import Claim, Head, Needs, State, TokenRow, Writes
+from vault.ledger.state import Head, Needs, State, Writes, collect_tokens
 from vault.store.cell import Store
 from vault.store.custody import KeyRow
 from vault.store.rows import ApiKeyRow, decode_grant, decode_principal
@@ -163,7 +163,7 @@ def load(session: Session, store: Store, needs: Needs, state: State) -> State:
         for row in session.family(custody.data_keys, sorted(needs.data_keys)):
             state.data_keys[bytes(row[0])] = KeyRow(*row)
     if needs.tokens:
-        _load_tokens(session, store, needs, state)
+        state.tokens.update(collect_tokens(session.family(custody.claims, sorted(needs.tokens))))
     if needs.index:
         for entry, row in session.family(
             custody.index_entries, sorted(needs.index), epoch=state.head.read_epoch
@@ -188,19 +188,6 @@ def _load_grants(session: Session, store: Store, needs: Needs, state: State) -> 
             subjects.setdefault(grant, set()).add(bytes(subject))
     for row in rows:
         state.grants[row[0]] = decode_grant(row, frozenset(subjects.get(row[0], ())))
-
-
-def _load_tokens(session: Session, store: Store, needs: Needs, state: State) -> None:
-    for row in session.family(store.custody.claims, sorted(needs.tokens)):
-        id_ = bytes(row[0])
-        token = state.tokens.get(id_)
-        if token is None:
-            token = state.tokens[id_] = TokenRow(row[1], row[2], [], row[3])
-        claim = row[4]
-        # A padded key list repeats no row, since IN is a set; a claim without a key row is a claim
-        # whose key is gone.
-        if claim is not None and row[5] is not None:
-            token.claims.append(Claim(bytes(claim), KeyRow(*row[5:])))
 
 
 def _write(session: Session, store: Store, writes: Writes) -> None:

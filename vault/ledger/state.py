@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -40,6 +40,23 @@ class TokenRow:
     field: str
     claims: list[Claim]
     surrogate: str | None = None
+
+
+def collect_tokens(rows: Iterable[Sequence[Any]]) -> dict[bytes, TokenRow]:
+    """Tokens with their claims, from the rows of `CustodyStatements.claims`.
+
+    A token without claims has one row; a claim without a key row is a claim whose key is gone.
+    """
+    tokens: dict[bytes, TokenRow] = {}
+    for row in rows:
+        id_ = bytes(row[0])
+        token = tokens.get(id_)
+        if token is None:
+            token = tokens[id_] = TokenRow(row[1], row[2], [], row[3])
+        claim = row[4]
+        if claim is not None and row[5] is not None:
+            token.claims.append(Claim(bytes(claim), KeyRow(*row[5:])))
+    return tokens
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from vault.schema.refusals import is_label
 # Alphabetical. `*` in the key stands for a name of the schema, never for "any".
 PERMISSIONS: Final[dict[str, str]] = {
     "audit:read": "read the audit log",
+    "encrypt:*": "turn values of a field into ciphertexts",
     "grant:create:*": "create grants for a purpose, inside one's ceiling",
     "grant:list": "see all grants of the tenant",
     "grant:revoke": "revoke any grant of the tenant",

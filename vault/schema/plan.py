@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from vault.schema.document import FieldRule, Protection, Schema
+from vault.schema.document import Determinism, FieldRule, Protection, Schema
 
 # What a field may change while values live under it; everything else decides how a token is made or
 # when it dies.
@@ -32,13 +32,6 @@ _DEFAULTS: Final[dict[str, dict[str, Any]]] = {
         "classification": "",
         "masks": {},
     },
-}
-
-
-_PURPOSES: Final[Mapping[Protection, tuple[str, ...]]] = {
-    Protection.VAULTLESS: ("ff1",),
-    Protection.VAULTED: ("row-id",),
-    Protection.ENCRYPTED: (),  # data keys only
 }
 
 
@@ -127,4 +120,11 @@ def _mask_refusals(now: Mapping[str, Mapping[str, Any]], then: Mapping[str, Mapp
 
 def new_key_purposes(rule: FieldRule) -> tuple[str, ...]:
     """The field keys that a new field needs: one purpose each."""
-    return _PURPOSES[rule.protection]
+    purposes = []
+    if rule.protection is Protection.VAULTLESS:
+        purposes.append("ff1")
+    if rule.protection is Protection.VAULTED and rule.surrogate is None:
+        purposes.append("row-id")
+    if rule.deterministic is not Determinism.NONE:
+        purposes.append("blind-index")
+    return tuple(purposes)

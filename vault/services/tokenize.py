@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
-from vault.audit.event import Event, listed
+from msgspec import UNSET, UnsetType
+
 from vault.authn.identities import Caller
-from vault.context import EncryptionContext, Use
-from vault.envelope.seal import seal
-from vault.errors import BadInput, CoatcheckError, Stale, ValueRefused
-from vault.identifiers import NIL, RowId, format_id, new_id, uuid7
-from vault.ledger.command import ROWS_A_WEIGHT, Command, Committed, Needs, State, Verb, Writes
-from vault.retention.period import retention_class
+from vault.errors import BadInput, ValueRefused
+from vault.ledger.command import Command, Committed, Verb
 from vault.schema.document import FieldRule, Protection
-from vault.services.batch import BatchRefused
+from vault.services.batch import FAIL, BatchRefused, Failures, ItemCode, ItemError, reports
 from vault.services.cell import Cell, Origin, TenantSchema
-from vault.services.datakeys import obtain
-from vault.services.gate import CallerCommand, Request, admit, authenticate, trace
+from vault.services.gate import Request, admit, authenticate
 from vault.services.hidden import Hidden
-from vault.services.subjects import check_subject, enter
-from vault.store.custody import KeyRow, Slot
-from vault.tokens.vaulted import encode
+from vault.services.idempotency import Once, Replayable, once
+from vault.services.issue import Count, Issue, Vaulted
+from vault.services.subjects import check_subject
+from vault.services.vaulting import Wanted, data_keys, normal_form, token_of, vault
 
 
 class TokenizeItem(Hidden, forbid_unknown_fields=True, frozen=True):
@@ -41,102 +36,56 @@ class TokenizeBody(Hidden, forbid_unknown_fields=True, frozen=True, omit_default
     values: list[str | None] | None = None
     subjects: list[str | None] | None = None
     items: list[TokenizeItem] | None = None
+    on_error: str = FAIL
 
 
 class TokenItem(Hidden, frozen=True, omit_defaults=True):
-    """One token; `key_version` only for vaultless fields. A null value gives a null token."""
+    """One token, null for a null value, `key_version` only for vaultless fields; or the error there."""
 
-    token: str | None
+    token: str | UnsetType | None = UNSET
     key_version: int | None = None
+    error: ItemCode | UnsetType = UNSET
 
 
-class ColumnAnswer(Hidden, frozen=True, omit_defaults=True):
-    """Tokens of one field, in the order of the values."""
+class ColumnAnswer(Replayable, frozen=True, omit_defaults=True):
+    """Tokens of one field, in the order of the values.
+
+    With `on_error` = `report`, a place may hold an error, and `failed` counts them.
+    """
 
     field: str
-    tokens: list[str | None]
+    tokens: list[str | ItemError | None]
     decision: str
     key_version: int | None = None
+    failed: int | None = None
 
 
-class ItemsAnswer(Hidden, frozen=True):
-    """Tokens in the order of the items."""
+class ItemsAnswer(Replayable, frozen=True, omit_defaults=True):
+    """Tokens in the order of the items; errors among them as in `ColumnAnswer`."""
 
     items: list[TokenItem]
     decision: str
+    failed: int | None = None
 
 
-class _Sealed(NamedTuple):
-    """A vaulted value, ready to be written."""
-
-    row: bytes
-    field: str
-    key: KeyRow
-    claim: bytes
-
-
-class Tokenized(CallerCommand):
-    """Writes token rows and claims, and the event; vaultless tokens leave only the event."""
-
-    def __init__(
-        self,
-        caller: Caller,
-        origin: Origin,
-        schema_head: int,
-        epoch: int,
-        rows: list[_Sealed],
-        facts: dict[str, Any],
-    ) -> None:
-        super().__init__(caller, schema_head)
-        self.decision = new_id("dec")
-        self._origin = origin
-        self._epoch = epoch
-        self._rows = rows
-        self.weight = 1 + len(rows) // ROWS_A_WEIGHT
-        self._facts = facts
-
-    def needs(self, needs: Needs) -> None:
-        """The caller's rows and the data keys that were sealed under."""
-        super().needs(needs)
-        needs.data_keys.update(row.key.id for row in self._rows)
-
-    def decide(self, state: State, writes: Writes) -> None:
-        """Inserts everything, if epoch and keys still stand."""
-        self.check(state)
-        if state.head.write_epoch != self._epoch:
-            raise Stale
-        tenant = self.caller.principal.tenant
-        for key in {row.key.id: row.key for row in self._rows}.values():
-            standing = state.data_keys.get(key.id)
-            if standing is None or (standing.state, standing.period, standing.epoch) != (
-                "active",
-                "active",
-                key.epoch,
-            ):
-                raise Stale
-        for row in self._rows:
-            writes.insert(
-                "token", id=row.row, tenant=tenant, field=row.field, created_at=state.now, surrogate=None
-            )
-            writes.insert("claim", token=row.row, key=row.key.id, sealed=row.claim)
-        items: dict[str, Any] = {}
-        if self._rows:
-            items = {
-                "rows": listed([row.row.hex() for row in self._rows]),
-                "keys": listed(sorted({format_id("key", row.key.id) for row in self._rows})),
-            }
-        facts = {**self._facts, "credential": self.caller.api_key, **trace(self._origin)}
-        writes.event(Event("tokenize", tenant, self.caller.actor, facts, items, self.decision))
+@dataclass(slots=True, repr=False)
+class _Made:
+    tokens: list[str | None]
+    versions: list[int | None]
+    failures: Failures
+    counts: dict[str, Count]
+    rows: list[Vaulted]
 
 
 def tokenize(cell: Cell, request: Request, body: TokenizeBody) -> Verb[ColumnAnswer | ItemsAnswer]:
-    """Turns values into tokens, all or none.
+    """Turns values into tokens: all or none, or with the errors in their places.
 
     Raises:
-        Unauthenticated, Denied: the caller may not.
+        Unauthenticated, Denied: the caller may not, or its budget does not cover it.
         BadInput: the body or a value cannot be taken; `BatchRefused` lists the values.
     """
     caller = authenticate(cell, request)
+    report = reports(body.on_error)
     items = _items(cell, body)
     fields = list(dict.fromkeys(item.field for item in items))
     yield from admit(cell, caller, request.origin, "tokenize", *(f"tokenize:{name}" for name in fields))
@@ -147,12 +96,39 @@ def tokenize(cell: Cell, request: Request, body: TokenizeBody) -> Verb[ColumnAns
             raise BadInput("field_unknown")
         if rule.protection is Protection.ENCRYPTED:
             raise BadInput("operation_unsupported", field=name)
-    made = yield from _make(cell, caller, request.origin, tenant, items)
+    found: Once[ItemsAnswer] | Once[ColumnAnswer]
     if body.items is not None:
-        return ItemsAnswer([TokenItem(*pair) for pair in made.tokens], made.decision)
-    versions = {version for _, version in made.tokens if version is not None}
-    version = versions.pop() if versions else None
-    return ColumnAnswer(fields[0], [token for token, _ in made.tokens], made.decision, version)
+        found = once(cell, request, caller, "tokenize", ItemsAnswer, body)
+    else:
+        found = once(cell, request, caller, "tokenize", ColumnAnswer, body)
+    if found.replay is not None:
+        return found.replay
+    made = yield from _make(cell, caller, request.origin, tenant, items, report=report)
+    epoch = cell.keyring.write_epoch
+    command = Issue(caller, request.origin, "tokenize", tenant, epoch, made.counts.values(), made.rows)
+    answer = _answer(body, made, command.decision, report=report)
+    done = yield found.keep(command, lambda refusal, _at: answer if refusal is None else None)
+    if done.value is not None:
+        raise done.value
+    return answer
+
+
+def _answer(body: TokenizeBody, made: _Made, decision: str, *, report: bool) -> ColumnAnswer | ItemsAnswer:
+    """The answer in the form of the body."""
+    failed = len(made.failures) if report else None
+    errors = {index: ItemError.of(failure) for index, failure in made.failures.items()}
+    if body.items is not None:
+        pairs = zip(made.tokens, made.versions, strict=True)
+        shown = [
+            TokenItem(error=errors[index].error) if index in errors else TokenItem(*pair)
+            for index, pair in enumerate(pairs)
+        ]
+        return ItemsAnswer(shown, decision, failed)
+    version = next((version for version in made.versions if version is not None), None)
+    tokens: list[str | ItemError | None] = [
+        errors.get(index) or token for index, token in enumerate(made.tokens)
+    ]
+    return ColumnAnswer(body.field or "", tokens, decision, version, failed)
 
 
 def _items(cell: Cell, body: TokenizeBody) -> list[TokenizeItem]:
@@ -176,45 +152,45 @@ def _items(cell: Cell, body: TokenizeBody) -> list[TokenizeItem]:
     return items
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class _Made:
-    tokens: list[tuple[str | None, int | None]]
-    decision: str
-
-
 def _make(
-    cell: Cell, caller: Caller, origin: Origin, tenant: TenantSchema, items: list[TokenizeItem]
+    cell: Cell,
+    caller: Caller,
+    origin: Origin,
+    tenant: TenantSchema,
+    items: list[TokenizeItem],
+    *,
+    report: bool,
 ) -> Generator[Command, Committed, _Made]:
-    rules = tenant.schema.fields
+    """Tokens of all items that can be taken, ready to be written."""
     name = caller.principal.tenant
-    tokens: list[tuple[str | None, int | None]] = [(None, None)] * len(items)
-    failures: dict[int, CoatcheckError | str] = {}
+    made = _Made([None] * len(items), [None] * len(items), {}, {}, [])
     vaulted: list[int] = []
+    wanted: list[Wanted] = []
     for index, item in enumerate(items):
         if item.value is None:
             continue
-        rule = rules[item.field]
+        rule = tenant.schema.fields[item.field]
+        count = made.counts.setdefault(item.field, Count(rule))
         try:
             if rule.protection is Protection.VAULTLESS:
-                tokens[index] = _vaultless(cell, name, rule, item)
+                made.tokens[index], made.versions[index] = _vaultless(cell, name, rule, item)
+                count.key_version = made.versions[index]
             else:
-                _check_vaulted(rule, item)
+                check_vaulted(rule, item.value, item.subject)
+                wanted.append(Wanted(rule, item.value, item.subject, normal_form(rule, item.value)))
                 vaulted.append(index)
         except ValueRefused as refusal:
-            failures[index] = refusal
-    if failures:
-        raise BatchRefused(failures)
-    slots = yield from _slots(cell, caller, origin, tenant, [items[index] for index in vaulted])
-    rows = []
-    for index, key in zip(vaulted, slots, strict=True):
-        row = _seal(cell, name, items[index], key)
-        rows.append(row)
-        tokens[index] = (encode(cell.keyring.row_ids(name, row.field), RowId(row.row)), None)
-    command = Tokenized(
-        caller, origin, tenant.head, cell.keyring.write_epoch, rows, _facts(items, tokens, rules)
-    )
-    yield command
-    return _Made(tokens, command.decision)
+            made.failures[index] = refusal
+            count.failed[refusal.code] = count.failed.get(refusal.code, 0) + 1
+        else:
+            count.values += 1
+    if made.failures and not report:
+        raise BatchRefused(made.failures)
+    keys = yield from data_keys(cell, caller, origin, tenant, wanted)
+    made.rows = vault(cell, name, wanted, keys)
+    for index, row in zip(vaulted, made.rows, strict=True):
+        made.tokens[index] = token_of(cell, name, row)
+    return made
 
 
 def _vaultless(cell: Cell, tenant: str, rule: FieldRule, item: TokenizeItem) -> tuple[str, int]:
@@ -226,63 +202,15 @@ def _vaultless(cell: Cell, tenant: str, rule: FieldRule, item: TokenizeItem) -> 
     return cell.keyring.vaultless(tenant, rule.name, rule.shape, version).tokenize(value), version
 
 
-def _check_vaulted(rule: FieldRule, item: TokenizeItem) -> None:
-    rule.shape.parse(item.value or "")
-    if item.subject is not None:
-        check_subject(item.subject)
+def check_vaulted(rule: FieldRule, value: str, subject: str | None) -> None:
+    """Whether a value and its person can be kept.
+
+    Raises:
+        ValueRefused: what the template refuses; `subject_invalid`, `subject_required`.
+    """
+    if rule.template is not None:
+        rule.template.parse(value)
+    if subject is not None:
+        check_subject(subject)
     elif rule.subject_required:
         raise ValueRefused("subject_required")
-
-
-def _slots(
-    cell: Cell, caller: Caller, origin: Origin, tenant: TenantSchema, items: list[TokenizeItem]
-) -> Generator[Command, Committed, list[KeyRow]]:
-    """The data key of each vaulted item, by its subject, class and due period."""
-    if not items:
-        return []
-    people = yield from enter(
-        cell, caller, origin, [item.subject for item in items if item.subject is not None]
-    )
-    now = cell.clock.now()
-    due: dict[tuple[str, bool], tuple[str, str]] = {}
-    for name, person in {(item.field, item.subject is not None) for item in items}:
-        rule = tenant.schema.retention[tenant.schema.fields[name].retention]
-        due[name, person] = (rule.name, retention_class(rule).due(now, person=person))
-    wanted = [
-        Slot(
-            caller.principal.tenant,
-            people[item.subject] if item.subject is not None else NIL,
-            *due[item.field, item.subject is not None],
-        )
-        for item in items
-    ]
-    keys = yield from obtain(cell, caller, origin, wanted)
-    return [keys[slot] for slot in wanted]
-
-
-def _seal(cell: Cell, tenant: str, item: TokenizeItem, key: KeyRow) -> _Sealed:
-    row = uuid7()
-    context = EncryptionContext(Use.CLAIM, tenant, cell.region, item.field, row)
-    value = (item.value or "").encode()
-    return _Sealed(row, item.field, key, seal(cell.keyring.data_key(key), context, value))
-
-
-def _facts(
-    items: list[TokenizeItem], tokens: list[tuple[str | None, int | None]], rules: Any
-) -> dict[str, Any]:
-    """What the event says: an entry a field, with counts and key versions."""
-    counts = Counter(item.field for item in items if item.value is not None)
-    versions: dict[str, int] = {}
-    for item, (_, version) in zip(items, tokens, strict=True):
-        if version is not None:
-            versions[item.field] = version
-    fields = [
-        {
-            "field": name,
-            "values": count,
-            "protection": rules[name].protection.value,
-            **({"key_version": versions[name]} if name in versions else {}),
-        }
-        for name, count in sorted(counts.items())
-    ]
-    return {"fields": fields}

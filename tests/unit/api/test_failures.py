@@ -17,8 +17,11 @@ import vault.api.audit
 import vault.api.data
 import vault.api.grants
 import vault.ledger.group
-import vault.services.detokenize
+import vault.services.issue
+import vault.services.opening
 import vault.services.tokenize
+import vault.services.use_grant
+import vault.services.vaulting
 import vault.store.cell
 from tests.harness.canaries import Planted, Scanner, luhn
 from tests.unit.api.inside import Inside, inside
@@ -82,11 +85,11 @@ Request = tuple[str, str, Any]
         (vault.api.grants, "create_grant", GRANT),
         (vault.api.audit, "read_audit", AUDIT),
         (vault.services.tokenize, "admit", TOKENIZE),
-        (vault.services.tokenize, "seal", TOKENIZE),
-        (vault.services.tokenize, "encode", TOKENIZE),
+        (vault.services.vaulting, "seal", TOKENIZE),
+        (vault.services.vaulting, "encode", TOKENIZE),
         (vault.services.tokenize, "TokenizeItem", TOKENIZE),
-        (vault.services.tokenize.Tokenized, "decide", TOKENIZE),
-        (vault.services.tokenize.Tokenized, "needs", TOKENIZE),
+        (vault.services.issue.Issue, "decide", TOKENIZE),
+        (vault.services.issue.Issue, "needs", TOKENIZE),
         (vault.ledger.group, "load", TOKENIZE),
         (vault.ledger.group, "_write", TOKENIZE),
         (vault.ledger.group, "seal_event", GRANT),
@@ -119,16 +122,23 @@ def test_a_failure_inside_shows_nothing(
 
 
 @pytest.mark.parametrize("failure", [explode, refuse_to_write])
-@pytest.mark.parametrize("name", ["open_message", "_show", "_open"])
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        (vault.services.opening, "open_message"),
+        (vault.services.opening, "_claim"),
+        (vault.services.use_grant, "open_values"),
+    ],
+)
 def test_a_failure_after_the_charge_shows_nothing_and_stays_charged(
-    app: Inside, monkeypatch: pytest.MonkeyPatch, name: str, failure: Callable[..., Any]
+    app: Inside, monkeypatch: pytest.MonkeyPatch, module: Any, name: str, failure: Callable[..., Any]
 ) -> None:
     token = app.built.token("customer.name", CANARY)
     grant = app.built.grant("customer.name", uses=2)
     body = {"purpose": "support", "items": [{"field": "customer.name", "token": token}]}
     app.log.truncate(0)
     with monkeypatch.context() as broken:
-        broken.setattr(vault.services.detokenize, name, failure)
+        broken.setattr(module, name, failure)
         answer = app.call("POST", "detokenize", body, by=grant)
     assert answer.status_code == 500
     made, failed = app.built.events(kind="detokenize")[-2:]

@@ -33,8 +33,8 @@ GROUPS = [path for path, command in ALL.items() if isinstance(command, click.Gro
 
 def test_the_commands_are_all_here() -> None:
     assert {path[0] for path in ALL} == {
-        "apikey", "audit", "completion", "config", "detokenize", "doctor", "grant", "init",
-        "principal", "profile", "schema", "serve", "tokenize", "version",
+        "apikey", "audit", "completion", "config", "decrypt", "detokenize", "doctor", "encrypt",
+        "grant", "init", "principal", "profile", "schema", "serve", "tokenize", "version",
     }  # fmt: skip
 
 

@@ -18,12 +18,14 @@ from vault.context import EncryptionContext, Use
 from vault.crypto.aead import CommittingAead
 from vault.crypto.block import BlockCipher
 from vault.crypto.kdf import Label
-from vault.crypto.mac import secret_digest
+from vault.crypto.mac import reference, secret_digest
 from vault.envelope.message import HEADER_BYTES, OVERHEAD_BYTES, from_text, parse, to_text
 from vault.envelope.seal import SealingKey, open_message
 from vault.formats.catalog import parse_template
 from vault.identifiers import PREFIXES, KeyId, RowId, format_id, parse_id, split_credential
 from vault.secret import Secret
+from vault.tokens.index import BlindIndex
+from vault.tokens.shaped import claim_record
 from vault.tokens.vaulted import decode, encode
 from vault.tokens.vaultless import MAX_FIELD, MAX_TENANT, Vaultless
 
@@ -150,6 +152,26 @@ def test_an_opaque_token_is_the_one_on_the_page() -> None:
     cipher = BlockCipher(Secret(octets(row["key"])))
     assert encode(cipher, RowId(octets(row["row"]))) == row["token"]
     assert decode(cipher, row["token"]) == octets(row["row"])
+
+
+def test_a_claims_record_is_the_one_on_the_page() -> None:
+    row = TOKENS["shaped"]
+    assert claim_record(octets(row["row"]), row["surrogate"]) == octets(row["record"])
+    assert claim_record(octets(row["row"]), None) == octets(row["row"])
+
+
+def test_an_index_entry_is_the_one_on_the_page() -> None:
+    row = TOKENS["entry"]
+    key, layer = Secret(octets(row["key"])), BlockCipher(Secret(octets(row["layer"])))
+    parts = ((context.TAG_TENANT, row["tenant"]), (context.TAG_FIELD, row["field"]))
+    message = context.canonical(
+        (*((tag, part.encode()) for tag, part in parts), (context.TAG_VALUE, row["value"].encode()))
+    )
+    assert message == octets(row["message"])
+    assert reference(key, message) == octets(row["hmac"])
+    index = BlindIndex(key, layer, row["tenant"], row["field"])
+    assert index.entry(row["value"], None) == octets(row["entry"])
+    assert index.entry(row["value"], octets(row["subject"])) == octets(row["entry_of_subject"])
 
 
 # identifiers.md

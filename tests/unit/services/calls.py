@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import vault.services
-from tests.support.cells import AGENT, NAME, SCHEMA, SSN, BuiltCell, reveal
+from tests.support.cells import AGENT, EMAIL, NAME, SCHEMA, SSN, VISIT, BuiltCell, reveal
 from vault.services.audit import AuditQuery, read_audit
+from vault.services.decrypt import DecryptBody, DecryptItem, decrypt
 from vault.services.detokenize import detokenize
+from vault.services.encrypt import EncryptBody, EncryptItem, encrypt
 from vault.services.grant_views import GrantFilter, list_grants, read_grant
 from vault.services.grants import RevokeBody, create_grant, revoke_grant
 from vault.services.identities import (
@@ -82,6 +84,11 @@ def _mask(built: BuiltCell) -> Made:
     return built.grant(SSN), (reveal(SSN, [built.token(SSN, VALUE)], operation="mask", mask="last4"),)
 
 
+def _decrypt(built: BuiltCell) -> Made:
+    item = DecryptItem(VISIT, built.ciphertext(VISIT, PERSON, subject="c1"))
+    return built.grant(VISIT), (DecryptBody("support", [item]),)
+
+
 def _apply(built: BuiltCell) -> Made:
     digest = built.run(plan_schema, SchemaBody(toml=NEW_SCHEMA), by=built.admin).digest
     return built.admin, (SchemaBody(toml=NEW_SCHEMA, digest=digest),)
@@ -102,6 +109,22 @@ CALLS: Final[dict[str, Call]] = {
     "detokenize vaultless": Call(detokenize, _reveal, 1),
     "detokenize vaulted": Call(detokenize, _reveal_vaulted, 1),
     "detokenize masked": Call(detokenize, _mask, 1),
+    "tokenize deterministic": Call(
+        tokenize,
+        lambda b: (
+            b.service,
+            (TokenizeBody(field=EMAIL, values=["ada@example.org"], subjects=["new-person"]),),
+        ),
+        3,
+        "tokenize",
+    ),
+    "encrypt": Call(
+        encrypt,
+        lambda b: (b.service, (EncryptBody([EncryptItem(VISIT, PERSON, "new-person", "row 7")]),)),
+        3,
+        "encrypt",
+    ),
+    "decrypt": Call(decrypt, _decrypt, 1),
     "create_grant": Call(
         create_grant,
         lambda b: (b.service, (b.grant_body(NAME, subjects=["new-person"], reason="ticket 7"),)),
@@ -133,8 +156,9 @@ CALLS: Final[dict[str, Call]] = {
 
 WRITERS: Final = [name for name, call in CALLS.items() if call.commits]
 READERS: Final = [name for name, call in CALLS.items() if not call.commits]
-BY_KEY: Final = [name for name, call in CALLS.items() if call.verb is not detokenize]
-BY_GRANT: Final = [name for name, call in CALLS.items() if call.verb is detokenize]
+_GRANTED: Final = (detokenize, decrypt)
+BY_KEY: Final = [name for name, call in CALLS.items() if call.verb not in _GRANTED]
+BY_GRANT: Final = [name for name, call in CALLS.items() if call.verb in _GRANTED]
 
 
 def verbs() -> set[Callable[..., Any]]:

@@ -11,9 +11,11 @@ from tests.support.cells import SSN, BuiltCell
 from tests.unit.services.calls import BY_GRANT, BY_KEY, CALLS, READERS, VALUE, WRITERS, Call, rows, verbs
 from vault.errors import CoatcheckError, Unavailable
 from vault.ledger import committer
-from vault.ledger.command import Committed
+from vault.ledger.command import Committed, committed
 from vault.ledger.group import run_group
-from vault.services import detokenize as opening
+from vault.services import opening
+from vault.services import use_grant as using
+from vault.services.asked import Asking
 from vault.services.audit import verify
 
 Fault = Callable[[BuiltCell, int], str]
@@ -37,6 +39,10 @@ def items(built: BuiltCell, number: int) -> str:
     return abort(built, number).replace("re_audit", "cu_audit_items")
 
 
+ASKING = Asking("detokenize", "reveal", None, "plain", "support", "fail")
+USED: Any = object()
+
+
 def inject(built: BuiltCell, statement: str) -> None:
     with built.cell.store.engine.begin() as connection:
         connection.exec_driver_sql(statement)
@@ -50,13 +56,13 @@ def changed(before: dict[str, list[Any]], after: dict[str, list[Any]]) -> set[st
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Notes every value that is opened."""
     seen: list[object] = []
-    original = opening._open
+    original = opening.open_values
 
     def watched(*arguments: Any) -> list[str | None]:
         seen.append(arguments)
         return original(*arguments)
 
-    monkeypatch.setattr(opening, "_open", watched)
+    monkeypatch.setattr(using, "open_values", watched)
     return seen
 
 
@@ -187,7 +193,9 @@ def test_a_failed_opening_is_on_the_record_with_its_decision(built: BuiltCell) -
 
 def test_opening_takes_the_proof_of_a_commit(built: BuiltCell) -> None:
     with pytest.raises(TypeError):
-        opening._open(built.cell, object(), "main", [])  # type: ignore[arg-type]
+        opening.open_values(built.cell, object(), "main", [], USED, ASKING)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        opening.open_values(built.cell, committed(None, 0), "main", [], USED, ASKING)
     with pytest.raises(TypeError):
         Committed(None, 0, None)
 

@@ -13,13 +13,14 @@ from vault.errors import BadInput, CoatcheckError
 from vault.ledger.command import Needs
 from vault.services import audit, grant_views
 from vault.services.audit import AuditQuery, read_audit
-from vault.services.detokenize import DetokenizeBody, UseGrant, detokenize
+from vault.services.detokenize import DetokenizeBody, detokenize
 from vault.services.grant_views import GrantFilter, list_grants, read_grant
 from vault.services.grants import RevokeBody, revoke_grant
 from vault.services.identities import PrincipalBody, create_principal, list_keys, revoke_key
 from vault.services.listing import Page
 from vault.services.schema import SchemaBody, apply_schema, plan_schema
 from vault.services.tokenize import TokenizeBody, tokenize
+from vault.services.use_grant import UseGrant
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from vault.errors import CoatcheckError
 from vault.formats.catalog import CATALOG, parse_template
 from vault.formats.mask import Mask
 from vault.policy.grant import ScopeEntry
+from vault.services.batch import ItemError
 from vault.services.detokenize import DetokenizeBody, detokenize
 
 FIELDS = {name: f"try.{name}" for name in CATALOG}
@@ -62,8 +63,8 @@ def opened(
         mask=mask,
     )
     answer = built.run(detokenize, body, by=credential).values
-    assert answer is not None
-    return answer
+    assert isinstance(answer, list)
+    return [value for value in answer if not isinstance(value, ItemError)]
 
 
 @pytest.mark.parametrize("name", CATALOG)

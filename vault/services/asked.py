@@ -1,0 +1,65 @@
+"""What a use of a grant asks for, and what the ledger decided about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from vault.envelope.message import Message
+from vault.ledger.state import Claim
+from vault.policy.decision import Decision
+from vault.policy.grant import Grant
+from vault.schema.document import FieldRule
+from vault.services.batch import Failures
+from vault.store.custody import KeyRow
+
+NEVER_SEEN: Final = b"\xff" * 16
+"""In place of the row of a subject who has none. No row has this id, and it is not nobody's (`NIL`)."""
+
+
+@dataclass(slots=True, repr=False)
+class Asked:
+    """A token or ciphertext as prepared: what it names, or why it cannot name anything.
+
+    Attributes:
+        given: False for a null, which is neither charged nor opened.
+        subject: the row of the subject named, or `NEVER_SEEN`.
+        refusal: a code; told only after the charge.
+    """
+
+    field: str
+    rule: FieldRule | None
+    given: bool
+    subject: bytes | None = None
+    refusal: str | None = None
+    row: bytes | None = None  # vaulted
+    surrogate: str | None = None  # of a shaped vaulted token, as registered
+    token: str = ""  # vaultless
+    key_version: int | None = None
+    message: Message | None = None  # encrypted
+    record: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Asking:
+    """What a body asks for besides its items."""
+
+    verb: str
+    operation: str
+    mask: str | None
+    delivery: str
+    purpose: str
+    on_error: str
+
+
+@dataclass(slots=True, repr=False)
+class Used:
+    """What the ledger decided."""
+
+    decision: Decision
+    grant: Grant
+    uses_left: int
+    failures: Failures
+    claims: dict[int, Claim] = field(default_factory=dict)
+    keys: dict[int, KeyRow] = field(default_factory=dict)  # data keys of ciphertexts
+    versions: dict[int, int] = field(default_factory=dict)  # key versions of vaultless tokens

@@ -1,0 +1,250 @@
+"""Issuing surrogates: the one command that writes tokens and claims, counts, and charges budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from vault.audit.event import Event, listed
+from vault.authn.identities import Caller
+from vault.errors import BadInput, CoatcheckError, Denied, Stale
+from vault.identifiers import format_id, new_id
+from vault.keystate.states import KeyState, may_open
+from vault.ledger.command import ROWS_A_WEIGHT, Needs, State, Writes
+from vault.ledger.state import Claim, TokenRow
+from vault.schema.document import FieldRule
+from vault.services.cell import Origin, TenantSchema
+from vault.services.gate import CallerCommand, trace
+from vault.services.retention import due_after_seal
+from vault.store.custody import KeyRow
+
+ALERT_AT = 2  # a half of what there may be
+
+
+class Vaulted(NamedTuple):
+    """A vaulted value, ready to be written.
+
+    Attributes:
+        row: the token's row.
+        key: the data key of its claim.
+        claim: its sealed copy; None where the token has one under this key already.
+        new: whether the token is new; else the index named it.
+        surrogate: of a shaped token.
+        entry: in the blind index, of a deterministic field.
+        found: the row that the index named when this was prepared; None for none.
+    """
+
+    row: bytes
+    field: str
+    key: KeyRow
+    claim: bytes | None
+    new: bool = True
+    surrogate: str | None = None
+    entry: bytes | None = None
+    found: bytes | None = None
+
+
+@dataclass(slots=True, repr=False)
+class Count:
+    """What a request makes of one field.
+
+    Attributes:
+        values: how many were asked for; what a budget counts.
+        failed: how many could not be taken, by code.
+    """
+
+    rule: FieldRule
+    values: int = 0
+    key_version: int | None = None
+    failed: dict[str, int] = field(default_factory=dict)
+
+
+class Issue(CallerCommand):
+    """Writes what was prepared, if epoch, keys and index still stand, inside the caller's budgets.
+
+    Returns from `decide`: the refusal, which is on the record, or None.
+    """
+
+    def __init__(
+        self,
+        caller: Caller,
+        origin: Origin,
+        verb: str,
+        schema: TenantSchema,
+        epoch: int,
+        counts: Iterable[Count],
+        rows: list[Vaulted] | None = None,
+        keys: Iterable[KeyRow] = (),
+    ) -> None:
+        super().__init__(caller, schema.head)
+        self.decision = new_id("dec")
+        self._origin = origin
+        self._verb = verb
+        self._schema = schema.schema
+        self._epoch = epoch
+        self._counts = sorted(counts, key=lambda count: count.rule.name)
+        self._rows = rows or []
+        self._keys = {key.id: key for key in (*keys, *(row.key for row in self._rows))}
+        self._new = {row.field: 0 for row in self._rows}
+        for name in {row.row: row.field for row in self._rows if row.new}.values():
+            self._new[name] += 1
+        self.weight = 1 + len(self._rows) // ROWS_A_WEIGHT
+
+    def needs(self, needs: Needs) -> None:
+        """The caller's rows, budgets, data keys, the tokens that the index named, and its entries."""
+        super().needs(needs)
+        needs.data_keys.update(self._keys)
+        for count in self._counts:
+            if count.rule.budget_per_day is not None:
+                needs.counters.add(self._budget(count))
+            if count.rule.max_rows is not None:
+                needs.issued.add((self.caller.principal.tenant, count.rule.name))
+        for row in self._rows:
+            if row.found is not None:
+                needs.tokens.add(row.found)
+            if row.entry is not None:
+                needs.index.add(row.entry)
+
+    def decide(self, state: State, writes: Writes) -> CoatcheckError | None:
+        """Inserts everything."""
+        self.check(state)
+        if state.head.write_epoch != self._epoch:
+            raise Stale
+        self._check_keys(state)
+        self._check_rows(state)
+        for count in self._counts:
+            budget = count.rule.budget_per_day
+            if budget is not None and state.counters.get(self._budget(count), 0) + count.values > budget:
+                refusal = Denied("budget_exhausted", field=count.rule.name, decision=self.decision)
+                writes.event(self._event(refusal))
+                return refusal
+            self._check_space(state, count)
+        self._write(state, writes)
+        return None
+
+    def _budget(self, count: Count) -> tuple[str, str]:
+        return (self.caller.principal.id, f"{self._verb}:{count.rule.name}")
+
+    def _check_keys(self, state: State) -> None:
+        for key in self._keys.values():
+            standing = state.data_keys.get(key.id)
+            if standing is None or (standing.state, standing.period, standing.epoch) != (
+                "active",
+                "active",
+                key.epoch,
+            ):
+                raise Stale
+
+    def _check_rows(self, state: State) -> None:
+        """Whether the index names what it named, and its tokens are alive or dead as they were."""
+        making = {(row.row, row.key.id) for row in self._rows if row.claim is not None}
+        for row in self._rows:
+            if row.entry is None:
+                continue
+            if state.index.get(row.entry) != row.found:
+                raise Stale
+            token = None if row.found is None else state.tokens.get(row.found)
+            if row.new == (token is not None and is_alive(token)):
+                raise Stale
+            held = not row.new and token is not None and any(c.key.id == row.key.id for c in token.claims)
+            if not held and (row.row, row.key.id) not in making:
+                raise Stale
+
+    def _check_space(self, state: State, count: Count) -> None:
+        """Whether a shaped field has surrogates left.
+
+        Raises:
+            BadInput: `token_space_exhausted`.
+        """
+        most = count.rule.max_rows
+        name = count.rule.name
+        if most is not None:
+            issued = state.issued.get((self.caller.principal.tenant, name), 0)
+            if issued + self._new.get(name, 0) > most:
+                raise BadInput("token_space_exhausted", field=name)
+
+    def _write(self, state: State, writes: Writes) -> None:
+        tenant = self.caller.principal.tenant
+        for row in self._rows:
+            if row.new and row.row not in state.tokens:
+                self._insert(state, writes, row)
+            if row.claim is not None:
+                self._claim(state, writes, row)
+        for count in self._counts:
+            if count.values:
+                self._count(state, writes, tenant, count)
+        due_after_seal(self._schema, self._keys.values(), state, writes)
+        writes.event(self._event(None))
+
+    def _insert(self, state: State, writes: Writes, row: Vaulted) -> None:
+        """A token that is new, under its entry and with its surrogate registered."""
+        tenant = self.caller.principal.tenant
+        state.tokens[row.row] = TokenRow(tenant, row.field, [], row.surrogate)
+        writes.insert(
+            "token",
+            id=row.row,
+            tenant=tenant,
+            field=row.field,
+            created_at=state.now,
+            surrogate=row.surrogate,
+        )
+        if row.surrogate is not None:
+            writes.insert("surrogate", tenant=tenant, field=row.field, surrogate=row.surrogate, token=row.row)
+        if row.entry is None:
+            return
+        if row.found is None:
+            writes.insert("index_entry", epoch=self._epoch, entry=row.entry, token=row.row)
+        else:
+            writes.update("move_index_entry", of_epoch=self._epoch, of_entry=row.entry, to=row.row)
+        state.index[row.entry] = row.row
+
+    def _claim(self, state: State, writes: Writes, row: Vaulted) -> None:
+        """A claim, unless an earlier command of the group has just written it."""
+        token = state.tokens[row.row]
+        if row.claim is not None and all(claim.key.id != row.key.id for claim in token.claims):
+            writes.insert("claim", token=row.row, key=row.key.id, sealed=row.claim)
+            token.claims.append(Claim(row.claim, state.data_keys[row.key.id]))
+
+    def _count(self, state: State, writes: Writes, tenant: str, count: Count) -> None:
+        name, most = count.rule.name, count.rule.max_rows
+        if count.rule.budget_per_day is not None:
+            writes.count(self._budget(count), count.values)
+        made = self._new.get(name, count.values)
+        if not made:
+            return
+        before = state.issued.get((tenant, name), 0)
+        writes.issue(tenant, name, count.key_version or 0, made)
+        if most is not None and before * ALERT_AT < most <= (before + made) * ALERT_AT:
+            facts = {"code": "token_space_half", "field": name, "issued": before + made, "most": most}
+            writes.event(Event("alert", tenant, self.caller.actor, facts))
+
+    def _event(self, refusal: CoatcheckError | None) -> Event:
+        fields: list[dict[str, Any]] = []
+        for count in self._counts:
+            entry: dict[str, Any] = {"field": count.rule.name, "values": count.values}
+            entry["protection"] = count.rule.protection.value
+            if count.key_version is not None:
+                entry["key_version"] = count.key_version
+            if count.failed:
+                entry["failed"] = count.failed
+            fields.append(entry)
+        facts: dict[str, Any] = {
+            "fields": fields,
+            "credential": self.caller.api_key,
+            **trace(self._origin),
+        }
+        items: dict[str, Any] = {}
+        if refusal is not None:
+            facts |= {"outcome": "denied", "code": refusal.code}
+        elif self._keys:
+            items["keys"] = listed(sorted(format_id("key", key) for key in self._keys))
+            if self._rows:
+                items["rows"] = listed([row.row.hex() for row in self._rows])
+        tenant = self.caller.principal.tenant
+        return Event(self._verb, tenant, self.caller.actor, facts, items, self.decision)
+
+
+def is_alive(token: TokenRow) -> bool:
+    """Whether a token has a claim that still opens."""
+    return any(may_open(KeyState(claim.key.state), KeyState(claim.key.period)) for claim in token.claims)

@@ -1,0 +1,73 @@
+"""Opening values: after the charge is durable, and with the proof of it."""
+
+from __future__ import annotations
+
+from vault.context import EncryptionContext, Use
+from vault.envelope.seal import open_message
+from vault.errors import IntegrityError, ValueRefused
+from vault.ledger.command import Committed
+from vault.services.asked import Asked, Asking, Used
+from vault.services.cell import Cell
+from vault.tokens.shaped import claim_record
+
+
+def open_values(
+    cell: Cell, done: Committed, tenant: str, asked: list[Asked], used: Used, asking: Asking
+) -> list[str | None]:
+    """Decrypts what the ledger allowed, and shows it as the operation says.
+
+    Takes the proof of the commit, and nothing without it. Items that do not open are added to
+    `used.failures`: a vaultless token that no value has, a ciphertext that is not for its context.
+
+    Raises:
+        IntegrityError: `integrity_failed`: a stored claim does not open.
+    """
+    if not isinstance(done, Committed):
+        raise TypeError("opening takes a Committed")
+    if done.value is not used:
+        raise TypeError("opening takes the Committed of this very use")
+    values: list[str | None] = [None] * len(asked)
+    for index, one in enumerate(asked):
+        if not one.given or one.rule is None or index in used.failures:
+            continue
+        try:
+            if index in used.claims:
+                value = _claim(cell, tenant, one, used, index)
+            elif index in used.keys:
+                value = _ciphertext(cell, tenant, one, used, index)
+            else:
+                version = used.versions[index]
+                codec = cell.keyring.vaultless(tenant, one.field, one.rule.shape, version)
+                value = codec.detokenize(one.token)
+        except (ValueRefused, IntegrityError) as refusal:
+            if refusal.code == "integrity_failed":
+                raise
+            used.failures[index] = refusal
+        else:
+            values[index] = one.rule.masks[asking.mask].apply(value) if asking.mask is not None else value
+    return values
+
+
+def _claim(cell: Cell, tenant: str, one: Asked, used: Used, index: int) -> str:
+    claim = used.claims[index]
+    record = claim_record(one.row or b"", one.surrogate)
+    context = EncryptionContext(Use.CLAIM, tenant, cell.region, one.field, record)
+    try:
+        return open_message(cell.keyring.data_key(claim.key), context, claim.sealed).decode()
+    except (IntegrityError, UnicodeDecodeError):
+        raise IntegrityError("integrity_failed") from None
+
+
+def _ciphertext(cell: Cell, tenant: str, one: Asked, used: Used, index: int) -> str:
+    """The value of a ciphertext that a caller brought; whatever is wrong with it is the caller's."""
+    context = EncryptionContext(Use.VALUE, tenant, cell.region, one.field, one.record)
+    try:
+        key = cell.keyring.data_key(used.keys[index])
+    except IntegrityError:
+        raise IntegrityError("integrity_failed") from None
+    if one.message is None:
+        raise IntegrityError("ciphertext_invalid")
+    try:
+        return open_message(key, context, one.message).decode()
+    except UnicodeDecodeError:
+        raise IntegrityError("ciphertext_invalid") from None

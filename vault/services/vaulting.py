@@ -1,0 +1,181 @@
+"""Preparing vaulted values: their data keys, the tokens that equal values already have, and their claims."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+
+from vault.authn.identities import Caller
+from vault.context import EncryptionContext, Use
+from vault.crypto.randomness import below
+from vault.envelope.seal import seal
+from vault.errors import Unavailable
+from vault.formats.normalize import Normalization, normalize
+from vault.identifiers import NIL, RowId, uuid7
+from vault.ledger.command import Command, Committed
+from vault.ledger.state import TokenRow, collect_tokens
+from vault.retention.period import retention_class
+from vault.schema.document import Determinism, FieldRule
+from vault.services.cell import Cell, Origin, TenantSchema
+from vault.services.datakeys import obtain
+from vault.services.issue import Vaulted, is_alive
+from vault.services.subjects import enter
+from vault.store.custody import KeyRow, Slot
+from vault.tokens.shaped import claim_record
+from vault.tokens.vaulted import encode
+
+DRAWS = 8  # rounds; of a space at least 100 times its rows, a round leaves a hundredth
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Wanted:
+    """A value to be kept under a data key."""
+
+    rule: FieldRule
+    value: str
+    subject: str | None
+    form: str | None = None  # what it is compared by, in a deterministic field
+
+
+@dataclass(slots=True, repr=False)
+class _Draft:
+    """A token in the making: one for all equal values of a deterministic field."""
+
+    row: bytes
+    new: bool
+    surrogate: str | None
+    entry: bytes | None
+    found: bytes | None
+    held: set[bytes]  # data keys under which it has a claim
+
+
+def data_keys(
+    cell: Cell, caller: Caller, origin: Origin, tenant: TenantSchema, wanted: list[Wanted]
+) -> Generator[Command, Committed, list[KeyRow]]:
+    """The data key of each value, by its subject, class and due period; made if there was none."""
+    if not wanted:
+        return []
+    people = yield from enter(
+        cell, caller, origin, [one.subject for one in wanted if one.subject is not None]
+    )
+    now = cell.clock.now()
+    due: dict[tuple[str, bool], tuple[str, str]] = {}
+    slots: list[Slot] = []
+    for one in wanted:
+        key = (one.rule.retention, one.subject is None)
+        if key not in due:
+            rule = tenant.schema.retention[one.rule.retention]
+            due[key] = (rule.name, retention_class(rule).due(now, person=one.subject is not None))
+        person = NIL if one.subject is None else people[one.subject]
+        slots.append(Slot(caller.principal.tenant, person, *due[key]))
+    keys = yield from obtain(cell, caller, origin, slots)
+    return [keys[slot] for slot in slots]
+
+
+def vault(cell: Cell, tenant: str, wanted: list[Wanted], keys: list[KeyRow]) -> list[Vaulted]:
+    """Each value as it is to be written: under the token that an equal value has, or a new one.
+
+    Args:
+        keys: the data key of each.
+    """
+    entries = [_entry(cell, tenant, one, key) for one, key in zip(wanted, keys, strict=True)]
+    found, tokens = _look_up(cell, [entry for entry in entries if entry is not None])
+    drafts: dict[bytes, _Draft] = {}
+    ready: list[Vaulted] = []
+    chosen: list[_Draft] = []
+    shaped: dict[str, list[_Draft]] = defaultdict(list)
+    rules = {one.rule.name: one.rule for one in wanted}
+    for one, entry in zip(wanted, entries, strict=True):
+        draft = drafts.get(entry) if entry is not None else None
+        if draft is None:
+            draft = _draft(entry, found, tokens)
+            if entry is not None:
+                drafts[entry] = draft
+            if draft.new and one.rule.surrogate is not None:
+                shaped[one.rule.name].append(draft)
+        chosen.append(draft)
+    for name, those in shaped.items():
+        _draw(cell, tenant, rules[name], those)
+    for one, key, draft in zip(wanted, keys, chosen, strict=True):
+        claim = None
+        if key.id not in draft.held:
+            draft.held.add(key.id)
+            record = claim_record(draft.row, draft.surrogate)
+            context = EncryptionContext(Use.CLAIM, tenant, cell.region, one.rule.name, record)
+            claim = seal(cell.keyring.data_key(key), context, one.value.encode())
+        ready.append(
+            Vaulted(
+                draft.row, one.rule.name, key, claim, draft.new, draft.surrogate, draft.entry, draft.found
+            )
+        )
+    return ready
+
+
+def normal_form(rule: FieldRule, value: str) -> str | None:
+    """What a value of a deterministic field is compared by; None for other fields.
+
+    Raises:
+        ValueRefused: `value_format`: nothing is left of it to compare.
+    """
+    if rule.deterministic is Determinism.NONE:
+        return None
+    return normalize(rule.shape, Normalization(rule.normalize), value)
+
+
+def token_of(cell: Cell, tenant: str, row: Vaulted) -> str:
+    """What the caller gets for a vaulted value."""
+    return row.surrogate or encode(cell.keyring.row_ids(tenant, row.field), RowId(row.row))
+
+
+def _entry(cell: Cell, tenant: str, one: Wanted, key: KeyRow) -> bytes | None:
+    """The index entry of a value of a deterministic field."""
+    if one.form is None:
+        return None
+    subject = key.subject if one.rule.deterministic is Determinism.SUBJECT else None
+    return cell.keyring.blind_index(tenant, one.rule.name).entry(one.form, subject)
+
+
+def _look_up(cell: Cell, entries: Iterable[bytes]) -> tuple[dict[bytes, bytes], dict[bytes, TokenRow]]:
+    """The rows that the index names, and those rows, as they stand; the ledger looks again."""
+    wanted = list(dict.fromkeys(entries))
+    if not wanted:
+        return {}, {}
+    custody = cell.store.custody
+    named = cell.store.read_keys(custody.index_entries, wanted, epoch=cell.keyring.write_epoch)
+    found = {bytes(entry): bytes(row) for entry, row in named}
+    return found, collect_tokens(cell.store.read_keys(custody.claims, list(set(found.values()))))
+
+
+def _draft(entry: bytes | None, found: dict[bytes, bytes], tokens: dict[bytes, TokenRow]) -> _Draft:
+    row = found.get(entry) if entry is not None else None
+    token = tokens.get(row) if row is not None else None
+    if row is not None and token is not None and is_alive(token):
+        held = {claim.key.id for claim in token.claims}
+        return _Draft(row, False, token.surrogate, entry, row, held)
+    return _Draft(uuid7(), True, None, entry, row, set())
+
+
+def _draw(cell: Cell, tenant: str, rule: FieldRule, drafts: list[_Draft]) -> None:
+    """Gives each new token a surrogate that was never issued; the ledger's insert is what makes it so.
+
+    Raises:
+        Unavailable: `too_busy`: chance was against it; the space is sparse, so it will not be again.
+    """
+    if rule.surrogate is None:
+        return
+    taken: set[str] = set()
+    left = drafts
+    for _ in range(DRAWS):
+        drawn = {rule.surrogate.draw(below): None for _ in left}.keys() - taken
+        known = cell.store.read_keys(
+            cell.store.custody.surrogates, list(drawn), tenant=tenant, field=rule.name
+        )
+        fresh = drawn - {row[0] for row in known}
+        taken |= drawn
+        for draft, surrogate in zip(left, fresh, strict=False):
+            draft.surrogate = surrogate
+        left = left[len(fresh) :]
+        if not left:
+            return
+    raise Unavailable("too_busy", retry_after=1)
