@@ -1,10 +1,9 @@
 """Country calling codes: which digits behind the `+` are the country's.
 
-Source: ITU-T E.164, list of assigned country codes (Operational Bulletin 1114 with the amendments since;
-388 and 991, once assigned for groups and trials, are in the list too). No code begins with another one, so
-there is one way to read a number. The number of national digits is that of the mobile numbers people have
-there (libphonenumber 9.0, example numbers): what a sample or a surrogate looks like, never a reason to
-refuse a number.
+Source: ITU-T, list of E.164 assigned country codes, as libphonenumber 9.0 has it (a test compares), with
+three codes that have no numbers in use: 379, 388, 991. No code begins with another one, so there is one way
+to read a number. The number of national digits is that of the mobile numbers people have there, by
+libphonenumber's examples: what a sample or a surrogate looks like, never a reason to refuse a number.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Single spaces, hyphens and dots between digits are layout: taken, kept in place, no part of the number.
 Parentheses are refused: `+44 (0)20 ...` writes a digit that is not dialled, and a vault that took it for
 one would keep another number than the one meant. So are national forms (no `+`): whose they are depends on
-who reads them. Whether a number is in use is not asked. Source: ITU-T E.164 (15 digits at most, 6.2.1),
+who reads them. Whether a number is in use is not asked. Source: ITU-T E.164 (15 digits at most),
 E.123 (`+` and spaces in writing).
 """
 

@@ -78,7 +78,7 @@ def test_refusals(value: str, code: str) -> None:
 
 
 def test_check_digits_have_one_spelling() -> None:
-    """00, 01 and 99 leave the same remainder as 97, 98 and 02, and are not check digits (ISO 13616-1, 6)."""
+    """00, 01 and 99 leave the same remainder as 97, 98 and 02, and are refused."""
     seen = []
     for account in (f"{number:011d}" for number in range(97)):
         taken = [check for check in range(100) if is_taken(f"NO{check:02d}{account}")]
