@@ -187,22 +187,26 @@ class Api:
         large = False
         if route.body is not None:
             limit = cell.limits.batch_bytes if route.batch else cell.limits.body_bytes
-            raw = await read_body(receive, headers.get(b"content-length"), limit)
+            exchange = exchange_of(scope)
+            whole = exchange.body() if exchange is not None else None
+            raw = await read_body(receive, headers.get(b"content-length"), limit, whole)
             large = len(raw) > LARGE_BODY_BYTES
-            body = await self._decode(route, headers.get(b"content-type", b""), raw, large=large)
+            media_type = headers.get(b"content-type", b"")
+            if large:
+                loop = asyncio.get_running_loop()
+                body = await loop.run_in_executor(self._pool, self._decode, route, media_type, raw)
+            else:
+                body = self._decode(route, media_type, raw)
         return await self._bridge(cell).perform(
             route.start, Call(cell, request, body, path, query), large=large
         )
 
-    async def _decode(self, route: Route, media_type: bytes, raw: bytes, *, large: bool) -> Any:
+    def _decode(self, route: Route, media_type: bytes, raw: bytes) -> Any:
         if not raw and route.body_optional:
             return self._decoders[route.body](b"{}")
         if media_type != _JSON and media_type.split(b";")[0].strip().lower() != _JSON:
             raise BadInput("media_type_unsupported")
-        decoder = self._decoders[route.body]
-        if large:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, decoder, raw)
-        return decoder(raw)
+        return self._decoders[route.body](raw)
 
     def _cell(self, region: str) -> Cell:
         """The cell of a region.

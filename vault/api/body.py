@@ -25,8 +25,13 @@ _STRUCTURE: Final = re.compile(rb"[,:\[\]{}]")
 _PATH: Final = re.compile(r" - at `(\$[\w.\[\]]*)`")
 
 
-async def read_body(receive: Receive, declared: bytes | None, limit: int) -> bytes:
+async def read_body(
+    receive: Receive, declared: bytes | None, limit: int, whole: bytes | None = None
+) -> bytes:
     """The body's bytes.
+
+    Args:
+        whole: the body, where the server has all of it already.
 
     Raises:
         BadInput: `body_too_large`: declared or found larger than `limit` bytes; `body_malformed`: the
@@ -34,6 +39,10 @@ async def read_body(receive: Receive, declared: bytes | None, limit: int) -> byt
     """
     if declared is not None and declared.isdigit() and int(declared[:20]) > limit:
         raise BadInput("body_too_large", most=limit)
+    if whole is not None:
+        if len(whole) > limit:
+            raise BadInput("body_too_large", most=limit)
+        return whole
     parts: list[bytes] = []
     size, more = 0, True
     while more:

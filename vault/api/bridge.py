@@ -46,11 +46,15 @@ class Bridge:
                 while True:
                     if large:
                         ended, result = await self._loop.run_in_executor(self._pool, _step, verb, outcome)
+                        if ended:
+                            return result
+                    elif isinstance(outcome, Exception):
+                        result = verb.throw(outcome)
                     else:
-                        ended, result = _step(verb, outcome)
-                    if ended:
-                        return result
+                        result = verb.send(outcome)
                     outcome = await self._commit(result)
+            except StopIteration as end:
+                return end.value
             except Stale:
                 verb.close()
                 self.cell.forget()

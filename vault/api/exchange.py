@@ -1,4 +1,4 @@
-"""What uvicorn's ASGI leaves out and a small request needs: an answer in one write.
+"""What uvicorn's ASGI leaves out and a small request needs: its body at once, and an answer in one write.
 
 ASGI sends head and body as two messages, which uvicorn writes as two packets. The protocol puts an
 `Exchange` into the scope's extensions; under another server there is none, and ASGI's messages serve.
@@ -25,6 +25,11 @@ class Exchange:
     def __init__(self, cycle: RequestResponseCycle) -> None:
         self._cycle = cycle
 
+    def body(self) -> bytes | None:
+        """The whole body if it is here, so that nobody is waited for; else None."""
+        cycle = self._cycle
+        return None if cycle.more_body or cycle.disconnected else bytes(cycle.body)
+
     async def answer(self, status: int, head: bytes, body: bytes) -> None:
         """Answers.
 
@@ -32,6 +37,7 @@ class Exchange:
             head: our headers as they stand on the wire, the length of the body among them.
         """
         cycle = self._cycle
+        del cycle.scope["extensions"]  # which held this: else only the collector would free them
         if cycle.flow.write_paused and not cycle.disconnected:
             await cycle.flow.drain()
         if cycle.disconnected:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from vault.errors import BadInput
@@ -17,8 +17,7 @@ MAX_QUERY = 2_048
 _IDEMPOTENCY_KEY: Final = re.compile(rb"[ -~]{1,128}")
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One request as a verb needs it."""
 
     cell: Cell

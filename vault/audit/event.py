@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -30,6 +31,7 @@ _PLAIN: Final = frozenset({str, bool, type(None)})
 _MAX_NAMES: Final = 1_000
 _names: Final[set[str]] = set()  # members' names that were looked at and found to be ASCII
 
+_stamp = lru_cache(maxsize=16)(format_time)  # a group's events have one time
 _encoder = msgspec.json.Encoder(order="sorted")
 
 
@@ -143,7 +145,7 @@ def seal_event(event: Event, at: Micros, region: str) -> Sealed:
     body: dict[str, Any] = {
         "v": VERSION,
         "kind": event.kind,
-        "at": format_time(at),
+        "at": _stamp(at),
         "region": region,
         "tenant": event.tenant,
         "actor": event.actor,

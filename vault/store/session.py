@@ -42,9 +42,12 @@ class Statement:
         element: the statement; parameters are `bindparam`s by name.
         dialect: of the database it will run on.
         locks: whether a session locks the rows that it selects. Reads outside the ledger never do.
+
+    Attributes:
+        plain: whether it is an INSERT of its parameters and nothing else, so that `many` can take it.
     """
 
-    __slots__ = ("_defaults", "_many", "_names", "element", "sql")
+    __slots__ = ("_defaults", "_many", "_names", "_one", "element", "plain", "sql")
 
     def __init__(self, element: ClauseElement, dialect: Dialect, *, locks: bool = False) -> None:
         locking = element.with_for_update() if locks and isinstance(element, Select) else element
@@ -56,6 +59,8 @@ class Statement:
             self._names = tuple(compiled.positiontup or ())  # type: ignore[attr-defined]
         self._defaults = {k: v for k, v in (compiled.params or {}).items() if v is not None}
         self._many: dict[int, str] = {}
+        self._one = f" VALUES ({', '.join('?' * len(self._names or ()))})"
+        self.plain = self._names is not None and self._one in self.sql
 
     def bind(self, params: Mapping[str, Any]) -> Any:
         """The parameters in the driver's form."""
@@ -64,15 +69,6 @@ class Statement:
         if self._defaults:
             params = {**self._defaults, **params}
         return tuple([params[name] for name in self._names])
-
-    @property
-    def plain(self) -> bool:
-        """Whether it is an INSERT of its parameters and nothing else, so that `many` can take it."""
-        return self._names is not None and self._one in self.sql
-
-    @property
-    def _one(self) -> str:
-        return f" VALUES ({', '.join('?' * len(self._names or ()))})"
 
     def many(self, rows: Sequence[Mapping[str, Any]]) -> Iterable[tuple[str, list[Any]]]:
         """An INSERT's text with parameters for all rows, as few texts as need be.

@@ -138,6 +138,13 @@ def test_a_name_twice_is_found_among_what_looks_like_structure(body: bytes) -> N
         vault.api.body._check_names(body)
 
 
+def test_a_body_that_is_here_is_bounded_too() -> None:
+    assert asyncio.run(read_body(None, None, 10, b"0123456789")) == b"0123456789"  # type: ignore[arg-type]
+    for declared, whole in ((None, b"0123456789a"), (b"11", b"0123456789")):
+        with pytest.raises(BadInput, match="body_too_large"):
+            asyncio.run(read_body(None, declared, 10, whole))  # type: ignore[arg-type]
+
+
 Message = dict[str, Any]
 
 
