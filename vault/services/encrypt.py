@@ -10,7 +10,6 @@ from msgspec import UNSET, UnsetType
 from vault.authn.identities import Caller
 from vault.context import EncryptionContext, Use
 from vault.envelope.message import to_text
-from vault.envelope.seal import seal
 from vault.errors import BadInput, ValueRefused
 from vault.ledger.command import Command, Committed, Verb
 from vault.schema.document import FieldRule, Protection
@@ -21,7 +20,7 @@ from vault.services.hidden import Hidden
 from vault.services.idempotency import Once, Replayable, once
 from vault.services.issue import Count, Issue
 from vault.services.tokenize import check_vaulted
-from vault.services.vaulting import Wanted, data_keys
+from vault.services.vaulting import Plaintext, Wanted, data_keys, seal_values
 
 MAX_RECORD = 256  # bytes
 
@@ -139,10 +138,13 @@ def _make(
     if failures and not report:
         raise BatchRefused(failures)
     keys = yield from data_keys(cell, caller, origin, tenant, wanted)
-    for (index, record), one, key in zip(taken, wanted, keys, strict=True):
-        context = EncryptionContext(Use.VALUE, caller.principal.tenant, cell.region, one.rule.name, record)
-        sealed = seal(cell.keyring.data_key(key), context, one.value.encode())
-        shown[index] = CiphertextItem(to_text(sealed))
+    name = caller.principal.tenant
+    plaintexts: list[Plaintext | None] = [
+        Plaintext(key, EncryptionContext(Use.VALUE, name, cell.region, one.rule.name, record), one.value)
+        for (_, record), one, key in zip(taken, wanted, keys, strict=True)
+    ]
+    for (index, _), sealed in zip(taken, seal_values(cell, plaintexts), strict=True):
+        shown[index] = CiphertextItem(None if sealed is None else to_text(sealed))
     command = Issue(caller, origin, "encrypt", tenant, cell.keyring.write_epoch, counts.values(), keys=keys)
     answer = CiphertextsAnswer(shown, command.decision, len(failures) if report else None)
     done = yield found.keep(command, lambda refusal, _at: answer if refusal is None else None)

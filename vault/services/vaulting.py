@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from vault.authn.identities import Caller
 from vault.context import EncryptionContext, Use
 from vault.crypto.randomness import below
-from vault.envelope.seal import seal
+from vault.envelope.seal import seal_many
 from vault.errors import Unavailable
 from vault.formats.normalize import Normalization, normalize
 from vault.identifiers import NIL, RowId, uuid7
@@ -36,6 +36,15 @@ class Wanted:
     value: str
     subject: str | None
     form: str | None = None  # what it is compared by, in a deterministic field
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Plaintext:
+    """A value to seal, and what it is bound to."""
+
+    key: KeyRow
+    context: EncryptionContext
+    value: str
 
 
 @dataclass(slots=True, repr=False)
@@ -82,7 +91,6 @@ def vault(cell: Cell, tenant: str, wanted: list[Wanted], keys: list[KeyRow]) -> 
     entries = [_entry(cell, tenant, one, key) for one, key in zip(wanted, keys, strict=True)]
     found, tokens = _look_up(cell, [entry for entry in entries if entry is not None])
     drafts: dict[bytes, _Draft] = {}
-    ready: list[Vaulted] = []
     chosen: list[_Draft] = []
     shaped: dict[str, list[_Draft]] = defaultdict(list)
     rules = {one.rule.name: one.rule for one in wanted}
@@ -97,19 +105,43 @@ def vault(cell: Cell, tenant: str, wanted: list[Wanted], keys: list[KeyRow]) -> 
         chosen.append(draft)
     for name, those in shaped.items():
         _draw(cell, tenant, rules[name], those)
-    for one, key, draft in zip(wanted, keys, chosen, strict=True):
-        claim = None
-        if key.id not in draft.held:
-            draft.held.add(key.id)
-            record = claim_record(draft.row, draft.surrogate)
-            context = EncryptionContext(Use.CLAIM, tenant, cell.region, one.rule.name, record)
-            claim = seal(cell.keyring.data_key(key), context, one.value.encode())
-        ready.append(
-            Vaulted(
-                draft.row, one.rule.name, key, claim, draft.new, draft.surrogate, draft.entry, draft.found
-            )
-        )
-    return ready
+    claims = _seal(cell, tenant, wanted, keys, chosen)
+    return [
+        Vaulted(draft.row, one.rule.name, key, claim, draft.new, draft.surrogate, draft.entry, draft.found)
+        for one, key, draft, claim in zip(wanted, keys, chosen, claims, strict=True)
+    ]
+
+
+def _seal(
+    cell: Cell, tenant: str, wanted: list[Wanted], keys: list[KeyRow], drafts: list[_Draft]
+) -> list[bytes | None]:
+    """The claim of each value that its token does not have under its key yet."""
+    needed: list[Plaintext | None] = []
+    for one, key, draft in zip(wanted, keys, drafts, strict=True):
+        if key.id in draft.held:
+            needed.append(None)
+            continue
+        draft.held.add(key.id)
+        record = claim_record(draft.row, draft.surrogate)
+        context = EncryptionContext(Use.CLAIM, tenant, cell.region, one.rule.name, record)
+        needed.append(Plaintext(key, context, one.value))
+    return seal_values(cell, needed)
+
+
+def seal_values(cell: Cell, values: list[Plaintext | None]) -> list[bytes | None]:
+    """The `ve1` message of each value, in order; all values of a key are sealed together."""
+    by_key: dict[bytes, list[int]] = defaultdict(list)
+    for index, one in enumerate(values):
+        if one is not None:
+            by_key[one.key.id].append(index)
+    sealed: list[bytes | None] = [None] * len(values)
+    for places in by_key.values():
+        those = [one for one in (values[place] for place in places) if one is not None]
+        key = cell.keyring.data_key(those[0].key)
+        messages = seal_many(key, [one.context for one in those], [one.value.encode() for one in those])
+        for place, message in zip(places, messages, strict=True):
+            sealed[place] = message
+    return sealed
 
 
 def normal_form(rule: FieldRule, value: str) -> str | None:
