@@ -26,6 +26,7 @@ ORDER = [
     ("custody", "issued"),
     ("custody", "surrogates"),
 ]
+PAGED = [("custody", "data_keys"), ("record", "grants"), ("record", "principals")]
 
 
 def sqlite() -> bool:
@@ -95,6 +96,9 @@ def upgrade() -> None:
     add("custody", "tokens", sa.Column("surrogate", sa.String(256), nullable=True))
     add("custody", "data_keys", sa.Column("due_at", sa.BigInteger(), nullable=True))
     alter("record", "counters", "kind", type_=sa.String(80), existing_type=sa.String(32))
+    for part, name in PAGED:
+        table, schema = named(part, name)
+        op.create_index(f"ix_{name}_page", table, ["tenant", "id"], schema=schema)
     count_what_was_issued(issued)
 
 
@@ -118,6 +122,9 @@ def count_what_was_issued(issued: sa.Table) -> None:
 
 
 def downgrade() -> None:
+    for part, name in PAGED:
+        table, schema = named(part, name)
+        op.drop_index(f"ix_{name}_page", table, schema=schema)
     alter("record", "counters", "kind", type_=sa.String(32), existing_type=sa.String(80))
     for part, name, column in (("custody", "data_keys", "due_at"), ("custody", "tokens", "surrogate")):
         table, schema = named(part, name)

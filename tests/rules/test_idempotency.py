@@ -78,6 +78,7 @@ ASKED: dict[str, Callable[[BuiltCell], Asked]] = {
         b.admin, {}, {"kind": "service", "name": "one"}, {"kind": "service", "name": "two"}
     ),
     "DELETE principals/{id}": lambda b: (b.admin, {"id": b.service_id}, None, None),
+    "POST tenants": lambda b: (b.admin, {}, {"name": "acme"}, {"name": "other"}),
     "POST principals/{id}/keys": lambda b: (
         b.admin, {"id": b.service_id}, {}, {"expires": "2100-01-01T00:00:00Z"}
     ),

@@ -96,7 +96,9 @@ def test_a_key_is_no_grant(doors: Doors, name: str) -> None:
     ("roles", "allowed"),
     [
         (["admin"], {"grant:list", "principal:list", "principal:write", "schema:apply", "schema:read"}),
-        (["auditor"], {"audit:read", "grant:list", "principal:list", "schema:read"}),
+        (["auditor"], {"audit:read", "grant:list", "key:read", "principal:list", "schema:read"}),
+        (["key-custodian"], {"key:read"}),
+        (["cell-admin"], {"tenant:create", "tenant:read"}),
     ],
 )
 def test_roles_are_what_the_pages_say(doors: Doors, roles: list[str], allowed: set[str]) -> None:

@@ -22,17 +22,14 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from tests.support.databases import give_back, postgresql
-from vault.audit.event import Event
 from vault.authn.identities import Identities
 from vault.cli.templates import DEVELOPMENT_SCHEMA
 from vault.clock import Clock, SystemClock
 from vault.config import Config, build
-from vault.identifiers import new_id
 from vault.keyring.epoch import create_epoch, open_epochs
-from vault.keyring.hierarchy import CELL, Purpose, new_field_key
 from vault.keyring.ring import Keyring
 from vault.kms.local import make_key_file
-from vault.ledger.command import Command, Needs, State, Verb, Writes
+from vault.ledger.command import Verb
 from vault.ledger.committer import Committer
 from vault.policy.grant import ScopeEntry
 from vault.policy.principal import Ceiling
@@ -44,12 +41,12 @@ from vault.services.detokenize import DetokenizeBody, detokenize
 from vault.services.encrypt import EncryptBody, EncryptItem, encrypt
 from vault.services.gate import Request
 from vault.services.grants import GrantBody, GrantLimits, Subjects, Validity, create_grant
-from vault.services.identities import KeyBody, PrincipalBody, create_key, create_principal
+from vault.services.identities import KeyBody, PrincipalBody, create_key, create_principal, remove_principal
 from vault.services.schema import SchemaBody, apply_schema, plan_schema
+from vault.services.tenants import TenantBody, create_tenant
 from vault.services.tokenize import ColumnAnswer, TokenizeBody, tokenize
 from vault.store import migrations
 from vault.store.cell import Store
-from vault.store.custody import FieldKeyRow
 from vault.wiring import Deployment, Wiring, as_host, deploy, perform
 
 Answer = TypeVar("Answer")
@@ -156,23 +153,6 @@ def reveal(
         key_version = 1
     more.setdefault("purpose", "support")
     return DetokenizeBody(field=field_, tokens=tokens, key_version=key_version, **more)
-
-
-class NewTenant(Command):
-    """Inserts a tenant with the key that its references to data subjects need."""
-
-    def __init__(self, name: str, key: FieldKeyRow) -> None:
-        self._name = name
-        self._key = key
-
-    def needs(self, needs: Needs) -> None:
-        pass
-
-    def decide(self, state: State, writes: Writes) -> None:
-        row = {"id": new_id("tn"), "name": self._name, "state": "active", "created_at": state.now}
-        writes.insert("tenant", **row)
-        writes.insert("field_key", **self._key._asdict(), created_at=state.now)
-        writes.event(Event("cell.init", self._name, "host:0", {"epoch": state.head.write_epoch, "keys": 1}))
 
 
 @dataclass
@@ -304,11 +284,11 @@ class BuiltCell:
         return self.run(create_key, principal, body or KeyBody(), by=HOST).credential or ""
 
     def another_tenant(self, name: str) -> BuiltCell:
-        """A second tenant of the cell, populated as the first one is. No verb makes one in this version."""
-        epoch = self.cell.keyring.epoch(self.cell.keyring.write_epoch)
-        key = new_field_key(epoch, name, CELL, Purpose.SUBJECT_REFERENCE, 1)
-        self.cell.committer.execute(NewTenant(name, key))
+        """A second tenant of the cell, populated as the first one is."""
+        first = self.run(create_tenant, TenantBody(name), by=HOST)
         made = replace(self, tenant=name)
+        assert first.admin is not None
+        made.run(remove_principal, first.admin.principal, by=HOST)  # `populate` makes its own
         made.populate()
         return made
 
@@ -322,7 +302,8 @@ class BuiltCell:
         self.service_id, self.service = self.principal(
             "service", "demo", permissions=permissions, ceiling=CEILING
         )
-        _, self.admin = self.principal("operator", "admin", roles=["admin", "auditor"])
+        more = ["cell-admin"] if self.tenant == initialise.MAIN_TENANT else []
+        _, self.admin = self.principal("operator", "admin", roles=["admin", "auditor", *more])
 
 
 def create(folder: Path, *regions: str, clock: Clock | None = None) -> Config:

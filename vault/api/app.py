@@ -15,7 +15,7 @@ from litestar import Request as LitestarRequest
 from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 
-from vault.api import audit, data, grants, identities, openapi, schema
+from vault.api import audit, data, grants, identities, keys, openapi, schema, tenants
 from vault.api.body import BodyDecoder, read_body
 from vault.api.bridge import LARGE_BODY_BYTES, Bridge
 from vault.api.exchange import exchange_of
@@ -33,6 +33,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     *grants.ROUTES,
     *schema.ROUTES,
     *identities.ROUTES,
+    *tenants.ROUTES,
+    *keys.ROUTES,
     *audit.ROUTES,
 )
 _EXPECTED: Final = frozenset({"draining", "too_busy"})  # answered by design, and counted

@@ -82,10 +82,11 @@ ROUTES = (
     Route(
         "GET",
         "principals/{id}/keys",
-        "A principal's service keys, without their secrets.",
-        lambda call: list_keys(call.cell, call.request, call.path["id"]),
+        "A principal's service keys, newest first, without their secrets.",
+        lambda call: list_keys(call.cell, call.request, call.path["id"], page_of(call)),
         Listing,
         rows=KeyAnswer,
+        query=PAGE,
         permission="principal:list",
     ),
     Route(

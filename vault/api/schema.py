@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vault.api.grants import PAGE, page_of
 from vault.api.route import Route
 from vault.services.listing import Listing
 from vault.services.schema import (
@@ -21,10 +22,11 @@ ROUTES = (
     Route(
         "GET",
         "fields",
-        "All fields: protection, template, effective domain, masks, retention, key version.",
-        lambda call: list_fields(call.cell, call.request),
+        "The fields by name: protection, template, effective domain, masks, retention, key version.",
+        lambda call: list_fields(call.cell, call.request, page_of(call)),
         Listing,
         rows=FieldAnswer,
+        query=PAGE,
     ),
     Route(
         "GET",

@@ -79,6 +79,7 @@ KINDS: Final[dict[str, str]] = {
     "principal.remove": "a principal was removed, and its keys and grants with it",
     "schema.apply": "a schema was applied",
     "subject.create": "data subjects were entered",
+    "tenant.create": "a tenant was created, with its keys and its first admin",
     "tokenize": "values were turned into tokens",
     "unauthenticated": "requests without a valid credential, counted over a minute",
 }

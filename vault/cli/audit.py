@@ -10,6 +10,7 @@ import msgspec
 from vault.cli.doors import Door, command
 from vault.errors import BadInput
 from vault.services import audit as service
+from vault.services.tenants import check_tenant
 from vault.wiring import Wiring
 
 
@@ -23,7 +24,7 @@ def register(cli: click.Group) -> None:
     cli.add_command(group)
 
 
-@command(group, "tail", "remote", "host")
+@command(group, "tail", "remote", "host", "tenant")
 @click.option("--count", type=click.IntRange(1, 500), default=20, show_default=True, help="Events.")
 @click.option("--kind", help="Only events of this kind (over HTTP).")
 def tail(door: Door, count: int, kind: str | None) -> None:
@@ -35,7 +36,10 @@ def tail(door: Door, count: int, kind: str | None) -> None:
             raise BadInput("usage", option="--kind", reason="goes with --url")
         config = door.config
         with Wiring(config).reader(door.region(config)) as store:
-            shown = msgspec.json.encode(service.tail(store, count))
+            if door.names_tenant:
+                check_tenant(store, door.tenant)
+            only = door.tenant if door.names_tenant else None
+            shown = msgspec.json.encode(service.tail(store, count, only))
             events = msgspec.json.decode(shown)
     if door.output.json:
         door.output.data(events)

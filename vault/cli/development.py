@@ -91,7 +91,7 @@ def _seed_cell(cell: Cell, config: Config) -> dict[str, str]:
         ),
     )
     _principal(cell, PrincipalBody(Kind.AGENT, AGENT))
-    admin = _principal(cell, PrincipalBody(Kind.OPERATOR, "admin", roles=["admin", "auditor"]))
+    admin = _principal(cell, PrincipalBody(Kind.OPERATOR, "admin", roles=["admin", "auditor", "cell-admin"]))
     return {"admin_key": _key(cell, admin), "service_key": _key(cell, _principal(cell, service))}
 
 

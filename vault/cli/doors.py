@@ -6,7 +6,7 @@ import functools
 import getpass
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TextIO, TypeVar
@@ -24,6 +24,8 @@ from vault.identifiers import new_id
 from vault.secret import Secret
 from vault.services.cell import Cell, Origin
 from vault.services.gate import Request
+from vault.services.initialise import MAIN_TENANT
+from vault.services.tenants import check_tenant
 from vault.wiring import Wiring, as_host, perform
 
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells count
@@ -101,12 +103,30 @@ class Door:
         timeout = float(self._options.get("timeout") or DEFAULT_TIMEOUT_S)
         return Client(str(url), str(region), str(key), timeout, self._options.get("ca"))
 
+    @property
+    def names_tenant(self) -> bool:
+        """Whether a tenant was named."""
+        return self._options.get("tenant") is not None
+
+    @property
+    def tenant(self) -> str:
+        """The tenant that a command on this host means.
+
+        Raises:
+            BadInput: `usage`: one was named, and a service's address too: there it is the credential's.
+        """
+        named = self._options.get("tenant")
+        if named is not None and self.remote:
+            raise BadInput("usage", option="--tenant", reason="over HTTP the tenant is the credential's")
+        return MAIN_TENANT if named is None else str(named)
+
     def call(self, method: str, path: str, body: Any = None, query: dict[str, Any] | None = None) -> Any:
         """A request to the service."""
+        _ = self.tenant
         client = self.client()
         try:
             given = {name: value for name, value in (query or {}).items() if value is not None}
-            return client.request(method, path, body, given)
+            return client.request(method, path, body, given, self._options.get("idempotency_key"))
         finally:
             client.close()
 
@@ -122,13 +142,29 @@ class Door:
 
     def verb(self, verb: Callable[..., Any], *arguments: Any) -> Any:
         """A verb on this host's cell, as the host, and its answer as plain data."""
+        if self._options.get("idempotency_key") is not None:
+            raise BadInput("usage", option="--idempotency-key", reason="goes with --url")
         with self.cell() as cell:
-            return msgspec.to_builtins(perform(cell, lambda: verb(cell, host_request(), *arguments)))
+            request = host_request(self.tenant)
+            check_tenant(cell.store, self.tenant)
+            return msgspec.to_builtins(perform(cell, lambda: verb(cell, request, *arguments)))
+
+    def show_once(self, answer: Any) -> None:
+        """Prints an answer with a credential; one that is given again has none."""
+        self.output.record(answer)
+        if answer.get("credential"):
+            self.output.note("The credential is shown only here.")
+
+    def page(self, answer: Any, columns: Sequence[str]) -> None:
+        """Prints a page of a list, and how to get the next one."""
+        self.output.table(answer["items"], columns)
+        if answer["next"]:
+            self.output.note(f"more: --cursor {answer['next']}")
 
 
-def host_request() -> Request:
+def host_request(tenant: str = MAIN_TENANT) -> Request:
     """A request of this host's user."""
-    caller = as_host()
+    caller = as_host(tenant)
     return Request(None, Origin(caller.actor, new_id("req")), caller)
 
 
@@ -151,7 +187,8 @@ def command(group: click.Group, name: str, *kinds: str) -> Callable[[F], F]:
     """Registers a command with the options its kinds share.
 
     Args:
-        kinds: `remote`, `host`, or both. The function gets a `Door` first.
+        kinds: `remote`, `host`, or both; `tenant` if on the host another one can be meant, `once` if it
+            takes an Idempotency-Key. The function gets a `Door` first.
     """
 
     def decorate(function: F) -> F:
@@ -218,7 +255,7 @@ def _drop(stream: TextIO) -> None:
 
 
 _SHARED: Final = (
-    *("json", "quiet", "no_color", "yes", "region", "config"),
+    *("json", "quiet", "no_color", "yes", "region", "config", "tenant", "idempotency_key"),
     *("url", "profile", "key", "key_file", "ca", "timeout"),
 )
 
@@ -236,6 +273,11 @@ def _options(kinds: tuple[str, ...]) -> list[Callable[[Any], Any]]:
         options.append(
             click.option("--config", envvar="COATCHECK_CONFIG", help="coatcheck.toml, or its folder.")
         )
+    if "tenant" in kinds:
+        options.append(click.option("--tenant", help="The tenant meant on this host; default: main."))
+    if "once" in kinds:
+        text = "Do it once, however often it is said with this key (over HTTP)."
+        options.append(click.option("--idempotency-key", help=text))
     if "remote" in kinds:
         options += [
             click.option("--timeout", type=click.FloatRange(min=0.1), help="Seconds for one request."),

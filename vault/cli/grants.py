@@ -21,7 +21,7 @@ def register(cli: click.Group) -> None:
     cli.add_command(group)
 
 
-@command(group, "create", "remote")
+@command(group, "create", "remote", "once")
 @click.option("--agent", required=True, help="Who may use it, e.g. agent:demo.")
 @click.option("--purpose", envvar="COATCHECK_PURPOSE", required=True, help="What for.")
 @click.option("--field", "fields", multiple=True, required=True, help="A field; repeat for more.")
@@ -62,8 +62,7 @@ def create(
     if subjects:
         body["subjects"] = {"in": subjects}
     body |= {k: v for k, v in {"on_behalf_of": on_behalf_of, "reason": reason}.items() if v is not None}
-    door.output.record(door.call("POST", "grants", body))
-    door.output.note("The credential is shown only here.")
+    door.show_once(door.call("POST", "grants", body))
 
 
 @command(group, "show", "remote")
@@ -85,12 +84,10 @@ def list_(
     """List grants, newest first."""
     query = {"agent": agent, "purpose": purpose, "state": state, "limit": limit, "cursor": cursor}
     answer = door.call("GET", "grants", query=query)
-    door.output.table(answer["items"], _COLUMNS)
-    if answer["next"]:
-        door.output.note(f"more: --cursor {answer['next']}")
+    door.page(answer, _COLUMNS)
 
 
-@command(group, "revoke", "remote")
+@command(group, "revoke", "remote", "once")
 @click.argument("grant")
 @click.option("--reason", help="Why.")
 def revoke(door: Door, grant: str, reason: str | None) -> None:

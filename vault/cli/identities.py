@@ -32,10 +32,10 @@ def register(cli: click.Group) -> None:
     cli.add_command(apikeys)
 
 
-@command(principals, "create", "remote", "host")
+@command(principals, "create", "remote", "host", "tenant", "once")
 @click.argument("kind", type=click.Choice(["operator", "service", "agent"]))
 @click.argument("name")
-@click.option("--role", "roles", multiple=True, help="admin, auditor; repeat for more.")
+@click.option("--role", "roles", multiple=True, help="admin, auditor, key-custodian, cell-admin; repeat.")
 @click.option("--permission", "permissions", multiple=True, help="e.g. tokenize:customer.ssn; repeat.")
 @click.option("--ceiling", help="The most it may grant, as JSON.")
 def create_principal(
@@ -61,7 +61,7 @@ def create_principal(
     door.output.record(answer)
 
 
-@command(principals, "list", "remote", "host")
+@command(principals, "list", "remote", "host", "tenant")
 @click.option("--limit", type=int, default=100, show_default=True, help="Rows of the page.")
 @click.option("--cursor", help="`next` of the page before.")
 def list_principals(door: Door, limit: int, cursor: str | None) -> None:
@@ -70,12 +70,10 @@ def list_principals(door: Door, limit: int, cursor: str | None) -> None:
         answer = door.call("GET", "principals", query={"limit": limit, "cursor": cursor})
     else:
         answer = door.verb(identities.list_principals, Page(limit, cursor))
-    door.output.table(answer["items"], ("id", "name", "roles", "permissions"))
-    if answer["next"]:
-        door.output.note(f"more: --cursor {answer['next']}")
+    door.page(answer, ("id", "name", "roles", "permissions"))
 
 
-@command(principals, "remove", "remote", "host")
+@command(principals, "remove", "remote", "host", "tenant", "once")
 @click.argument("principal")
 def remove_principal(door: Door, principal: str) -> None:
     """Remove a principal, its keys, the grants it created and those it holds."""
@@ -87,7 +85,7 @@ def remove_principal(door: Door, principal: str) -> None:
     door.output.record(answer)
 
 
-@command(apikeys, "create", "remote", "host")
+@command(apikeys, "create", "remote", "host", "tenant", "once")
 @click.argument("principal")
 @click.option("--expires", help="RFC 3339; default: never.")
 @click.option("--network", "networks", multiple=True, help="A CIDR it may be used from; repeat for more.")
@@ -98,22 +96,24 @@ def create_key(door: Door, principal: str, expires: str | None, networks: tuple[
         answer: Any = door.call("POST", f"principals/{segment(principal)}/keys", body)
     else:
         answer = door.verb(identities.create_key, principal, body)
-    door.output.record(answer)
-    door.output.note("The credential is shown only here.")
+    door.show_once(answer)
 
 
-@command(apikeys, "list", "remote", "host")
+@command(apikeys, "list", "remote", "host", "tenant")
 @click.argument("principal")
-def list_keys(door: Door, principal: str) -> None:
-    """List a principal's service keys, without their secrets."""
+@click.option("--limit", type=int, default=100, show_default=True, help="Rows of the page.")
+@click.option("--cursor", help="`next` of the page before.")
+def list_keys(door: Door, principal: str, limit: int, cursor: str | None) -> None:
+    """List a principal's service keys, newest first, without their secrets."""
     if door.remote:
-        answer = door.call("GET", f"principals/{segment(principal)}/keys")
+        query = {"limit": limit, "cursor": cursor}
+        answer = door.call("GET", f"principals/{segment(principal)}/keys", query=query)
     else:
-        answer = door.verb(identities.list_keys, principal)
-    door.output.table(answer["items"], ("id", "expires", "networks", "revoked"))
+        answer = door.verb(identities.list_keys, principal, Page(limit, cursor))
+    door.page(answer, ("id", "expires", "networks", "revoked"))
 
 
-@command(apikeys, "revoke", "remote", "host")
+@command(apikeys, "revoke", "remote", "host", "tenant", "once")
 @click.argument("key_id", metavar="KEY")  # `key` is the shared option's
 def revoke_key(door: Door, key_id: str) -> None:
     """Revoke a service key, at once and for good."""

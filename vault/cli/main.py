@@ -8,7 +8,20 @@ from collections.abc import Sequence
 import click
 
 from vault import __version__
-from vault.cli import audit, completion, config, data, doctor, grants, identities, init, profiles, schema
+from vault.cli import (
+    audit,
+    completion,
+    config,
+    data,
+    doctor,
+    grants,
+    identities,
+    init,
+    keys,
+    profiles,
+    schema,
+    tenants,
+)
 from vault.cli.doors import Door, command, guard
 from vault.cli.output import Output, use_color
 from vault.cli.usage import explain
@@ -35,7 +48,10 @@ def version(door: Door) -> None:
     door.output.record({"version": __version__})
 
 
-for module in (init, data, grants, identities, schema, audit, doctor, config, profiles, completion):
+for module in (
+    *(init, data, grants, identities, tenants, schema, keys, audit),
+    *(doctor, config, profiles, completion),
+):
     module.register(cli)
 
 

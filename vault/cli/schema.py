@@ -24,7 +24,7 @@ def register(cli: click.Group) -> None:
     cli.add_command(group)
 
 
-@command(group, "plan", "remote", "host")
+@command(group, "plan", "remote", "host", "tenant")
 @click.argument("file", required=False, type=click.Path())
 def plan(door: Door, file: str | None) -> None:
     """Show what applying a schema would change, and what is refused."""
@@ -32,7 +32,7 @@ def plan(door: Door, file: str | None) -> None:
     _show(door, answer)
 
 
-@command(group, "apply", "remote", "host")
+@command(group, "apply", "remote", "host", "tenant", "once")
 @click.argument("file", required=False, type=click.Path())
 @click.option("--digest", help="Of the plan that was reviewed; without it the plan is shown and asked for.")
 def apply(door: Door, file: str | None, digest: str | None) -> None:
@@ -54,7 +54,7 @@ def apply(door: Door, file: str | None, digest: str | None) -> None:
         door.output.record({"version": applied["version"], "changes": len(applied["changes"])})
 
 
-@command(group, "show", "remote", "host")
+@command(group, "show", "remote", "host", "tenant")
 def show(door: Door) -> None:
     """Show the schema in force, as JSON."""
     answer = door.call("GET", "schema") if door.remote else door.verb(service.show_schema)
@@ -71,7 +71,7 @@ def _plan(door: Door, body: SchemaBody) -> dict[str, Any]:
 def _text(door: Door, file: str | None) -> str:
     """The document: the file named, or the one that the cell's configuration names."""
     path = Path(file) if file is not None else None
-    if path is None and not door.remote:
+    if path is None and not door.remote and not door.names_tenant:
         config = door.config
         named = config.cell[door.region(config)].schema
         path = None if named is None else config.path(named)

@@ -10,10 +10,19 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
-from vault.errors import CODES, FAMILIES, CoatcheckError, Misconfigured, Unauthenticated, Unavailable
+from vault.errors import (
+    CODES,
+    FAMILIES,
+    BadInput,
+    CoatcheckError,
+    Misconfigured,
+    Unauthenticated,
+    Unavailable,
+)
 
 DEFAULT_TIMEOUT_S = 30.0
 _SENDABLE: Final = re.compile(r"[!-~]+")
+_IDEMPOTENCY_KEY: Final = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?")  # spaces at an end are lost on the way
 
 
 class Client:
@@ -54,16 +63,31 @@ class Client:
         return "<Client>"
 
     def request(
-        self, method: str, path: str, body: Any = None, query: dict[str, str | int] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        query: dict[str, str | int] | None = None,
+        idempotency_key: str | None = None,
     ) -> Any:
         """The decoded answer.
+
+        Args:
+            idempotency_key: for a request that may be sent again, but must be done once.
 
         Raises:
             CoatcheckError: the service's refusal, of the family of its code; `service_unreachable`.
         """
+        headers = {}
+        if idempotency_key is not None:
+            if not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
+                raise BadInput("parameter_invalid", parameter="Idempotency-Key")
+            headers["idempotency-key"] = idempotency_key
         content = None if body is None else msgspec.json.encode(body)
         try:
-            response = self._http.request(method, self._base + path, content=content, params=query)
+            response = self._http.request(
+                method, self._base + path, content=content, params=query, headers=headers
+            )
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
             raise _unreachable(problem) from None
         try:

@@ -19,10 +19,13 @@ PERMISSIONS: Final[dict[str, str]] = {
     "grant:create:*": "create grants for a purpose, inside one's ceiling",
     "grant:list": "see all grants of the tenant",
     "grant:revoke": "revoke any grant of the tenant",
+    "key:read": "see keys: what they are for and in which state",
     "principal:list": "see principals and their keys' ids",
     "principal:write": "create and remove principals and their keys",
     "schema:apply": "change the schema",
     "schema:read": "see the schema and plan changes",
+    "tenant:create": "create tenants; of the tenant main only",
+    "tenant:read": "see all tenants of the cell; of the tenant main only",
     "tokenize:*": "turn values of a field into tokens",
 }
 
@@ -30,9 +33,14 @@ ROLES: Final[dict[str, frozenset[str]]] = {
     "admin": frozenset(
         {"grant:list", "grant:revoke", "principal:list", "principal:write", "schema:apply", "schema:read"}
     ),
-    "auditor": frozenset({"audit:read", "grant:list", "principal:list", "schema:read"}),
+    "auditor": frozenset({"audit:read", "grant:list", "key:read", "principal:list", "schema:read"}),
+    "cell-admin": frozenset({"tenant:create", "tenant:read"}),
+    "key-custodian": frozenset({"key:read"}),
 }
 """An admin arranges and does not read data; an auditor reads what happened and changes nothing."""
+
+CELL_WIDE: Final = frozenset({"tenant:create", "tenant:read"})
+"""What only principals of the tenant that the cell began with can hold."""
 
 
 def check_permissions(permissions: Iterable[str]) -> frozenset[str]:

@@ -8,11 +8,13 @@ from typing import Any
 import msgspec
 
 from vault.audit.event import KINDS, check_event
+from vault.clock import Micros, parse_time
 from vault.errors import BadInput, IntegrityError
 from vault.ledger.command import Verb
 from vault.services.cell import Cell
 from vault.services.gate import Request, admit, authenticate
 from vault.services.hidden import Hidden
+from vault.services.initialise import MAIN_TENANT
 from vault.services.listing import MAX_LIMIT, Listing
 from vault.store.cell import Store
 
@@ -25,10 +27,10 @@ WHAT_IT_SHOWS = (
 
 
 class AuditQuery(msgspec.Struct, frozen=True):
-    """Which events: numbers from (included) and to (excluded), and a kind."""
+    """Which events: from (included) and to (excluded), each a number or an RFC 3339 instant, and a kind."""
 
-    first: int | None = None
-    end: int | None = None
+    first: int | str | None = None
+    end: int | str | None = None
     kind: str | None = None
     limit: int = 100
     cursor: int | None = None
@@ -52,16 +54,18 @@ class Verified(msgspec.Struct):
 
 
 def read_audit(cell: Cell, request: Request, query: AuditQuery) -> Verb[Listing]:
-    """Events of the tenant and of the cell, newest first."""
+    """Events of the tenant, newest first; to the tenant main those of the cell too."""
     caller = authenticate(cell, request, fresh=True)
     yield from admit(cell, caller, request.origin, "audit.read", "audit:read")
     if not 1 <= query.limit <= MAX_LIMIT:
         raise BadInput("parameter_invalid", parameter="limit")
     if query.kind is not None and query.kind not in KINDS:
         raise BadInput("parameter_invalid", parameter="kind")
-    end = min(x for x in (query.cursor, query.end, 2**62) if x is not None)
+    first = _number(cell.store, query.first, "from", 0)
+    end = _number(cell.store, query.end, "to", 2**62)
+    if query.cursor is not None:
+        end = min(end, query.cursor)
     found: list[EventAnswer] = []
-    first = max(0, query.first or 0)
     for _ in range(MAX_SCANS):
         rows = cell.store.read(cell.store.record.audit_page, {"first": first, "end": end, "most": SCAN_ROWS})
         for row in rows:
@@ -76,6 +80,32 @@ def read_audit(cell: Cell, request: Request, query: AuditQuery) -> Verb[Listing]
     return Listing(list(found), str(end))
 
 
+def _number(store: Store, bound: int | str | None, parameter: str, default: int) -> int:
+    """The event number that a bound stands for: that of the first event that is not before an instant."""
+    if bound is None or isinstance(bound, int):
+        return default if bound is None else max(0, bound)
+    try:
+        instant = parse_time(bound)
+    except ValueError:
+        raise BadInput("parameter_invalid", parameter=parameter) from None
+    low, high = 0, _head(store)
+    while low < high:  # times never go back along the log
+        middle = (low + high) // 2
+        rows = store.read(store.record.audit_range, {"first": middle, "end": middle + 1})
+        if rows and _at(rows[0][2]) < instant:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def _at(body: bytes) -> Micros:
+    try:
+        return parse_time(_decoded(body)["at"])
+    except (KeyError, TypeError, ValueError):
+        raise IntegrityError("integrity_failed") from None
+
+
 def event_answer(row: Any) -> EventAnswer:
     """An event from its columns (`RecordStatements.audit_range`)."""
     _decoded(row[2])
@@ -83,10 +113,18 @@ def event_answer(row: Any) -> EventAnswer:
     return EventAnswer(row[0], bytes(row[1]).hex(), msgspec.Raw(row[2]), items)
 
 
-def tail(store: Store, count: int) -> list[EventAnswer]:
-    """The newest events, oldest of them first; for the host."""
-    rows = store.read(store.record.audit_page, {"first": 0, "end": 2**62, "most": count})
-    return [event_answer(row) for row in reversed(rows)]
+def tail(store: Store, count: int, tenant: str | None = None) -> list[EventAnswer]:
+    """The newest events, of one tenant or of all, oldest of them first; for the host."""
+    found: list[EventAnswer] = []
+    end = 2**62
+    while len(found) < count:
+        rows = store.read(store.record.audit_page, {"first": 0, "end": end, "most": SCAN_ROWS})
+        mine = [row for row in rows if tenant is None or _visible(row[2], tenant, None)]
+        found += [event_answer(row) for row in mine[: count - len(found)]]
+        if len(rows) < SCAN_ROWS:
+            break
+        end = rows[-1][0]
+    return found[::-1]
 
 
 def verify(store: Store) -> Verified:
@@ -151,8 +189,10 @@ def _check_outside(store: Store, head: int) -> None:
 
 
 def _visible(body: bytes, tenant: str, kind: str | None) -> bool:
+    """Whether an event is one's own. Those of the cell, which count over all tenants, are main's."""
     event = _decoded(body)
-    return event.get("tenant") in (tenant, "") and kind in (None, event.get("kind"))
+    own = (tenant, "") if tenant == MAIN_TENANT else (tenant,)
+    return event.get("tenant") in own and kind in (None, event.get("kind"))
 
 
 def _decoded(body: bytes) -> dict[str, Any]:

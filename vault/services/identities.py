@@ -16,14 +16,15 @@ from vault.crypto.randomness import credential_secret
 from vault.errors import BadInput, Conflict, Unknown
 from vault.identifiers import format_id, new_id, parse_id
 from vault.ledger.command import Needs, State, Verb, Writes
-from vault.policy.permissions import check_permissions, check_roles
+from vault.policy.permissions import CELL_WIDE, check_permissions, check_roles, effective
 from vault.policy.principal import Ceiling, Kind, full_name
 from vault.services.ceilings import check_ceiling, leaf_of
 from vault.services.cell import Cell, Origin
 from vault.services.gate import CallerCommand, Request, admit, authenticate, trace
 from vault.services.hidden import Hidden
 from vault.services.idempotency import Replayable, once
-from vault.services.listing import Listing, Page, check_page, listing
+from vault.services.initialise import MAIN_TENANT
+from vault.services.listing import FIRST_PAGE, Listing, Page, check_page, listing
 from vault.services.subjects import enter
 from vault.store.rows import decode_principal
 
@@ -311,12 +312,17 @@ def create_key(cell: Cell, request: Request, principal: str, body: KeyBody) -> V
     return answer
 
 
-def list_keys(cell: Cell, request: Request, principal: str) -> Verb[Listing]:
-    """A principal's service keys, without their secrets."""
+def list_keys(cell: Cell, request: Request, principal: str, page: Page = FIRST_PAGE) -> Verb[Listing]:
+    """A principal's service keys, newest first, without their secrets."""
     caller = authenticate(cell, request, fresh=True)
     yield from admit(cell, caller, request.origin, "apikey.list", "principal:list")
     _check_id("pr", principal)
-    params = {"principal_id": principal, "tenant": caller.principal.tenant}
+    params = {
+        "principal_id": principal,
+        "tenant": caller.principal.tenant,
+        "below": check_page(page, "ck"),
+        "most": page.limit + 1,
+    }
     rows = cell.store.read(cell.store.record.keys_of, params)
     items = [
         KeyAnswer(
@@ -328,7 +334,7 @@ def list_keys(cell: Cell, request: Request, principal: str) -> Verb[Listing]:
         )
         for row in rows
     ]
-    return Listing(list(items), None)
+    return listing(list(items), [row[0] for row in rows], page)
 
 
 def revoke_key(cell: Cell, request: Request, key: str) -> Verb[KeyAnswer]:
@@ -373,6 +379,8 @@ def _principal_row(caller: Caller, body: PrincipalBody) -> dict[str, Any]:
     except ValueError:
         raise BadInput("name_invalid") from None
     roles, permissions = check_roles(body.roles), check_permissions(body.permissions)
+    if caller.principal.tenant != MAIN_TENANT and not CELL_WIDE.isdisjoint(effective(roles, permissions)):
+        raise BadInput("permission_unknown")
     if kind is Kind.AGENT and (roles or permissions or body.ceiling is not None):
         raise BadInput("permission_unknown", member="kind")
     if body.ceiling is not None:

@@ -7,7 +7,7 @@ from vault.authn.identities import Caller
 from vault.errors import Stale
 from vault.identifiers import new_id
 from vault.keyring.epoch import EpochRow
-from vault.keyring.hierarchy import CELL, Purpose, new_field_key
+from vault.keyring.hierarchy import CELL, Epoch, Purpose, new_field_key
 from vault.ledger.command import Command, Needs, State, Writes
 from vault.services.cell import Cell
 from vault.store.cell import Store
@@ -37,6 +37,11 @@ class FirstEvent(Command):
             writes.insert("field_key", **key._asdict(), created_at=state.now)
         facts = {"epoch": state.head.write_epoch, "keys": len(self._keys)}
         writes.event(Event("cell.init", MAIN_TENANT, self._caller.actor, facts))
+
+
+def tenant_keys(epoch: Epoch, tenant: str) -> list[FieldKeyRow]:
+    """The keys that a tenant has from the beginning, sealed; not yet in the database."""
+    return [new_field_key(epoch, tenant, CELL, Purpose.SUBJECT_REFERENCE, 1)]
 
 
 def write_epoch(store: Store, region: str, row: EpochRow) -> None:
@@ -85,7 +90,7 @@ def finish(cell: Cell, caller: Caller) -> bool:
     epoch = cell.keyring.epoch(cell.keyring.write_epoch)
     keys = [
         new_field_key(epoch, CELL, CELL, Purpose.INDEX_LAYER, epoch.number),
-        new_field_key(epoch, MAIN_TENANT, CELL, Purpose.SUBJECT_REFERENCE, 1),
+        *tenant_keys(epoch, MAIN_TENANT),
     ]
     cell.committer.execute(FirstEvent(caller, keys))
     return True

@@ -26,11 +26,24 @@ class Page(msgspec.Struct, frozen=True):
     cursor: str | None = None
 
 
+FIRST_PAGE: Final = Page()
+
+
 class Listing(Hidden, frozen=True):
     """One page."""
 
     items: list[Any]
     next: str | None
+
+
+def check_limit(page: Page) -> None:
+    """Returns if a page has a length that pages may have.
+
+    Raises:
+        BadInput: `parameter_invalid`.
+    """
+    if not 1 <= page.limit <= MAX_LIMIT:
+        raise BadInput("parameter_invalid", parameter="limit")
 
 
 def check_page(page: Page, prefix: str) -> str:
@@ -39,8 +52,7 @@ def check_page(page: Page, prefix: str) -> str:
     Raises:
         BadInput: `parameter_invalid`.
     """
-    if not 1 <= page.limit <= MAX_LIMIT:
-        raise BadInput("parameter_invalid", parameter="limit")
+    check_limit(page)
     if page.cursor is None:
         return f"{prefix}_~"
     try:
@@ -48,6 +60,12 @@ def check_page(page: Page, prefix: str) -> str:
     except ValueError:
         raise BadInput("parameter_invalid", parameter="cursor") from None
     return page.cursor
+
+
+def check_cursor(page: Page, prefix: str, first: bytes) -> bytes:
+    """As `check_page`, for rows whose ids are bytes; `first` is above them all."""
+    above = check_page(page, prefix)
+    return first if page.cursor is None else parse_id(prefix, above)
 
 
 def listing(items: list[Any], ids: list[str], page: Page) -> Listing:

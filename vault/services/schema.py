@@ -17,7 +17,7 @@ from vault.schema.plan import Plan, make_plan, new_key_purposes
 from vault.services.cell import Cell, Origin, TenantSchema
 from vault.services.gate import CallerCommand, Request, admit, authenticate, trace
 from vault.services.idempotency import Replayable, once
-from vault.services.listing import Listing
+from vault.services.listing import FIRST_PAGE, Listing, Page, check_limit, listing
 from vault.store.custody import FieldKeyRow
 
 
@@ -192,13 +192,15 @@ def apply_schema(cell: Cell, request: Request, body: SchemaBody) -> Verb[Applied
     return answer
 
 
-def list_fields(cell: Cell, request: Request) -> Verb[Listing]:
-    """All fields, as any principal may see them."""
+def list_fields(cell: Cell, request: Request, page: Page = FIRST_PAGE) -> Verb[Listing]:
+    """The fields in the order of their names, as any principal may see them."""
     caller = authenticate(cell, request, fresh=True)
     yield from admit(cell, caller, request.origin, "field.list")
+    check_limit(page)
     rules = cell.schemas.of(caller.principal.tenant).schema.fields
-    items = [_field(cell, caller.principal.tenant, rules[name]) for name in sorted(rules)]
-    return Listing(list(items), None)
+    names = [name for name in sorted(rules) if page.cursor is None or name > page.cursor]
+    shown = names[: page.limit + 1]
+    return listing([_field(cell, caller.principal.tenant, rules[name]) for name in shown], shown, page)
 
 
 def read_field(cell: Cell, request: Request, name: str) -> Verb[FieldAnswer]:

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import and_, bindparam, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Select,
+    String,
+    and_,
+    bindparam,
+    case,
+    insert,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import ClauseElement
@@ -107,6 +119,7 @@ class CustodyStatements:
             )
         )
         f = t.field_keys.c
+        self._shown_keys(t, period_of, dialect)
         self.field_keys = compiled(
             select(f.id, f.tenant, f.field, f.purpose, f.version, f.state, f.epoch, f.sealed).where(
                 f.tenant == bindparam("tenant"),
@@ -150,6 +163,32 @@ class CustodyStatements:
             ),
             dialect,
         )
+
+    def _shown_keys(self, t: Tables, period_of: ColumnElement[bool], dialect: Dialect) -> None:
+        """Keys without what is sealed, in the order that `services.keys` shows them; the tenant last."""
+        f, k, p = t.field_keys.c, t.data_keys.c, t.due_periods.c
+        none = literal("", String)
+        state = case((k.state == "active", p.state), else_=k.state)
+        fields = select(
+            f.id, f.purpose, f.field, f.version, f.state, f.epoch, f.created_at, none, none, f.tenant
+        )
+        data = select(
+            k.id, literal("data", String), none, literal(1, Integer), state, k.epoch, k.created_at,
+            k["class"], k.due, k.tenant,
+        ).join(t.due_periods, period_of)  # fmt: skip
+
+        def page(keys_: Select[Any], of: Any) -> Statement:
+            return Statement(
+                keys_.where(of.tenant == bindparam("tenant"), of.id < bindparam("below"))
+                .order_by(of.id.desc())
+                .limit(bindparam("most", type_=Integer)),
+                dialect,
+            )
+
+        self.field_keys_page = page(fields, f)
+        self.data_keys_page = page(data, k)
+        self.field_key_shown = Statement(fields.where(f.id == bindparam("key_id")), dialect)
+        self.data_key_shown = Statement(data.where(k.id == bindparam("key_id")), dialect)
 
     def _surrogates(self, t: Tables, dialect: Dialect) -> None:
         """Blind index, registered surrogates, and what was issued."""

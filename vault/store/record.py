@@ -59,6 +59,15 @@ class RecordStatements:
         t = self._tables
         p, k = t.principals.c, t.api_keys.c
         self.insert_tenant = self._compiled(insert(t.tenants))
+        n = t.tenants.c
+        tenant = (n.id, n.name, n.state, n.created_at)
+        self.tenant_named = self._compiled(select(*tenant).where(n.name == bindparam("named")))
+        self.tenants_page = self._compiled(
+            select(*tenant)
+            .where(n.id < bindparam("below"))
+            .order_by(n.id.desc())
+            .limit(bindparam("most", type_=Integer))
+        )
         self.insert_principal = self._compiled(insert(t.principals))
         self.insert_api_key = self._compiled(insert(t.api_keys))
         principal = (
@@ -96,8 +105,13 @@ class RecordStatements:
         self.keys_of = self._compiled(
             select(k.id, k.principal, k.networks, k.expires_at, k.revoked_at)
             .join(t.principals, p.id == k.principal)
-            .where(k.principal == bindparam("principal_id"), p.tenant == bindparam("tenant"))
+            .where(
+                k.principal == bindparam("principal_id"),
+                p.tenant == bindparam("tenant"),
+                k.id < bindparam("below"),
+            )
             .order_by(k.id.desc())
+            .limit(bindparam("most", type_=Integer))
         )
         self.key_owner = self._compiled(
             select(k.principal, p.tenant)

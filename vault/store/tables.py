@@ -115,6 +115,7 @@ class Tables:
             UniqueConstraint("tenant", "subject", "class", "due", name="uq_data_keys_slot"),
             rowid=False,
         )
+        Index("ix_data_keys_page", self.data_keys.c.tenant, self.data_keys.c.id)
         self.field_keys = self._table(
             CUSTODY,
             "field_keys",
@@ -244,6 +245,7 @@ class Tables:
             Column("removed_at", BigInteger, nullable=False),  # 0: lives
             UniqueConstraint("tenant", "name", "removed_at", name="uq_principals_name"),
         )
+        Index("ix_principals_page", self.principals.c.tenant, self.principals.c.id)
         self.api_keys = self._table(
             RECORD,
             "api_keys",
@@ -289,6 +291,7 @@ class Tables:
         )
         Index("ix_grants_created_by", self.grants.c.created_by)
         Index("ix_grants_agent_id", self.grants.c.agent_id)
+        Index("ix_grants_page", self.grants.c.tenant, self.grants.c.id)
         self.grant_subjects = self._table(
             RECORD,
             "grant_subjects",

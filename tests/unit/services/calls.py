@@ -28,6 +28,7 @@ from vault.services.identities import (
     revoke_key,
     whoami,
 )
+from vault.services.keys import KeyFilter, list_stored_keys, read_stored_key
 from vault.services.listing import Page
 from vault.services.schema import (
     SchemaBody,
@@ -37,6 +38,7 @@ from vault.services.schema import (
     read_field,
     show_schema,
 )
+from vault.services.tenants import TenantBody, create_tenant, list_tenants
 from vault.services.tokenize import TokenizeBody, tokenize
 
 VALUE: Final = "123-45-6789"
@@ -92,6 +94,11 @@ def _decrypt(built: BuiltCell) -> Made:
 def _apply(built: BuiltCell) -> Made:
     digest = built.run(plan_schema, SchemaBody(toml=NEW_SCHEMA), by=built.admin).digest
     return built.admin, (SchemaBody(toml=NEW_SCHEMA, digest=digest),)
+
+
+def _stored_key(built: BuiltCell) -> str:
+    keys = built.run(list_stored_keys, Page(limit=1), KeyFilter(), by=built.admin).items
+    return str(keys[0].id)
 
 
 def _key_of(credential: str) -> str:
@@ -151,6 +158,12 @@ CALLS: Final[dict[str, Call]] = {
     "apply_schema": Call(apply_schema, _apply, 1, "schema:apply"),
     "list_fields": Call(list_fields, lambda b: (b.service, ()), 0),
     "read_field": Call(read_field, lambda b: (b.service, (SSN,)), 0),
+    "create_tenant": Call(create_tenant, lambda b: (b.admin, (TenantBody("acme"),)), 1, "tenant:create"),
+    "list_tenants": Call(list_tenants, lambda b: (b.admin, (Page(),)), 0, "tenant:read"),
+    "list_stored_keys": Call(
+        list_stored_keys, lambda b: (b.admin, (Page(), KeyFilter(state="active"))), 0, "key:read"
+    ),
+    "read_stored_key": Call(read_stored_key, lambda b: (b.admin, (_stored_key(b),)), 0, "key:read"),
     "read_audit": Call(read_audit, lambda b: (b.admin, (AuditQuery(),)), 0, "audit:read"),
 }
 

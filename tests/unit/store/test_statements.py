@@ -72,6 +72,9 @@ GRANT = (
     "gr_1", "main", "agent:demo", "pr_1", "support", "[]", 0, 10, 10, 5, 50, "active", 1, DIGEST, 0,
 )  # fmt: skip
 PAGE = {"first": 0, "end": 10}
+KEYS_PAGE = {"tenant": "main", "below": b"\xff" * 16, "most": 10}
+FIELD_KEY_SHOWN = (KEY, "ff1", "customer.ssn", 1, "active", 1, 5, "", "", "main")
+DATA_KEY_SHOWN = (KEY, "data", "", 1, "active", 1, 5, "customer", "2028-11", "main")
 
 # What selects and families are asked, and the rows they give.
 QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
@@ -83,7 +86,16 @@ QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
     ),
     "data_key_slot": (SLOT, [KEY_ROW]),
     "principals_page": ({"tenant": "main", "below": "pr_~", "most": 10}, [PRINCIPAL]),
-    "keys_of": ({"principal_id": "pr_1", "tenant": "main"}, [("ck_1", "pr_1", "[]", 0, 0)]),
+    "tenant_named": ({"named": "main"}, [("tn_1", "main", "active", 5)]),
+    "tenants_page": ({"below": "tn_~", "most": 10}, [("tn_1", "main", "active", 5)]),
+    "field_keys_page": (KEYS_PAGE, [FIELD_KEY_SHOWN]),
+    "data_keys_page": (KEYS_PAGE, [DATA_KEY_SHOWN]),
+    "field_key_shown": ({"key_id": KEY}, [FIELD_KEY_SHOWN]),
+    "data_key_shown": ({"key_id": KEY}, [DATA_KEY_SHOWN]),
+    "keys_of": (
+        {"principal_id": "pr_1", "tenant": "main", "below": "ck_~", "most": 10},
+        [("ck_1", "pr_1", "[]", 0, 0)],
+    ),
     "key_owner": ({"key_id": "ck_1"}, [("pr_1", "main")]),
     "what_hangs_on": ({"principal_id": "pr_1", "at": 10}, [(1, 1)]),
     "counter": ({"principal": "pr_1", "kind": "uses", "day": "2026-11-23"}, []),
