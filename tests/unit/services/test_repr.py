@@ -163,7 +163,7 @@ def structs() -> list[type[Any]]:
 # Holds no text of a caller: names of the schema, numbers, states, our own ids.
 OPEN = {
     "AuditQuery", "Cell", "ChangeAnswer", "DomainAnswer", "FieldAnswer", "GrantFilter",
-    "GrantLimits", "GrantUse", "KeyBody", "KeyFilter", "Limits", "Origin", "Page", "PlanAnswer",
+    "GrantLimits", "GrantUse", "KeyBody", "KeyFilter", "Limits", "Page", "PlanAnswer",
     "SchemaAnswer", "SchemaBody", "TenantSchema", "Validity", "Verified", "Request",
 }  # fmt: skip
 
