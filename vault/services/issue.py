@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from vault.audit.event import Event, listed
 from vault.authn.identities import Caller
@@ -22,7 +22,8 @@ from vault.store.custody import KeyRow
 ALERT_AT = 2  # a half of what there may be
 
 
-class Vaulted(NamedTuple):
+@dataclass(slots=True, repr=False)
+class Vaulted:
     """A vaulted value, ready to be written.
 
     Attributes:
