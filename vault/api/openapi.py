@@ -46,6 +46,8 @@ def codes_of(route: Route) -> list[str]:
         codes += ["permission_denied", "network_denied"]
     if "grant" in route.who:
         codes += ["grant_invalid"]
+    if "{" in route.path:
+        codes += ["not_found"]
     if route.body is not None:
         codes += COMMON
     # A route that takes no Idempotency-Key says so to whoever sends one.
