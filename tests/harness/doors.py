@@ -8,13 +8,16 @@ from typing import Any, Final
 from tests.harness.hostile import example, found
 from tests.harness.roomy import (
     AGENT,
-    FIELDS,
+    EMAIL,
+    HANDLE,
     MANY,
     MASKED,
     NAME,
     ONE_CELL,
     PURPOSE,
     SSN,
+    TEXT,
+    TOKENIZED,
     add_principal,
     grant_body,
     initialise_roomy,
@@ -38,6 +41,17 @@ TAKEN: Final[dict[str, list[Any]]] = {
     "POST tokenize": [
         {"field": NAME, "values": ["Ada"], "subjects": ["person"]},
         {"items": [{"field": NAME, "value": "Ada", "subject": "person"}, {"field": SSN, "value": "1"}]},
+        {"items": [{"field": EMAIL, "value": "ada@example.org", "subject": "person"}], "on_error": "report"},
+        {"field": HANDLE, "values": ["ada"], "subjects": ["person"]},
+    ],
+    "POST encrypt": [
+        {"items": [{"field": TEXT, "value": "Ada", "subject": "person", "record": "row 7"}]},
+        {"items": [{"field": TEXT, "value": "Ada"}], "on_error": "report"},
+    ],
+    "POST decrypt": [
+        {"purpose": PURPOSE, "items": [{"field": TEXT, "ciphertext": "ve1." + "A" * 160, "record": "row 7"}]},
+        {"purpose": PURPOSE, "operation": "reveal", "delivery": "plain", "on_error": "report",
+         "items": [{"field": TEXT, "ciphertext": "ve1.AAAA", "subject": "person"}]},
     ],
     "POST detokenize": [
         {"purpose": PURPOSE, "field": SSN, "tokens": ["123-45-6789"], "key_version": 1},
@@ -82,7 +96,8 @@ class Doors:
         self.service = service
         roles = {"roles": ["admin", "auditor"]}
         permissions = [name for name in PERMISSIONS if not name.endswith("*")]
-        permissions += [f"tokenize:{field}" for field in FIELDS] + [f"grant:create:{PURPOSE}"]
+        permissions += [f"tokenize:{field}" for field in TOKENIZED]
+        permissions += [f"encrypt:{TEXT}", f"grant:create:{PURPOSE}"]
         _, self.all_powerful = add_principal(service, "all", permissions=permissions, **roles)
         body = {
             "agent": AGENT,
@@ -90,7 +105,7 @@ class Doors:
             "limits": {"uses": MANY},
             "scope": [
                 {"fields": list(MASKED), "operations": ["reveal", "mask"], "delivery": ["plain"]},
-                {"fields": list(FIELDS), "operations": ["reveal"], "delivery": ["plain"]},
+                {"fields": [*TOKENIZED, TEXT], "operations": ["reveal"], "delivery": ["plain"]},
             ],
         }
         made = service.call("POST", "grants", body, key=self.all_powerful)

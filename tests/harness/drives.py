@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tests.support.cells import AGENT, NAME, SCHEMA, SSN
+from tests.support.cells import AGENT, EMAIL, HANDLE, NAME, SCHEMA, SSN, VISIT
 from tests.support.service import Answer
 from tests.support.within import Door
 
@@ -104,14 +104,45 @@ def _mask(door: Door) -> Sent:
     return Sent("detokenize", body, sent.key, (VALUE, "6789"))
 
 
+def _known(field: str, value: str) -> Drive:
+    """A deterministic token that there is: its answer is known."""
+
+    def drive(door: Door) -> Sent:
+        made = token(door, field, value, "person")
+        body = {"field": field, "values": [value], "subjects": ["another"]}
+        return Sent("tokenize", body, shows=(made,))
+
+    return drive
+
+
+def _encrypt(_door: Door) -> Sent:
+    item = {"field": VISIT, "value": PERSON, "subject": "new-person", "record": "row 7"}
+    return Sent("encrypt", {"items": [item]})
+
+
+def _decrypt(door: Door) -> Sent:
+    item = {"field": VISIT, "subject": "person", "record": "row 7"}
+    made = door.call("POST", "encrypt", {"items": [{**item, "value": PERSON}]})
+    item["ciphertext"] = taken(made)["items"][0]["ciphertext"]
+    body = {"purpose": PURPOSE, "items": [item]}
+    return Sent("decrypt", body, grant(door, VISIT)["credential"], (PERSON, "Lovelace"))
+
+
 def _apply(door: Door) -> Sent:
     plan = taken(door.call("POST", "schema/plan", {"toml": MORE}, key=door.built.admin))
     return Sent("schema/apply", {"toml": MORE, "digest": plan["digest"]}, door.built.admin)
 
 
 DRIVES: Final[dict[str, dict[str, Drive]]] = {
-    "POST tokenize": {"vaultless": _vaultless, "vaulted": _vaulted},
+    "POST tokenize": {
+        "vaultless": _vaultless,
+        "vaulted": _vaulted,
+        "deterministic": _known(EMAIL, "ada@example.org"),
+        "shaped": _known(HANDLE, "ada"),
+    },
     "POST detokenize": {"vaulted": _reveal, "vaultless": _reveal_vaultless, "mask": _mask},
+    "POST encrypt": {"for a new person": _encrypt},
+    "POST decrypt": {"with its record": _decrypt},
     "POST grants": {
         "for anybody": lambda d: Sent("grants", grant_body(SSN, reason="ticket 7")),
         "for a new person": lambda d: Sent("grants", grant_body(NAME, subjects={"in": ["new-person"]})),

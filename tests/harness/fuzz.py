@@ -37,7 +37,7 @@ from tests.harness.doors import (
     undocumented,
 )
 from tests.harness.hostile import MARK, Raw, at, bodies, mark, places, values, write
-from tests.harness.roomy import AGENT, FIELDS, NAME, PURPOSE, grant_body
+from tests.harness.roomy import AGENT, NAME, PURPOSE, TEXT, TOKENIZED, grant_body
 from tests.support.service import Answer, Service, read_answer
 from vault.api.route import Route
 
@@ -75,8 +75,9 @@ _CREDENTIALS: Final = (
 
 _NUMBERS: Final = (0, -1, 1, 2, 10**6, 2**31, 2**32, 2**53, 2**63 - 1, -(2**63), 10**12)
 _TEXTS: Final = (
-    *FIELDS, PURPOSE, AGENT, "reveal", "mask", "last4", "initial", "plain", "sealed", "service", "operator",
-    "admin", "*", "", "a", "\uff11\uff12\uff13-45-6789", "123-45-6789", "000-00-0000", "4111111111111111",
+    *TOKENIZED, TEXT, PURPOSE, AGENT, "reveal", "mask", "last4", "initial", "plain", "sealed", "service",
+    "operator", "admin", "*", "", "a", "\uff11\uff12\uff13-45-6789", "123-45-6789", "000-00-0000",
+    "4111111111111111",
     "4111111111111112", "tok_" + "a" * 26, "tok_" + "7" * 26, "PT0S", "P9999Y", "PT1H", "-P1D", "P1DT",
     "2100-01-01T00:00:00Z", "9999-12-31T23:59:60Z", "0000-00-00T00:00:00Z", "2100-01-01T00:00:00+00:00",
     "127.0.0.0/8", "::/0", "0.0.0.0/33", "1.2.3.4/-1", "gr_" + UNKNOWN_ID, "ve1.AAAA", "ve1.", "[fields]",

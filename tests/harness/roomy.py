@@ -16,6 +16,10 @@ NUMBER: Final = "other.number"
 WORD: Final = "other.word"
 MASKED: Final = (SSN, PAN, NAME)
 FIELDS: Final = (*MASKED, NOTE, NUMBER, WORD)
+EMAIL: Final = "customer.email"  # deterministic: each value names its person
+HANDLE: Final = "other.handle"  # shaped and deterministic
+TEXT: Final = "conversation.text"  # encrypted
+TOKENIZED: Final = (*FIELDS, EMAIL, HANDLE)
 AGENT: Final = "agent:demo"
 PURPOSE: Final = "support"
 MANY: Final = 1_000_000
@@ -33,6 +37,14 @@ retention = "key-lifetime"
 template = "alphanumeric(min=1, max=40)"
 protection = "vaultless"
 retention = "key-lifetime"
+
+[fields."{HANDLE}"]
+template = "text(max=40)"
+protection = "vaulted"
+surrogate = "alphanumeric(length=9, case='lower')"
+max_rows = 1000000
+deterministic = "field"
+retention = "customer"
 """
 )
 
@@ -46,13 +58,17 @@ def initialise_roomy(folder: Path, settings: str = ONE_CELL) -> None:
 
 
 def principal(name: str, **more: Any) -> dict[str, Any]:
-    """The body of a service principal that may tokenize every field and grant all it likes."""
+    """The body of a service principal that may tokenize and encrypt every field and grant all it likes."""
     return {
         "kind": "service",
         "name": name,
-        "permissions": [f"grant:create:{PURPOSE}", *(f"tokenize:{field}" for field in FIELDS)],
+        "permissions": [
+            f"grant:create:{PURPOSE}",
+            *(f"tokenize:{field}" for field in TOKENIZED),
+            f"encrypt:{TEXT}",
+        ],
         "ceiling": {
-            "fields": list(FIELDS),
+            "fields": [*TOKENIZED, TEXT],
             "operations": ["reveal", "mask"],
             "deliveries": ["plain"],
             "purposes": [PURPOSE],

@@ -12,7 +12,7 @@ import pytest
 from tests.harness.doors import BY_NAME, Doors, bodies_taken, initialise_doors, path_of
 from tests.harness.hostile import bodies
 from tests.harness.jsonschema import Validator
-from tests.harness.roomy import AGENT, NAME, PURPOSE, SCHEMA, SSN, grant_body
+from tests.harness.roomy import AGENT, NAME, PURPOSE, SCHEMA, SSN, TEXT, grant_body
 from tests.support.service import Answer
 from vault.api.app import ROUTES
 from vault.api.openapi import document
@@ -152,6 +152,10 @@ def test_answers_agree(doors: Doors) -> None:
     call("POST detokenize", {"purpose": PURPOSE, "items": [item]}, key=grant["credential"])
     columns = {"purpose": PURPOSE, "field": NAME, "tokens": [item["token"], None]}
     call("POST detokenize", columns, key=grant["credential"])
+    texts = call("POST encrypt", {"items": [{"field": TEXT, "value": "hi", "subject": "p1", "record": "7"}]})
+    opened = call("POST grants", grant_body([TEXT], 5))
+    sealed = {"field": TEXT, "ciphertext": texts["items"][0]["ciphertext"], "record": "7"}
+    call("POST decrypt", {"purpose": PURPOSE, "items": [sealed]}, key=opened["credential"])
     call("GET grants")
     call("GET grants/{id}", id=grant["id"])
     call("GET grants/{id}", id=grant["id"], key=grant["credential"])
