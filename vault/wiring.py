@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vault.authn.identities import Caller, Identities
-from vault.clock import SECOND, Clock, SystemClock
+from vault.clock import Clock, SystemClock
 from vault.config import CellSettings, Config
-from vault.errors import CoatcheckError, Conflict, IntegrityError, Misconfigured
+from vault.errors import CoatcheckError, IntegrityError, Misconfigured
 from vault.keyring.epoch import create_epoch, open_epochs
 from vault.keyring.ring import Keyring
 from vault.kms.halves import HalfStores
@@ -24,6 +24,7 @@ from vault.services import initialise
 from vault.services.cell import Cell, Limits, Schemas
 from vault.services.gate import Request, flush_failures, host_caller
 from vault.services.idempotency import drop_expired
+from vault.services.upkeep import Upkeep
 from vault.store import migrations
 from vault.store.cell import Store
 from vault.store.lock import CellLock
@@ -44,15 +45,6 @@ class OpenCell:
         """Finishes, closes, and lets go."""
         self.cell.close()
         self.lock.release()
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of `doctor`: `ok`, `risky` or `wrong`."""
-
-    check: str
-    result: str
-    detail: str
 
 
 class Wiring:
@@ -154,41 +146,17 @@ class Wiring:
         finally:
             store.close()
 
-    def examine(self, region: str) -> list[Finding]:
-        """What is wrong or risky about a cell; changes nothing and takes no lock."""
-        name = f"cell {region}"
-        findings: list[Finding] = []
-        settings = self._settings(region)
-        if settings.key_file is not None:
-            findings.append(Finding(f"{name} key store", "risky", "a key file beside the data"))
-        if len(settings.half_stores) < 2:
-            findings.append(Finding(f"{name} half-stores", "risky", "only one; put a second on another disk"))
+    @contextlib.contextmanager
+    def upkeep(self, region: str) -> Iterator[Upkeep]:
+        """A cell's database, whatever version it has: no lock, no keys."""
+        path = self.database_path(region)
+        if not path.exists():
+            raise Misconfigured("not_initialised", region=region)
+        store = self._store(region)
         try:
-            with self.reader(region) as store:
-                head = store.read(store.record.head)
-                findings.append(Finding(f"{name} database", "ok", f"revision {migrations.newest()}"))
-                ahead = (head[0][6] - self._clock.now()) // SECOND
-                if ahead > 0:
-                    detail = f"the ledger's time is {ahead} s ahead of the clock, which went back"
-                    findings.append(Finding(f"{name} clock", "wrong", detail))
-                provider, halves = self.provider(region), self.halves(region)
-                open_epochs(region, store, provider, halves)
-                findings.append(
-                    Finding(f"{name} keys", "ok", f"epoch {head[0][2]}; {provider.destroy_means}")
-                )
-                for folder in halves.missing(head[0][2]):
-                    findings.append(Finding(f"{name} half-stores", "wrong", f"{folder} lacks its half"))
-        except CoatcheckError as problem:
-            facts = " ".join(f"{key}={value}" for key, value in problem.facts.items())
-            findings.append(Finding(name, "wrong", f"{problem.code} {facts}".strip()))
-        try:
-            with self._locked(region):
-                pass
-        except Conflict as held:
-            findings.append(Finding(f"{name} lock", "ok", f"held by process {held.facts['pid']}"))
-        except CoatcheckError:
-            pass
-        return findings
+            yield Upkeep(path, store)
+        finally:
+            store.close()
 
     def _cell(self, region: str, finished: bool) -> Cell:
         store = self._store(region)
@@ -312,4 +280,4 @@ def as_host(tenant: str = initialise.MAIN_TENANT) -> Caller:
     return host_caller(os.getuid(), tenant)
 
 
-__all__ = ["Deployment", "Finding", "OpenCell", "Request", "Wiring", "as_host", "deploy", "perform"]
+__all__ = ["Deployment", "OpenCell", "Request", "Wiring", "as_host", "deploy", "perform"]

@@ -269,9 +269,10 @@ class TestServe:
         assert change[0] in text
         path.write_text(text.replace(*change), encoding="utf-8")
         refused(here("serve", "--config", folder), "config_invalid", fact)
-        doctor = here("doctor", "--config", folder)
+        doctor = here("doctor", "--config", folder, "--json")
         assert doctor.returncode == 11
-        assert "config_invalid" in doctor.stdout
+        wrong = [row for row in json.loads(doctor.stdout) if row["result"] == "wrong"]
+        assert {row["code"] for row in wrong} == {"config_invalid"}
 
     @pytest.mark.parametrize(
         ("name", "value"),
@@ -379,7 +380,8 @@ class TestDoctor:
         assert ("mode", "risky") in rows
         assert ("cell eu keys", "ok") in rows
         assert ("cell us database", "ok") in rows
-        assert ("cell eu half-stores", "risky") in rows
+        assert ("cell.eu.half_stores", "risky") in rows
+        assert ("cell.us.key_file", "risky") in rows
         assert {result for _, result in rows} == {"ok", "risky"}
 
     def test_it_names_what_is_wrong_and_changes_nothing(self, folder: Path) -> None:

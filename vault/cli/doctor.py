@@ -1,17 +1,18 @@
-"""doctor: what is wrong or risky on this host. Takes no lock and changes nothing."""
+"""doctor: what is wrong or risky on this host, and what to do. Takes no lock and changes nothing."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict
 
 import click
 
+from vault.checkup import RISKY, WRONG, Checkup, Finding, exit_of
 from vault.cli.doors import Door, ask_passphrase, command
-from vault.config import Config
-from vault.errors import CoatcheckError, Exit
-from vault.wiring import Finding, Wiring
+from vault.config import load_all
+from vault.errors import CoatcheckError
+
+_group = click.Group()
 
 
 def register(cli: click.Group) -> None:
@@ -19,40 +20,27 @@ def register(cli: click.Group) -> None:
     cli.add_command(_group.commands["doctor"])
 
 
-_group = click.Group()
-
-
 @command(_group, "doctor", "host")
-def doctor(door: Door) -> None:
-    """Check configuration, files, keys and databases; exits 11 when something is wrong."""
-    findings: list[Finding] = []
+@click.option("--strict", is_flag=True, help="Take what is risky for wrong, for the exit code.")
+def doctor(door: Door, strict: bool) -> None:
+    """Check settings, files, keys, databases, certificate and limits, and say what to do.
+
+    Exits 10 when the audit log is not intact, 11 when anything else is wrong.
+    """
     try:
-        config = door.config
+        settings = load_all(door.config_path)
     except CoatcheckError as problem:
-        findings.append(Finding("configuration", "wrong", _reason(problem)))
+        facts = " ".join(f"{name}={value}" for name, value in problem.facts.items())
+        detail = f"{problem.code} {facts}".strip()
+        findings = [Finding("configuration", WRONG, detail, problem.row.hint, problem.code)]
     else:
-        findings += _deployment(config)
-        wiring = Wiring(config, ask_passphrase if sys.stdin.isatty() else None)
-        for region in config.cell:
-            findings += wiring.examine(region)
-    rows: list[dict[str, Any]] = [
-        {"check": found.check, "result": found.result, "detail": found.detail} for found in findings
-    ]
-    door.output.table(rows, ("check", "result", "detail"))
-    if any(found.result == "wrong" for found in findings):
-        sys.exit(int(Exit.CONFIG))
-
-
-def _deployment(config: Config) -> list[Finding]:
-    where = str(Path(config.base).resolve())
-    findings = [Finding("configuration", "ok", f"{len(config.cell)} cells, folder {where}")]
-    if config.development:
-        findings.append(Finding("mode", "risky", "development: key files and /docs and /metrics are allowed"))
-    if not config.cell:
-        findings.append(Finding("cells", "wrong", "no [cell.REGION] is configured"))
-    return findings
-
-
-def _reason(problem: CoatcheckError) -> str:
-    facts = " ".join(f"{name}={value}" for name, value in problem.facts.items())
-    return f"{problem.code} {facts}".strip()
+        findings = Checkup(settings, ask_passphrase if sys.stdin.isatty() else None).all()
+    if door.output.json:
+        door.output.data([asdict(found) for found in findings])
+    else:
+        door.output.table([asdict(found) for found in findings], ("check", "result", "detail"))
+        for found in findings:
+            if found.result in (RISKY, WRONG) and found.remedy:
+                door.output.note(f"{found.check}: {found.remedy}")
+    if code := int(exit_of(findings, strict=strict)):
+        sys.exit(code)

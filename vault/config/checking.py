@@ -18,6 +18,7 @@ from vault.identifiers import is_name
 
 SQLITE: Final = "sqlite:///"
 TLS_MINIMUM: Final = "1.3"
+MODES: Final = ("production", "development")
 MAX_PROBLEMS: Final = 100
 _BROAD_BITS: Final = {4: 16, 6: 48}  # a network of more addresses than this prefix has is not "the proxies"
 S = TypeVar("S", bound=msgspec.Struct)
@@ -128,14 +129,16 @@ def read(document: Mapping[str, Any], base: Path) -> tuple[Config | None, list[P
         reader.note("base", "is unknown")
     config = reader.struct(Config, {**document, "base": str(base)}, "", "")
     if config is not None:
-        for problem in _wrong(config):
+        mode_is_known = not any(problem.setting == "mode" for problem in reader.problems)
+        for problem in _wrong(config, mode_is_known=mode_is_known):
             reader.note(problem.setting, problem.reason)
     return config, reader.problems
 
 
-def _wrong(config: Config) -> Iterator[Problem]:
-    if config.mode not in ("production", "development"):
+def _wrong(config: Config, *, mode_is_known: bool) -> Iterator[Problem]:
+    if config.mode not in MODES:
         yield Problem("mode", "is production or development")
+    strict = mode_is_known and config.mode in MODES and not config.development
     if config.log.format not in ("json", "text"):
         yield Problem("log.format", "is json or text")
     if config.log.level not in ("debug", "info", "warning", "error"):
@@ -144,6 +147,9 @@ def _wrong(config: Config) -> Iterator[Problem]:
     for region, cell in config.cell.items():
         if not is_name(region):
             yield Problem("cell", "a region's name is a-z, 0-9, - . _")
+        if cell.key_file is not None and strict:
+            reason = "a key file beside the data is for development only; use passphrase_file"
+            yield Problem(f"cell.{region}.key_file", reason)
         yield from _wrong_cell(config, f"cell.{region}", cell)
         other = databases.setdefault(config.path(cell.database.removeprefix(SQLITE)), region)
         if other != region:
@@ -160,9 +166,6 @@ def _wrong_cell(config: Config, place: str, cell: CellSettings) -> Iterator[Prob
         yield Problem(f"{place}.half_stores", "names a folder twice")
     if not cell.database.startswith(SQLITE) or len(cell.database) == len(SQLITE):
         yield Problem(f"{place}.database", "only sqlite:///PATH is built in this version")
-    if cell.key_file is not None and not config.development:
-        reason = "a key file beside the data is for development only; use passphrase_file"
-        yield Problem(f"{place}.key_file", reason)
     if cell.passphrase is not None and not cell.passphrase.startswith(ENV):
         yield Problem(f"{place}.passphrase", "is env:NAME, never the passphrase itself")
     if sum(setting is not None for setting in (cell.passphrase, cell.passphrase_file, cell.key_file)) > 1:

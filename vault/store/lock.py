@@ -34,16 +34,42 @@ class CellLock:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(descriptor, 32, 0)
+            pid = _pid(descriptor)
             os.close(descriptor)
-            pid = int(holder) if holder.strip().isdigit() else 0
             raise Conflict("cell_locked", pid=pid) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         self._descriptor = descriptor
+
+    def holder(self) -> int | None:
+        """The process that holds the lock, 0 if it is not known; None if nobody does. Changes nothing.
+
+        Raises:
+            Misconfigured: `host_permissions`.
+        """
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError:
+            raise Misconfigured("host_permissions", path=str(self.path)) from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _pid(descriptor)
+        else:
+            return None
+        finally:
+            os.close(descriptor)
 
     def release(self) -> None:
         """Lets go of it."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _pid(descriptor: int) -> int:
+    """The process that a lock's file names; 0 if it names none."""
+    holder = os.pread(descriptor, 32, 0)
+    return int(holder) if holder.strip().isdigit() else 0

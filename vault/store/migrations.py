@@ -37,6 +37,21 @@ def newest() -> str:
     return head
 
 
+def is_known(revision: str) -> bool:
+    """Whether this program has a migration of that name."""
+    return revision in between(None, newest())
+
+
+def between(lower: str | None, upper: str) -> list[str]:
+    """The migrations above one and up to another, in the order in which they are run.
+
+    Args:
+        lower: excluded; None: from the first one on.
+    """
+    steps = ScriptDirectory(str(location())).iterate_revisions(upper, lower or "base")
+    return [step.revision for step in steps][::-1]
+
+
 def current(engine: Engine) -> str | None:
     """The revision that a database has; None if it has none.
 

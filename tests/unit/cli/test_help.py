@@ -33,7 +33,7 @@ GROUPS = [path for path, command in ALL.items() if isinstance(command, click.Gro
 
 def test_the_commands_are_all_here() -> None:
     assert {path[0] for path in ALL} == {
-        "apikey", "audit", "completion", "config", "decrypt", "detokenize", "doctor", "encrypt",
+        "apikey", "audit", "cell", "completion", "config", "decrypt", "detokenize", "doctor", "encrypt",
         "grant", "init", "key", "principal", "profile", "schema", "serve", "tenant", "tokenize", "version",
     }  # fmt: skip
 
