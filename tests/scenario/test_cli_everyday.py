@@ -95,6 +95,20 @@ def test_said_twice_with_one_key_it_is_done_once(service: Service) -> None:
     refused(admin(service, *other), "idempotency_conflict")
 
 
+def test_values_said_twice_with_one_key_are_shown_once(service: Service) -> None:
+    service_key = service.credential()
+    once = ("--idempotency-key", "values-1")
+    first, again = (remote(service, service_key, "tokenize", NAME, *once, given="Ada\n") for _ in range(2))
+    assert first.stdout == again.stdout
+    words = ("grant", "create", "--agent", "agent:demo", "--purpose", "support", "--field", NAME, "--json")
+    grant = document(remote(service, service_key, *words))["credential"]
+    reveal = ("detokenize", NAME, "--purpose", "support", *once)
+    shown, replayed = (remote(service, grant, *reveal, given=first.stdout) for _ in range(2))
+    assert (shown.stdout, shown.stderr) == ("Ada\n", "uses left 0\n")
+    assert (replayed.returncode, replayed.stdout) == (0, "")
+    assert "nothing was charged" in replayed.stderr
+
+
 @pytest.mark.parametrize("key", ["", " ", "a" * 129, "ä", "a\nb", " a"])
 def test_an_idempotency_key_that_is_none(service: Service, key: str) -> None:
     done = admin(service, "principal", "create", "service", "x", "--idempotency-key", key)

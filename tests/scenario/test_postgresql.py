@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.cells import NAME, PAN, REGION, SSN, BuiltCell, postgresql_cell
+from tests.support.cells import NAME, PAN, REGION, SSN, BuiltCell, postgresql_cell, reveal
 from tests.unit.services.calls import grant_id, rows
 from vault.authn.identities import Identities
 from vault.errors import CoatcheckError, IntegrityError, Unauthenticated, Unavailable
@@ -22,6 +22,7 @@ from vault.services.audit import verify
 from vault.services.batch import BatchRefused
 from vault.services.cell import Cell, Limits, Schemas
 from vault.services.datakeys import MakeDataKeys
+from vault.services.detokenize import detokenize
 from vault.services.grant_views import read_grant
 from vault.services.grants import RevokeBody, revoke_grant
 from vault.services.identities import remove_principal
@@ -160,6 +161,32 @@ class TestTwoProcesses:
         verify(built.cell.store)
         times = [event["at"] for event in built.events()]
         assert times == sorted(times)
+
+    def test_one_request_raced_in_both_is_done_once(self, built: BuiltCell, second: BuiltCell) -> None:
+        """One Idempotency-Key at the same moment in two processes: one row, one charge, all answered."""
+        token, credential = built.token(SSN, VALUE), built.grant(SSN, uses=9)
+        answers: list[Any] = []
+
+        for round_ in range(6):
+            start = threading.Barrier(6)
+
+            def ask(cell: BuiltCell, start: threading.Barrier = start, key: str = f"k{round_}") -> None:
+                start.wait()
+                answers.append(cell.run(detokenize, reveal(SSN, [token]), by=credential, once=key))
+
+            threads = [
+                threading.Thread(target=ask, args=(cell,)) for cell in (built, second) for _ in range(3)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        assert len(answers) == 36
+        assert sum(answer.values == [VALUE] for answer in answers) == 6
+        assert sum(answer.replayed for answer in answers) == 30
+        assert len({answer.decision for answer in answers}) == 6
+        assert built.run(read_grant, grant_id(credential)).uses == 6
+        verify(built.cell.store)
 
     def test_meet_new_people_and_keys_together(self, built: BuiltCell, second: BuiltCell) -> None:
         """Both enter the same people at the same moment: each is entered once."""

@@ -19,7 +19,7 @@ _group = click.Group()
 _SOURCE = click.option("--in", "source", type=click.Path(), help="A file in place of standard input.")
 
 
-@command(_group, "tokenize", "remote")
+@command(_group, "tokenize", "remote", "once")
 @click.argument("field")
 @_SOURCE
 @click.option("--with-subjects", is_flag=True, help="Each line is VALUE<tab>SUBJECT.")
@@ -41,7 +41,7 @@ def tokenize(door: Door, field: str, source: str | None, with_subjects: bool) ->
         door.output.note(f"key_version {answer['key_version']}")
 
 
-@command(_group, "detokenize", "remote")
+@command(_group, "detokenize", "remote", "once")
 @click.argument("field")
 @_SOURCE
 @click.option("--purpose", envvar="COATCHECK_PURPOSE", required=True, help="The grant's purpose.")
@@ -70,11 +70,10 @@ def detokenize(
     if key_version is not None:
         body["key_version"] = key_version
     answer = door.call("POST", "detokenize", body)
-    door.output.lines(answer["values"], answer)
-    door.output.note(f"uses left {answer['grant']['uses_left']}")
+    _show_values(door, answer, answer["values"])
 
 
-@command(_group, "encrypt", "remote")
+@command(_group, "encrypt", "remote", "once")
 @click.argument("field")
 @_SOURCE
 @click.option("--with-subjects", is_flag=True, help="Each line is VALUE<tab>SUBJECT.")
@@ -90,7 +89,7 @@ def encrypt(door: Door, field: str, source: str | None, with_subjects: bool, wit
     door.output.lines([item["ciphertext"] for item in answer["items"]], answer)
 
 
-@command(_group, "decrypt", "remote")
+@command(_group, "decrypt", "remote", "once")
 @click.argument("field")
 @_SOURCE
 @click.option("--purpose", envvar="COATCHECK_PURPOSE", required=True, help="The grant's purpose.")
@@ -115,8 +114,16 @@ def decrypt(
     if mask is not None:
         body["mask"] = mask
     answer = door.call("POST", "decrypt", body)
-    door.output.lines([item["value"] for item in answer["items"]], answer)
-    door.output.note(f"uses left {answer['grant']['uses_left']}")
+    _show_values(door, answer, [item["value"] for item in answer["items"] or []])
+
+
+def _show_values(door: Door, answer: dict[str, Any], values: list[str | None] | None) -> None:
+    """Prints values, one a line; an answer that is given again has none."""
+    door.output.lines(values or [], answer)
+    if answer.get("replayed"):
+        door.output.note("This was answered before: no value is shown again, and nothing was charged now.")
+    else:
+        door.output.note(f"uses left {answer['grant']['uses_left']}")
 
 
 def _item(field: str, member: str, line: str, names: list[str]) -> dict[str, Any]:

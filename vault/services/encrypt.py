@@ -147,7 +147,7 @@ def _make(
         shown[index] = CiphertextItem(None if sealed is None else to_text(sealed))
     command = Issue(caller, origin, "encrypt", tenant, cell.keyring.write_epoch, counts.values(), keys=keys)
     answer = CiphertextsAnswer(shown, command.decision, len(failures) if report else None)
-    done = yield found.keep(command, lambda refusal, _at: answer if refusal is None else None)
+    done = yield found.keep(command, answer)
     if done.value is not None:
         raise done.value
     return answer

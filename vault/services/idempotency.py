@@ -89,8 +89,8 @@ class Once(Generic[Answer]):
         """The command, which keeps the answer in its own transaction.
 
         Args:
-            answer: to give again; or made of what `decide` returned and the ledger's time. A large one is
-                better made before: sealing it is then not the committer's work.
+            answer: to give again, unless `decide` returns a refusal; or made of what it returns and the
+                ledger's time. A large one is made before: sealing it is then not the committer's work.
         """
         return command if self._place is None else _Keeping(command, self._place, answer)
 
@@ -122,9 +122,10 @@ class _Keeping(Command):
         if any(state.requests.get(row, _NEVER) != end for row, end in place.found_by.items()):
             raise Stale  # it has an answer by now
         value = self._command.decide(state, writes)
-        sealed = self._sealed
         if self._answer is not None:
             sealed = _sealed(place.key, self._answer(value, state.now))
+        else:
+            sealed = None if isinstance(value, CoatcheckError) else self._sealed
         if sealed is not None:
             expires = state.requests[own] = state.now + KEPT
             writes.insert(

@@ -107,7 +107,7 @@ def tokenize(cell: Cell, request: Request, body: TokenizeBody) -> Verb[ColumnAns
     epoch = cell.keyring.write_epoch
     command = Issue(caller, request.origin, "tokenize", tenant, epoch, made.counts.values(), made.rows)
     answer = _answer(body, made, command.decision, report=report)
-    done = yield found.keep(command, lambda refusal, _at: answer if refusal is None else None)
+    done = yield found.keep(command, answer)
     if done.value is not None:
         raise done.value
     return answer
