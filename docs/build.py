@@ -693,10 +693,21 @@ fields need. Everything that is wrong is reported at once. Names are made of `a-
 at most 64 characters; a name with a dot is quoted in TOML: `[fields."customer.ssn"]`.
 """
 _CHANGES: Final = """
-Purposes can be changed, not removed: grants may name them. Fields and retention classes are added freely.
-Of a field that exists, `classification` and `subject` can be changed, and masks added. Removing a field
-or a class, or changing anything else of them, is refused in this version, because values may live under
-them.
+Adding is free. What something lives under stays as it is, and the plan's refusal says how much lives:
+
+- a *field* with values (`vaulted`), or with tokens or ciphertexts that callers keep (`vaultless`,
+  `encrypted`), is not removed, not renamed, and changes no setting but `classification`, `subject`,
+  `rotation` and `tokenize_budget`; `max_rows` and `max_bytes` may be raised, masks added. A field that a
+  grant names which may still be used is not removed and keeps its protection.
+- a *mask* that a grant which may still be used may show is neither removed nor changed.
+- a *purpose* with grants that may still be used is not removed; with such grants over `vaultless` fields it
+  does not become `non_tpo`, because disclosures that must be accounted for are accounted for by person.
+- a *retention class* with data keys that still open something is neither removed nor changed.
+
+Without anything that lives, all of these may change. It is decided again, under the ledger's lock, when the
+schema is applied. The keys of a field that is gone are deactivated; a field that comes back, or gets another
+template, has the next key version. Settings are compared by what they mean: writing a default down changes
+nothing. Every version is kept: `coatcheck schema history`.
 """
 _TABLES: Final = {
     "purposes.NAME": {

@@ -103,7 +103,7 @@ CODES: Final[dict[str, Code]] = {
         limit_invalid="A limit is out of bounds.",
         permission_unknown="There is no such permission or role.",
         subjects_unenforceable=(
-            "Nothing ties this field's tokens to a person, so a grant cannot be limited to subjects."
+            "Nothing ties this field's tokens to a person, as limits to subjects and accounting need."
         ),
         widening_refused="A grant can be narrowed, never widened.",
         schema_refused="The schema cannot be applied. | `refusals` says why, one line each.",

@@ -99,6 +99,8 @@ def upgrade() -> None:
     for part, name in PAGED:
         table, schema = named(part, name)
         op.create_index(f"ix_{name}_page", table, ["tenant", "id"], schema=schema)
+    grants, schema = named("record", "grants")
+    op.create_index("ix_grants_valid_until", grants, ["valid_until"], schema=schema)
     count_what_was_issued(issued)
 
 
@@ -125,6 +127,8 @@ def downgrade() -> None:
     for part, name in PAGED:
         table, schema = named(part, name)
         op.drop_index(f"ix_{name}_page", table, schema=schema)
+    grants, schema = named("record", "grants")
+    op.drop_index("ix_grants_valid_until", grants, schema=schema)
     alter("record", "counters", "kind", type_=sa.String(32), existing_type=sa.String(80))
     for part, name, column in (("custody", "data_keys", "due_at"), ("custody", "tokens", "surrogate")):
         table, schema = named(part, name)

@@ -161,6 +161,8 @@ DRIVES: Final[dict[str, dict[str, Drive]]] = {
     "GET fields": {"all": lambda d: Sent("fields")},
     "GET fields/{name}": {"one": lambda d: Sent(f"fields/{SSN}")},
     "GET schema": {"shown": lambda d: Sent("schema", key=d.built.admin)},
+    "GET schema/versions": {"listed": lambda d: Sent("schema/versions", key=d.built.admin)},
+    "GET schema/versions/{id}": {"shown": lambda d: Sent("schema/versions/1", key=d.built.admin)},
     "POST schema/plan": {"planned": lambda d: Sent("schema/plan", {"toml": MORE}, d.built.admin)},
     "POST schema/apply": {"applied": _apply},
     "GET whoami": {"key": lambda d: Sent("whoami")},

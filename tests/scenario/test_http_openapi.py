@@ -167,6 +167,8 @@ def test_answers_agree(doors: Doors) -> None:
     call("GET fields/{name}", name=SSN)
     call("GET fields/{name}", name=NAME)
     call("GET schema")
+    call("GET schema/versions")
+    call("GET schema/versions/{id}", id="1")
     plan = call("POST schema/plan", {"toml": SCHEMA + '\n[purposes.more]\nlegal_basis = "consent"\n'})
     applied = {"toml": SCHEMA + '\n[purposes.more]\nlegal_basis = "consent"\n', "digest": plan["digest"]}
     call("POST schema/apply", applied)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from vault.api.grants import PAGE, page_of
 from vault.api.route import Route
+from vault.services.fields import FieldAnswer, list_fields, read_field
 from vault.services.listing import Listing
 from vault.services.schema import (
     AppliedAnswer,
-    FieldAnswer,
     PlanAnswer,
     SchemaAnswer,
     SchemaBody,
+    VersionAnswer,
+    VersionRow,
     apply_schema,
-    list_fields,
+    list_versions,
     plan_schema,
-    read_field,
+    read_version,
     show_schema,
 )
 
@@ -22,7 +24,7 @@ ROUTES = (
     Route(
         "GET",
         "fields",
-        "The fields by name: protection, template, effective domain, masks, retention, key version.",
+        "The fields by name: how they are protected, what tokens look like, masks, retention, key version.",
         lambda call: list_fields(call.cell, call.request, page_of(call)),
         Listing,
         rows=FieldAnswer,
@@ -43,6 +45,25 @@ ROUTES = (
         lambda call: show_schema(call.cell, call.request),
         SchemaAnswer,
         permission="schema:read",
+    ),
+    Route(
+        "GET",
+        "schema/versions",
+        "The versions of the schema, newest first: who applied them, and when.",
+        lambda call: list_versions(call.cell, call.request, page_of(call)),
+        Listing,
+        rows=VersionRow,
+        query=PAGE,
+        permission="schema:read",
+    ),
+    Route(
+        "GET",
+        "schema/versions/{id}",
+        "One version of the schema.",
+        lambda call: read_version(call.cell, call.request, call.path["id"]),
+        VersionAnswer,
+        permission="schema:read",
+        codes=("not_found",),
     ),
     Route(
         "POST",

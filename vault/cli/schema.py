@@ -1,4 +1,4 @@
-"""schema plan | apply | show: over HTTP or on this host."""
+"""schema init | plan | apply | show | history: over HTTP or on this host."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import click
 
 from vault.cli.doors import Door, command
 from vault.cli.identities import confirm
+from vault.cli.templates import STARTER_SCHEMA
 from vault.errors import Misconfigured
 from vault.services import schema as service
+from vault.services.listing import Page
 from vault.services.schema import SchemaBody
 
 
@@ -55,10 +57,47 @@ def apply(door: Door, file: str | None, digest: str | None) -> None:
 
 
 @command(group, "show", "remote", "host", "tenant")
-def show(door: Door) -> None:
-    """Show the schema in force, as JSON."""
-    answer = door.call("GET", "schema") if door.remote else door.verb(service.show_schema)
+@click.option("--version", type=click.IntRange(min=1), help="This version, also one that is over.")
+def show(door: Door, version: int | None) -> None:
+    """Show the schema in force, or an earlier one, as JSON."""
+    if version is not None:
+        named = str(version)
+        answer = (
+            door.call("GET", f"schema/versions/{named}")
+            if door.remote
+            else door.verb(service.read_version, named)
+        )
+    else:
+        answer = door.call("GET", "schema") if door.remote else door.verb(service.show_schema)
     door.output.data(answer)
+
+
+@command(group, "history", "remote", "host", "tenant")
+@click.option("--limit", type=int, default=100, show_default=True, help="Rows of the page.")
+@click.option("--cursor", help="`next` of the page before.")
+def history(door: Door, limit: int, cursor: str | None) -> None:
+    """List the versions of the schema, newest first: who applied them, and when."""
+    if door.remote:
+        answer = door.call("GET", "schema/versions", query={"limit": limit, "cursor": cursor})
+    else:
+        answer = door.verb(service.list_versions, Page(limit, cursor))
+    door.output.table(answer["items"], ("version", "applied_at", "applied_by", "digest"))
+    if answer["next"]:
+        door.output.note(f"more: --cursor {answer['next']}")
+
+
+@command(group, "init", "host")
+@click.argument("file", default="schema.toml", type=click.Path(path_type=Path))
+def init(door: Door, file: Path) -> None:
+    """Write a commented schema to start from, with a field of every kind."""
+    try:
+        with file.open("x", encoding="utf-8") as opened:
+            opened.write(STARTER_SCHEMA)
+    except FileExistsError:
+        raise Misconfigured("config_invalid", setting=str(file), reason="is there already") from None
+    except OSError:
+        raise Misconfigured("host_permissions", path=str(file)) from None
+    door.output.note(f"{file}: written. Next: coatcheck schema plan {file}")
 
 
 def _plan(door: Door, body: SchemaBody) -> dict[str, Any]:

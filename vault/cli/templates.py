@@ -1,4 +1,4 @@
-"""The files that `init` writes."""
+"""The files that `init` and `schema init` write."""
 
 from __future__ import annotations
 
@@ -102,6 +102,87 @@ period = "day"
 
 [fields."conversation.text"]
 protection = "encrypted"             # the caller keeps the ciphertext
+retention = "conversation"
+max_bytes = 65536
+"""
+
+STARTER_SCHEMA = """\
+# What is protected, and how: per cell and tenant. Keep what fits, change the rest.
+# `coatcheck schema plan` shows what a change does and what it refuses; `coatcheck schema apply` applies it,
+# without a restart. Every setting: docs/reference/schema.md
+
+[purposes.support]
+description = "Answer a customer's question"
+legal_basis = "contract"              # GDPR 6(1)
+activity = "RoPA-07"
+disclosure_class = "internal"         # internal | tpo | non_tpo (HIPAA treatment, payment, operations or not)
+bearer = { delivery = ["plain"], max_uses = 50, max_ttl = "PT15M" }
+
+[retention.customer]
+keep = "P2Y"
+from = "event:account_closed"         # creation | last_use | event:NAME
+max = "P10Y"                           # if the event never comes
+[retention.payment]
+keep = "P13M"
+from = "creation"
+period = "month"                       # due periods: day | month
+[retention.conversation]
+keep = "P30D"
+from = "event:conversation_closed"
+max = "P1Y"
+[retention.key-lifetime]
+keep = "key"                           # the only class `vaultless` can keep
+
+[fields."customer.ssn"]
+template = "ssn"
+protection = "vaultless"
+retention = "key-lifetime"
+classification = "national-id"
+rotation = "P1Y"
+masks = { last4 = "***-**-{last:4}" }
+tokenize_budget = { per_day = 1000000 }     # values, repeats count; per principal
+
+[fields."customer.pan"]
+template = "card(keep_last=4, luhn='break')"
+protection = "vaultless"
+retention = "key-lifetime"
+small = "refuse"                       # refuse | vaulted | pass
+
+[fields."customer.phone"]
+template = "e164"
+protection = "vaulted"
+surrogate = "e164(country=1)"          # shaped, complete in itself; leave out for an opaque token
+max_rows = 5000000
+deterministic = "subject"              # none | subject | field (field implies subject = "required")
+retention = "customer"
+
+[fields."customer.email"]
+template = "email"
+protection = "vaulted"
+deterministic = "field"
+subject = "required"
+normalize = "lowercase"                # before the blind index; the original comes back
+retention = "customer"
+
+[fields."customer.iban"]
+template = "iban"
+protection = "vaulted"
+deterministic = "field"
+subject = "required"
+retention = "payment"
+
+[fields."customer.birthdate"]
+template = "date"
+protection = "vaulted"
+retention = "customer"
+
+[fields."customer.name"]
+template = "text(max=200)"
+protection = "vaulted"
+retention = "customer"
+
+[fields."conversation.text"]
+protection = "encrypted"
 retention = "conversation"
 max_bytes = 65536
 """

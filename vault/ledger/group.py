@@ -169,6 +169,8 @@ def load(session: Session, store: Store, needs: Needs, state: State) -> State:
             custody.index_entries, sorted(needs.index), epoch=state.head.read_epoch
         ):
             state.index[bytes(entry)] = bytes(row)
+    if needs.settled:
+        _settle(session, store, state)
     for tenant, field in sorted(needs.issued):
         rows = session.rows(custody.issued, {"tenant": tenant, "field": field})
         state.issued[tenant, field] = sum(row[1] for row in rows)
@@ -176,7 +178,22 @@ def load(session: Session, store: Store, needs: Needs, state: State) -> State:
         refs = sorted(ref for of, ref in needs.requests if of == epoch)
         for ref, expires_at in session.family(store.requests.held, refs, epoch=epoch):
             state.requests[epoch, bytes(ref)] = expires_at
+    for tenant in sorted(needs.living_grants):
+        found = session.rows(record.living_grants, {"tenant": tenant, "at": state.now})
+        state.living_grants[tenant] = [(row[0], row[1]) for row in found]
     return state
+
+
+def _settle(session: Session, store: Store, state: State) -> None:
+    """Takes the head's lock before the last reads: what they find is what stands at the commit.
+
+    Raises:
+        Overtaken: the group was read under another head.
+    """
+    head = Head(*session.rows(store.record.lock_head, {})[0])
+    was = state.head
+    if head._replace(next=was.next, last_at=was.last_at) != was:
+        raise Overtaken
 
 
 def _load_grants(session: Session, store: Store, needs: Needs, state: State) -> None:

@@ -75,8 +75,10 @@ class Needs:
     data_keys: set[bytes] = field(default_factory=set)
     tokens: set[bytes] = field(default_factory=set)
     index: set[bytes] = field(default_factory=set)  # entries of the blind index
+    settled: bool = False  # nobody else commits from the reads below on until this group has
     issued: set[tuple[str, str]] = field(default_factory=set)  # (tenant, field) whose surrogates are counted
     requests: set[tuple[int, bytes]] = field(default_factory=set)  # (epoch, reference)
+    living_grants: set[str] = field(default_factory=set)  # tenants whose grants that may be used are read
 
 
 @dataclass(slots=True)
@@ -99,6 +101,7 @@ class State:
     index: dict[bytes, bytes] = field(default_factory=dict)  # entry -> token row
     issued: dict[tuple[str, str], int] = field(default_factory=dict)  # over all key versions
     requests: dict[tuple[int, bytes], Micros] = field(default_factory=dict)  # until when its answer is kept
+    living_grants: dict[str, list[tuple[str, str]]] = field(default_factory=dict)  # purpose and scope
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from vault.errors import BadInput, Denied
 from vault.identifiers import GrantId, PrincipalId
 from vault.policy.principal import DELIVERIES, OPERATIONS, Ceiling
 from vault.schema.document import FieldRule, Protection, Purpose
+from vault.schema.plan import ACCOUNTED
 
 
 class GrantState(StrEnum):
@@ -126,6 +127,19 @@ def check_scope(proposal: Proposal, fields: Mapping[str, FieldRule]) -> None:
                 raise BadInput("operation_unsupported", member="mask")
             if "mask" in entry.operations and not rule.masks:
                 raise BadInput("operation_unsupported", member="mask", field=name)
+
+
+def check_accounting(proposal: Proposal, purpose: Purpose, fields: Mapping[str, FieldRule]) -> None:
+    """Whether disclosures for the purpose can be accounted for, where they must be: by person.
+
+    Raises:
+        BadInput: `subjects_unenforceable`: a vaultless token does not say whose value it is.
+    """
+    if purpose.disclosure_class != ACCOUNTED:
+        return
+    for name in sorted(_all(proposal.scope, "fields")):
+        if fields[name].protection is Protection.VAULTLESS:
+            raise BadInput("subjects_unenforceable", field=name, member="purpose")
 
 
 def check_purpose(proposal: Proposal, purpose: Purpose) -> None:

@@ -12,6 +12,7 @@ from vault.clock import Period
 from vault.errors import BadInput, CoatcheckError
 from vault.formats.catalog import parse_template
 from vault.formats.mask import Mask
+from vault.formats.normalize import Normalization
 from vault.formats.surrogate import Surrogate, parse_surrogate
 from vault.formats.template import Template
 from vault.schema.refusals import Refusals, is_label, shown
@@ -31,7 +32,6 @@ ROOM: Final = 100  # surrogates a row: one in a hundred made-up tokens at most i
 MAX_BUDGET: Final = 10**12  # values a day
 SHORTEST_ROTATION_S: Final = 86_400
 LONGEST_ROTATION_S: Final = 10 * 366 * 86_400  # seconds; SP 800-57 part 1, 5.3.6 advises two years or less
-NORMALIZATIONS: Final = ("none", "lowercase")
 
 _KNOWN: Final = (
     "template",
@@ -74,7 +74,8 @@ def read_field(
     words = tuple(item.value for item in Determinism)
     deterministic = Determinism(refusals.choice(place, table, "deterministic", words, default="none"))
     subject = refusals.choice(place, table, "subject", ("optional", "required"), default="optional")
-    normalize = refusals.choice(place, table, "normalize", NORMALIZATIONS, default="none")
+    forms = tuple(item.value for item in Normalization)
+    normalize = Normalization(refusals.choice(place, table, "normalize", forms, default="none"))
     template = _template(refusals, place, table, protection)
     rest: dict[str, Any] = {
         "retention": _class(refusals, place, table, retention),
@@ -189,7 +190,7 @@ def _agree(refusals: Refusals, place: str, table: Mapping[str, Any], rule: Field
         return
     if rule.deterministic is Determinism.FIELD and table.get("subject") == "optional":
         refusals.add(f"{place}.subject", "is required where deterministic = 'field' joins people's values")
-    if rule.normalize != "none" and rule.deterministic is Determinism.NONE:
+    if rule.normalize is not Normalization.NONE and rule.deterministic is Determinism.NONE:
         refusals.add(f"{place}.normalize", _GOES_WITH["normalize"][1])
     if rule.surrogate is not None and rule.max_rows is None:
         refusals.add(f"{place}.max_rows", "is missing: a surrogate needs room for that many rows")

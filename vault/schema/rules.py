@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from vault.clock import Period
 from vault.formats.mask import Mask
+from vault.formats.normalize import Normalization
 from vault.formats.surrogate import Surrogate
 from vault.formats.template import Template
 
@@ -96,7 +97,7 @@ class FieldRule:
     masks: Mapping[str, Mask]
     source: Mapping[str, Any]
     deterministic: Determinism = Determinism.NONE
-    normalize: str = "none"
+    normalize: Normalization = Normalization.NONE
     surrogate: Surrogate | None = None
     max_rows: int | None = None
     max_bytes: int = DEFAULT_MAX_BYTES

@@ -76,19 +76,30 @@ class Schemas:
         self._known: dict[str, TenantSchema] | None = None
         self._head = 0
 
-    def of(self, tenant: str) -> TenantSchema:
-        """The tenant's schema; an empty one if none was applied."""
+    def of(self, tenant: str, *, fresh: bool = False) -> TenantSchema:
+        """The tenant's schema; an empty one if none was applied.
+
+        Args:
+            tenant: whose.
+            fresh: for verbs that only read. No command finds them stale, so it is looked at here whether
+                another process has applied a schema.
+        """
         with self._lock:
+            if fresh and self._known is not None and self._version() != self._head:
+                self._known = None
             if self._known is None:
                 # The head's version first: if a schema is applied in between, commands come back stale.
-                self._head = self._store.read(self._store.record.head)[0][5]
+                self._head = self._version()
                 rows = self._store.read(self._store.record.latest_schemas)
-                latest = {row[0]: row for row in rows}  # ascending versions: the last one stays
                 self._known = {
-                    name: TenantSchema(parse_document(msgspec.json.decode(row[3])), row[1], self._head)
-                    for name, row in latest.items()
+                    row[0]: TenantSchema(parse_document(msgspec.json.decode(row[2])), row[1], self._head)
+                    for row in rows
                 }
             return self._known.get(tenant) or TenantSchema(EMPTY, 0, self._head)
+
+    def _version(self) -> int:
+        """The cell's schema version, over all tenants."""
+        return int(self._store.read(self._store.record.head)[0][5])
 
     def forget(self) -> None:
         """Reads anew at the next use."""

@@ -19,6 +19,7 @@ from vault.policy.grant import (
     GrantState,
     Proposal,
     ScopeEntry,
+    check_accounting,
     check_ceiling,
     check_purpose,
     check_scope,
@@ -358,6 +359,7 @@ def _proposal(body: GrantBody, schema: Schema, ceiling: Ceiling | None, now: Mic
         valid_until=_within(start, until, now),
     )
     check_scope(proposal, schema.fields)
+    check_accounting(proposal, purpose, schema.fields)
     return proposal
 
 

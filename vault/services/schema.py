@@ -1,24 +1,25 @@
-"""The schema: show, plan, apply; and fields as any principal may see them."""
+"""The schema: show, plan, apply; and the versions there were."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from vault.audit.event import Event
-from vault.authn.identities import Caller
-from vault.errors import BadInput, Conflict, Stale, Unknown
-from vault.formats.template import Domain
-from vault.keyring.hierarchy import Purpose, new_field_key
-from vault.ledger.command import State, Verb, Writes
-from vault.schema.document import FieldRule, Protection, Schema, parse_document, parse_toml
-from vault.schema.plan import Plan, make_plan, new_key_purposes
-from vault.services.cell import Cell, Origin, TenantSchema
-from vault.services.gate import CallerCommand, Request, admit, authenticate, trace
+from vault.clock import format_time
+from vault.errors import BadInput, Conflict, Unknown
+from vault.ledger.command import Verb
+from vault.schema.document import Protection, Schema, parse_document, parse_toml
+from vault.schema.plan import Bound, Plan, bound, make_plan
+from vault.services.applying import ApplySchema, plan_keys
+from vault.services.cell import Cell
+from vault.services.fields import DomainAnswer, domain_answer
+from vault.services.gate import Request, admit, authenticate
 from vault.services.idempotency import Replayable, once
-from vault.services.listing import FIRST_PAGE, Listing, Page, check_limit, listing
-from vault.store.custody import FieldKeyRow
+from vault.services.listing import Listing, Page, check_limit, listing
+from vault.services.living import Counted, count
+
+_ABOVE_ALL: Final = 2**63 - 1  # above every version
 
 
 class SchemaBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
@@ -36,14 +37,6 @@ class ChangeAnswer(msgspec.Struct, omit_defaults=True):
     kind: str
     name: str
     settings: list[str] = []
-
-
-class DomainAnswer(msgspec.Struct):
-    """How many values of a length look alike: what one value hides among."""
-
-    length: int
-    size: int
-    note: str
 
 
 class PlanAnswer(msgspec.Struct):
@@ -74,80 +67,52 @@ class SchemaAnswer(msgspec.Struct):
     document: dict[str, Any]
 
 
-class FieldAnswer(msgspec.Struct, omit_defaults=True):
-    """A field as any principal may see it."""
+class VersionRow(msgspec.Struct):
+    """One version of the schema: who applied it, and when."""
 
-    name: str
-    protection: str
-    retention: str
-    subject: str
-    template: str | None = None
-    classification: str = ""
-    masks: list[str] = []
-    key_version: int | None = None
-    small: str | None = None
-    domain: DomainAnswer | None = None
-    smallest_domain: DomainAnswer | None = None
+    version: int
+    digest: str
+    applied_by: str
+    applied_at: str
 
 
-class ApplySchema(CallerCommand):
-    """Inserts a schema's version with the keys of its new fields."""
+class VersionAnswer(VersionRow):
+    """One version of the schema, with its document as canonical JSON."""
 
-    alone = True
-
-    def __init__(
-        self,
-        caller: Caller,
-        origin: Origin,
-        now: TenantSchema,
-        then: Schema,
-        plan: Plan,
-        keys: list[FieldKeyRow],
-    ) -> None:
-        super().__init__(caller, now.head)
-        self._origin = origin
-        self._version = now.version + 1
-        self._then = then
-        self._plan = plan
-        self._keys = keys
-
-    def decide(self, state: State, writes: Writes) -> int:
-        """The new version."""
-        self.check(state)
-        if any(key.epoch != state.head.write_epoch for key in self._keys):
-            raise Stale
-        for key in self._keys:
-            writes.insert("field_key", **key._asdict(), created_at=state.now)
-        tenant = self.caller.principal.tenant
-        writes.insert(
-            "schema",
-            tenant=tenant,
-            version=self._version,
-            digest=self._then.digest,
-            body=self._then.body,
-            applied_by=self.caller.actor,
-            applied_at=state.now,
-        )
-        writes.schema_by += 1
-        writes.fence_by += 1
-        facts = {
-            "version": self._version,
-            "digest": self._then.digest,
-            "changes": [f"{change.action} {change.kind} {change.name}" for change in self._plan.changes],
-            "keys": len(self._keys),
-            "credential": self.caller.api_key,
-            **trace(self._origin),
-        }
-        writes.event(Event("schema.apply", tenant, self.caller.actor, facts))
-        return self._version
+    document: dict[str, Any]
 
 
 def show_schema(cell: Cell, request: Request) -> Verb[SchemaAnswer]:
     """The schema in force."""
     caller = authenticate(cell, request, fresh=True)
     yield from admit(cell, caller, request.origin, "schema.read", "schema:read")
-    now = cell.schemas.of(caller.principal.tenant)
+    now = cell.schemas.of(caller.principal.tenant, fresh=True)
     return SchemaAnswer(now.version, now.schema.digest, msgspec.json.decode(now.schema.body))
+
+
+def list_versions(cell: Cell, request: Request, page: Page) -> Verb[Listing]:
+    """The versions there were, newest first."""
+    caller = authenticate(cell, request, fresh=True)
+    yield from admit(cell, caller, request.origin, "schema.history", "schema:read")
+    check_limit(page)
+    below = _ABOVE_ALL if page.cursor is None else _number(page.cursor)
+    if below is None:
+        raise BadInput("parameter_invalid", parameter="cursor")
+    params = {"tenant": caller.principal.tenant, "below": below, "most": page.limit + 1}
+    rows = [_row(*row) for row in cell.store.read(cell.store.record.schemas_page, params)]
+    return listing(list(rows), [str(row.version) for row in rows], page)
+
+
+def read_version(cell: Cell, request: Request, version: str) -> Verb[VersionAnswer]:
+    """One version, also one that is in force no more."""
+    caller = authenticate(cell, request, fresh=True)
+    yield from admit(cell, caller, request.origin, "schema.history", "schema:read")
+    params = {"tenant": caller.principal.tenant, "version": _number(version) or 0}
+    rows = cell.store.read(cell.store.record.schema_version, params)
+    if not rows:
+        raise Unknown("not_found")
+    *row, body = rows[0]
+    return VersionAnswer(**msgspec.structs.asdict(_row(*row)), document=msgspec.json.decode(body))
 
 
 def plan_schema(cell: Cell, request: Request, body: SchemaBody) -> Verb[PlanAnswer]:
@@ -155,9 +120,10 @@ def plan_schema(cell: Cell, request: Request, body: SchemaBody) -> Verb[PlanAnsw
     caller = authenticate(cell, request, fresh=True)
     yield from admit(cell, caller, request.origin, "schema.plan", "schema:read")
     then = _document(body)
-    plan = make_plan(cell.schemas.of(caller.principal.tenant).schema, then)
+    now = cell.schemas.of(caller.principal.tenant, fresh=True).schema
+    plan, _, _ = _plan(cell, caller.principal.tenant, now, then)
     domains = {
-        name: _domain(rule.shape.domain())
+        name: domain_answer(rule.shape.domain())
         for name, rule in sorted(then.fields.items())
         if rule.protection is Protection.VAULTLESS
     }
@@ -176,41 +142,40 @@ def apply_schema(cell: Cell, request: Request, body: SchemaBody) -> Verb[Applied
     repeat = once(cell, request, caller, "schema.apply", AppliedAnswer, body)
     if repeat.replay is not None:
         return repeat.replay
-    now = cell.schemas.of(caller.principal.tenant)
+    tenant = caller.principal.tenant
+    now = cell.schemas.of(tenant)
     then = _document(body)
-    plan = make_plan(now.schema, then)
+    plan, binds, counted = _plan(cell, tenant, now.schema, then)
     if plan.refusals:
         raise BadInput("schema_refused", refusals=list(plan.refusals))
     if body.digest != plan.digest:
         raise Conflict("plan_changed")
     if not plan.changes:
         return AppliedAnswer(now.version, [])
-    keys = _new_keys(cell, caller.principal.tenant, now.schema, then)
+    keys = plan_keys(cell, tenant, now.schema, then)
     answer = AppliedAnswer(now.version + 1, _changes(plan))
-    yield repeat.keep(ApplySchema(caller, request.origin, now, then, plan, keys), answer)
+    command = ApplySchema(caller, request.origin, now, then, plan, binds, counted, keys)
+    yield repeat.keep(command, answer)
     cell.forget()
     return answer
 
 
-def list_fields(cell: Cell, request: Request, page: Page = FIRST_PAGE) -> Verb[Listing]:
-    """The fields in the order of their names, as any principal may see them."""
-    caller = authenticate(cell, request, fresh=True)
-    yield from admit(cell, caller, request.origin, "field.list")
-    check_limit(page)
-    rules = cell.schemas.of(caller.principal.tenant).schema.fields
-    names = [name for name in sorted(rules) if page.cursor is None or name > page.cursor]
-    shown = names[: page.limit + 1]
-    return listing([_field(cell, caller.principal.tenant, rules[name]) for name in shown], shown, page)
+def _plan(cell: Cell, tenant: str, now: Schema, then: Schema) -> tuple[Plan, Bound, Counted]:
+    """The plan, by what lives now."""
+    binds = bound(now, then)
+    counted = count(cell, tenant, now, binds)
+    return make_plan(now, then, counted.living), binds, counted
 
 
-def read_field(cell: Cell, request: Request, name: str) -> Verb[FieldAnswer]:
-    """One field."""
-    caller = authenticate(cell, request, fresh=True)
-    yield from admit(cell, caller, request.origin, "field.read")
-    rule = cell.schemas.of(caller.principal.tenant).schema.fields.get(name)
-    if rule is None:
-        raise Unknown("not_found")
-    return _field(cell, caller.principal.tenant, rule)
+def _number(text: str) -> int | None:
+    """The number of a version, in its one spelling."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 18) or text.startswith("0"):
+        return None
+    return int(text)
+
+
+def _row(version: int, digest: str, applied_by: str, applied_at: int) -> VersionRow:
+    return VersionRow(version, digest, applied_by, format_time(applied_at))
 
 
 def _document(body: SchemaBody) -> Schema:
@@ -221,37 +186,3 @@ def _document(body: SchemaBody) -> Schema:
 
 def _changes(plan: Plan) -> list[ChangeAnswer]:
     return [ChangeAnswer(c.action, c.kind, c.name, list(c.settings)) for c in plan.changes]
-
-
-def _new_keys(cell: Cell, tenant: str, now: Schema, then: Schema) -> list[FieldKeyRow]:
-    """The field keys of fields that are new."""
-    epoch = cell.keyring.epoch(cell.keyring.write_epoch)
-    return [
-        new_field_key(epoch, tenant, rule.name, Purpose(purpose), 1)
-        for name, rule in then.fields.items()
-        if name not in now.fields
-        for purpose in new_key_purposes(rule)
-    ]
-
-
-def _field(cell: Cell, tenant: str, rule: FieldRule) -> FieldAnswer:
-    answer = FieldAnswer(
-        name=rule.name,
-        protection=rule.protection.value,
-        template=None if rule.template is None else rule.template.spec,
-        retention=rule.retention,
-        subject="required" if rule.subject_required else "optional",
-        classification=rule.classification,
-        masks=sorted(rule.masks),
-    )
-    if rule.protection is Protection.VAULTLESS:
-        answer.key_version = cell.keyring.ff1_versions(tenant, rule.name).primary
-        answer.small = "refuse"
-        answer.subject = "none"
-        answer.domain = _domain(rule.shape.domain())
-        answer.smallest_domain = _domain(rule.shape.smallest())
-    return answer
-
-
-def _domain(domain: Domain) -> DomainAnswer:
-    return DomainAnswer(domain.length, domain.size, domain.note)

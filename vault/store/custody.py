@@ -12,8 +12,10 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    func,
     insert,
     literal,
+    or_,
     select,
     update,
 )
@@ -21,6 +23,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import ClauseElement
 
+from vault.keystate.states import PROCESSES
 from vault.store.session import Statement, StatementFamily
 from vault.store.tables import SQLITE, Tables
 
@@ -157,6 +160,7 @@ class CustodyStatements:
             dialect,
         )
         self._surrogates(t, dialect)
+        self._living(t, dialect)
         self.audit_items = StatementFamily(
             lambda size: select(t.audit_items.c.number, t.audit_items.c.salt, t.audit_items.c["items"]).where(
                 t.audit_items.c.number.in_(keys(size))
@@ -237,5 +241,39 @@ class CustodyStatements:
             update(t.data_keys)
             .values(due_at=bindparam("to"))
             .where(k.id == bindparam("data_key"), (k.due_at.is_(None)) | (k.due_at < bindparam("to"))),
+            dialect,
+        )
+
+    def _living(self, t: Tables, dialect: Dialect) -> None:
+        """What a schema's change would leave behind, and the end of field keys."""
+        k, p, f = t.data_keys.c, t.due_periods.c, t.field_keys.c
+        period_of = and_(p.tenant == k.tenant, p["class"] == k["class"], p.due == k.due)
+        opens = and_(*(or_(*(state == one for one in sorted(PROCESSES))) for state in (k.state, p.state)))
+        self.living_tokens = Statement(
+            select(func.count(func.distinct(t.tokens.c.id)))
+            .select_from(t.tokens)
+            .join(t.claims, t.claims.c.token == t.tokens.c.id)
+            .join(t.data_keys, k.id == t.claims.c.key)
+            .join(t.due_periods, period_of)
+            .where(t.tokens.c.tenant == bindparam("tenant"), t.tokens.c.field == bindparam("field"), opens),
+            dialect,
+        )
+        self.living_keys = Statement(
+            select(func.count())
+            .select_from(t.data_keys)
+            .join(t.due_periods, period_of)
+            .where(k.tenant == bindparam("tenant"), k["class"] == bindparam("class"), opens),
+            dialect,
+        )
+        self.end_field_keys = Statement(
+            update(t.field_keys)
+            .values(state="deactivated")
+            .where(
+                f.tenant == bindparam("of_tenant"),
+                f.field == bindparam("of_field"),
+                f.purpose == bindparam("of_purpose"),
+                f.version < bindparam("below"),
+                or_(f.state == "active", f.state == "suspended"),  # SP 800-57 part 1, 7.2 and 7.3
+            ),
             dialect,
         )

@@ -34,6 +34,8 @@ class RecordStatements:
         self.head = self._compiled(
             select(h.region, h.next, h.write_epoch, h.read_epoch, h.fence, h.schema_version, h.last_at)
         )
+        # For a group that decides on what nobody may change meanwhile: every writer ends at this row.
+        self.lock_head = Statement(self.head.element, self._dialect, locks=True)
         # The last statement of every transaction: audit numbers are handed out here, and only if the
         # epochs, the fence and the schema are still what the group decided on. The time of its events is
         # what this returns: never earlier than another process's group that got here first.
@@ -194,6 +196,14 @@ class RecordStatements:
             .limit(bindparam("most", type_=Integer))
         )
         self.grant_holder = self._compiled(select(g.digest, g.tenant).where(g.id == bindparam("grant_id")))
+        self.living_grants = self._compiled(
+            select(g.purpose, g.scope).where(
+                g.tenant == bindparam("tenant"),
+                g.state == "active",
+                g.valid_until > bindparam("at"),
+                g.uses < g.max_uses,
+            )
+        )
         self.charge_grant = self._compiled(
             update(t.grants).values(uses=g.uses + bindparam("by")).where(g.id == bindparam("grant_id"))
         )
@@ -230,8 +240,19 @@ class RecordStatements:
             .order_by(a.number.desc())
             .limit(bindparam("most", type_=Integer))
         )
+        newest = select(s.tenant, func.max(s.version).label("version")).group_by(s.tenant).subquery()
         self.latest_schemas = self._compiled(
-            select(s.tenant, s.version, s.digest, s.body, s.applied_by, s.applied_at).order_by(
-                s.tenant, s.version
+            select(s.tenant, s.version, s.body).join(
+                newest, and_(newest.c.tenant == s.tenant, newest.c.version == s.version)
             )
+        )
+        row = (s.version, s.digest, s.applied_by, s.applied_at)
+        self.schemas_page = self._compiled(
+            select(*row)
+            .where(s.tenant == bindparam("tenant"), s.version < bindparam("below"))
+            .order_by(s.version.desc())
+            .limit(bindparam("most", type_=Integer))
+        )
+        self.schema_version = self._compiled(
+            select(*row, s.body).where(s.tenant == bindparam("tenant"), s.version == bindparam("version"))
         )

@@ -292,6 +292,7 @@ class Tables:
         Index("ix_grants_created_by", self.grants.c.created_by)
         Index("ix_grants_agent_id", self.grants.c.agent_id)
         Index("ix_grants_page", self.grants.c.tenant, self.grants.c.id)
+        Index("ix_grants_valid_until", self.grants.c.valid_until)  # those that live are few
         self.grant_subjects = self._table(
             RECORD,
             "grant_subjects",

@@ -236,7 +236,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     (
         "fields/customer.name/normalize",
         "upper",
-        "fields.customer.name.normalize: is not one of none, lowercase",
+        "fields.customer.name.normalize: is not one of none, nfc, lowercase",
     ),
     ("fields/customer.name/max_rows", 5_000_000, "customer.name.max_rows: goes with the surrogate"),
     (

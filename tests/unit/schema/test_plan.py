@@ -1,48 +1,71 @@
-"""A plan says what changes, refuses what values may live under, and is named by both its sides."""
+"""A plan says what changes, refuses what something lives under, and is named by both its sides."""
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import itertools
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.unit.schema.documents import GOOD, REMOVED, Document, changed, schema
-from vault.schema import plan as plan_module
+from tests.unit.schema.documents import GOOD, REMOVED, changed, schema
 from vault.schema.document import EMPTY, parse_document
-from vault.schema.plan import Change, make_plan, new_key_purposes
+from vault.schema.plan import (
+    Bound,
+    Change,
+    Living,
+    LivingGrant,
+    Plan,
+    bound,
+    key_changes,
+    make_plan,
+    new_key_purposes,
+)
 
-LATER = "is not built yet in this version (values may live under it)"
-GRANTS = "is not built yet in this version (grants may be for it)"
-FILED = "is not built yet in this version (keys are filed under its periods)"
+NOTHING = Living()
+SSN, NAME, TEXT = "customer.ssn", "customer.name", "customer.text"
+FULL = Living(
+    values={SSN: 3, NAME: 1_204, TEXT: 2},
+    keys={"customer": 7},
+    grants=(
+        LivingGrant("support", frozenset({SSN}), frozenset({(SSN, "last4")})),
+        LivingGrant("support", frozenset({SSN, TEXT}), frozenset({(TEXT, "")})),
+        LivingGrant("another", frozenset({"other"}), frozenset({("other", "last4")})),
+    ),
+)
 OTHER_RULE = {"keep": "P30D"}
+TO_VAULTED = {f"fields/{SSN}/protection": "vaulted", f"fields/{SSN}/retention": "customer"}
 
 
-def plan(changes: dict[str, Any]) -> tuple[list[Change], list[str]]:
-    made = make_plan(schema(), schema(changes))
-    return list(made.changes), list(made.refusals)
+def plan(changes: dict[str, Any], living: Living = FULL) -> Plan:
+    return make_plan(schema(), schema(changes), living)
 
 
 def test_the_first_schema_adds_everything_in_reading_order() -> None:
-    made = make_plan(EMPTY, schema())
+    made = make_plan(EMPTY, schema(), NOTHING)
     assert list(made.changes) == [
         Change("add", "purpose", "support"),
         Change("add", "retention", "customer"),
         Change("add", "retention", "key-lifetime"),
-        Change("add", "field", "customer.name"),
-        Change("add", "field", "customer.ssn"),
-        Change("add", "field", "customer.text"),
+        Change("add", "field", NAME),
+        Change("add", "field", SSN),
+        Change("add", "field", TEXT),
     ]
     assert made.refusals == ()
 
 
 def test_nothing_changes_nothing() -> None:
-    made = make_plan(schema(), schema())
+    made = make_plan(schema(), schema(), FULL)
     assert (made.changes, made.refusals) == ((), ())
-    assert make_plan(EMPTY, EMPTY).changes == ()
+    assert make_plan(EMPTY, EMPTY, FULL).changes == ()
+
+
+NUMBERS = {
+    f"fields/{NAME}/template": "digits",
+    f"fields/{NAME}/surrogate": "digits(length=12)",
+    f"fields/{NAME}/max_rows": 10,
+    f"fields/{TEXT}/max_bytes": 100,
+}
 
 
 @pytest.mark.parametrize(
@@ -52,117 +75,201 @@ def test_nothing_changes_nothing() -> None:
         ("purposes/support/activity", "x", Change("change", "purpose", "support", ("activity",))),
         ("purposes/support/bearer/max_uses", 5, Change("change", "purpose", "support", ("bearer",))),
         ("purposes/support/bearer", REMOVED, Change("change", "purpose", "support", ("bearer",))),
+        (
+            "purposes/support/disclosure_class",
+            "tpo",
+            Change("change", "purpose", "support", ("disclosure_class",)),
+        ),
         ("retention/short", OTHER_RULE, Change("add", "retention", "short")),
-        ("fields/a", GOOD["fields"]["customer.ssn"], Change("add", "field", "a")),
+        ("fields/a", GOOD["fields"][SSN], Change("add", "field", "a")),
+        (f"fields/{SSN}/masks/last2", "{last:2}", Change("change", "field", SSN, ("masks",))),
+        (f"fields/{SSN}/classification", "", Change("change", "field", SSN, ("classification",))),
+        (f"fields/{SSN}/rotation", "P1Y", Change("change", "field", SSN, ("rotation",))),
         (
-            "fields/customer.ssn/masks/last2",
-            "{last:2}",
-            Change("change", "field", "customer.ssn", ("masks",)),
+            f"fields/{SSN}/tokenize_budget",
+            {"per_day": 5},
+            Change("change", "field", SSN, ("tokenize_budget",)),
         ),
-        (
-            "fields/customer.ssn/classification",
-            "",
-            Change("change", "field", "customer.ssn", ("classification",)),
-        ),
-        (
-            "fields/customer.name/subject",
-            "optional",
-            Change("change", "field", "customer.name", ("subject",)),
-        ),
+        (f"fields/{NAME}/subject", "optional", Change("change", "field", NAME, ("subject",))),
+        (f"fields/{TEXT}/subject", "required", Change("change", "field", TEXT, ("subject",))),
+        (f"fields/{TEXT}/max_bytes", 65_537, Change("change", "field", TEXT, ("max_bytes",))),
     ],
 )
-def test_what_may_change(place: str, value: Any, change: Change) -> None:
-    assert plan({place: value}) == ([change], [])
+def test_what_may_change_whatever_lives(place: str, value: Any, change: Change) -> None:
+    made = plan({place: value})
+    assert (list(made.changes), made.refusals) == ([change], ())
 
 
-@pytest.mark.parametrize(
-    ("changes", "refusals"),
-    [
-        ({"fields/customer.ssn": REMOVED}, [f"field customer.ssn: removing it {LATER}"]),
-        ({"purposes/support": REMOVED}, [f"purpose support: removing it {GRANTS}"]),
-        (
-            {"fields/customer.ssn/masks": REMOVED},
-            [f"field customer.ssn: changing mask last4 {GRANTS}"],
-        ),
-        (
-            {"fields/customer.ssn/masks/last4": "{last:4}"},
-            [f"field customer.ssn: changing mask last4 {GRANTS}"],
-        ),
-        ({"fields/customer.ssn/template": "digits"}, [f"field customer.ssn: changing template {LATER}"]),
-        (
-            {"retention/short": OTHER_RULE, "fields/customer.name/retention": "short"},
-            [f"field customer.name: changing retention {LATER}"],
-        ),
-        (
-            {
-                "fields/customer.ssn/protection": "vaulted",
-                "fields/customer.ssn/retention": "customer",
-                "fields/customer.ssn/classification": "other",
-            },
-            [
-                f"field customer.ssn: changing protection {LATER}",
-                f"field customer.ssn: changing retention {LATER}",
-            ],
-        ),
-        (
-            {"retention/customer/keep": "P3Y"},
-            [f"retention customer: changing it {FILED}"],
-        ),
-        (
-            {
-                "retention/customer": REMOVED,
-                "fields/customer.name": REMOVED,
-                "fields/customer.text": REMOVED,
-            },
-            [
-                f"retention customer: removing it {LATER}",
-                f"field customer.name: removing it {LATER}",
-                f"field customer.text: removing it {LATER}",
-            ],
-        ),
-    ],
-    ids=str,
-)
-def test_what_may_not(changes: dict[str, Any], refusals: list[str]) -> None:
-    assert plan(changes)[1] == refusals
+@pytest.mark.parametrize(("name", "setting"), [(NAME, "max_rows"), (TEXT, "max_bytes")])
+def test_bounds_may_rise_and_not_fall(name: str, setting: str) -> None:
+    now, place = schema(NUMBERS), f"fields/{name}/{setting}"
+    assert make_plan(now, schema(NUMBERS | {place: 101}), FULL).refusals == ()
+    fallen = make_plan(now, schema(NUMBERS | {place: 9}), FULL)
+    assert [reason.partition(" while ")[0] for reason in fallen.refusals] == [
+        f"field {name}: cannot change {setting}"
+    ]
+
+
+REFUSED: list[tuple[dict[str, Any], list[str]]] = [
+    (
+        {f"fields/{SSN}": REMOVED},
+        [
+            "field customer.ssn: cannot be removed while tokens of it are with callers: 3",
+            "field customer.ssn: cannot be removed while grants that name it live: 2",
+        ],
+    ),
+    (
+        {f"fields/{NAME}": REMOVED},
+        ["field customer.name: cannot be removed while values live under it: 1,204"],
+    ),
+    (
+        {f"fields/{TEXT}": REMOVED},
+        [
+            "field customer.text: cannot be removed while ciphertexts of it are with callers: 2",
+            "field customer.text: cannot be removed while grants that name it live: 1",
+        ],
+    ),
+    # renaming
+    (
+        {f"fields/{NAME}": REMOVED, "fields/person.name": GOOD["fields"][NAME]},
+        ["field customer.name: cannot be removed while values live under it: 1,204"],
+    ),
+    # re-protecting
+    (
+        TO_VAULTED | {f"fields/{SSN}/classification": "other"},
+        [
+            "field customer.ssn: cannot change protection while tokens of it are with callers: 3",
+            "field customer.ssn: cannot change retention while tokens of it are with callers: 3",
+            "field customer.ssn: cannot change protection while grants that name it live: 2",
+        ],
+    ),
+    (
+        {f"fields/{NAME}/protection": "encrypted"},
+        ["field customer.name: cannot change protection while values live under it: 1,204"],
+    ),
+    (
+        {f"fields/{SSN}/template": "digits"},
+        ["field customer.ssn: cannot change template while tokens of it are with callers: 3"],
+    ),
+    (
+        {"retention/short": OTHER_RULE, f"fields/{NAME}/retention": "short"},
+        ["field customer.name: cannot change retention while values live under it: 1,204"],
+    ),
+    (
+        {f"fields/{NAME}/deterministic": "field", f"fields/{NAME}/normalize": "lowercase"},
+        [
+            "field customer.name: cannot change deterministic while values live under it: 1,204",
+            "field customer.name: cannot change normalize while values live under it: 1,204",
+        ],
+    ),
+    (
+        {f"fields/{NAME}/surrogate": "digits(length=9)", f"fields/{NAME}/max_rows": 5},
+        [
+            "field customer.name: cannot change max_rows while values live under it: 1,204",
+            "field customer.name: cannot change surrogate while values live under it: 1,204",
+        ],
+    ),
+    # grants
+    ({"purposes/support": REMOVED}, ["purpose support: cannot be removed while grants for it live: 2"]),
+    (
+        {"purposes/support/disclosure_class": "non_tpo"},
+        ["purpose support: cannot become non_tpo while grants for it live over vaultless fields: 2"],
+    ),
+    (
+        {f"fields/{SSN}/masks": REMOVED},
+        ["field customer.ssn: cannot change mask last4 while grants that may show it live: 1"],
+    ),
+    (
+        {f"fields/{SSN}/masks/last4": "{last:4}"},
+        ["field customer.ssn: cannot change mask last4 while grants that may show it live: 1"],
+    ),
+    (
+        {f"fields/{TEXT}/masks/first": "{first:2}"},
+        ["field customer.text: cannot change mask first while grants that may show it live: 1"],
+    ),
+    # keys
+    (
+        {"retention/customer/keep": "P3Y"},
+        ["retention customer: cannot change keep while keys live under it: 7"],
+    ),
+    (
+        {"retention/customer/from": "last_use", "retention/customer/max": "P9Y"},
+        ["retention customer: cannot change from, max while keys live under it: 7"],
+    ),
+    (
+        {
+            "retention/customer": REMOVED,
+            "retention/other": OTHER_RULE,
+            f"fields/{NAME}/retention": "other",
+            f"fields/{TEXT}/retention": "other",
+        },
+        [
+            "retention customer: cannot be removed while keys live under it: 7",
+            "field customer.name: cannot change retention while values live under it: 1,204",
+            "field customer.text: cannot change retention while ciphertexts of it are with callers: 2",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "refusals"), REFUSED, ids=str)
+def test_what_something_lives_under_is_refused_with_the_count(
+    changes: dict[str, Any], refusals: list[str]
+) -> None:
+    assert list(plan(changes).refusals) == refusals
+
+
+@pytest.mark.parametrize(("changes", "_refusals"), REFUSED, ids=str)
+def test_without_anything_that_lives_all_of_it_may_change(
+    changes: dict[str, Any], _refusals: list[str]
+) -> None:
+    assert plan(changes, NOTHING).refusals == ()
+
+
+@pytest.mark.parametrize(("changes", "_refusals"), REFUSED, ids=str)
+def test_what_refuses_is_what_was_to_be_counted(changes: dict[str, Any], _refusals: list[str]) -> None:
+    """What a plan asks to be counted is enough to make it, and nothing else is asked for."""
+    asked = bound(schema(), schema(changes))
+    counted = Living(
+        {name: n for name, n in FULL.values.items() if name in asked.fields},
+        {name: n for name, n in FULL.keys.items() if name in asked.classes},
+        FULL.grants if asked.grants else (),
+    )
+    assert plan(changes, counted) == plan(changes)
+
+
+def test_additions_and_free_changes_count_nothing() -> None:
+    free = {
+        "purposes/fraud": {"legal_basis": "consent"},
+        "retention/short": OTHER_RULE,
+        "fields/a": GOOD["fields"][SSN],
+        f"fields/{SSN}/masks/last2": "{last:2}",
+        f"fields/{SSN}/rotation": "P1Y",
+        f"fields/{TEXT}/max_bytes": 70_000,
+    }
+    assert bound(schema(), schema(free)) == Bound(frozenset(), frozenset(), grants=False)
+    assert bound(EMPTY, schema()) == Bound(frozenset(), frozenset(), grants=False)
 
 
 @pytest.mark.parametrize(
     ("place", "default"),
     [
-        ("fields/customer.ssn/small", "refuse"),
-        ("fields/customer.ssn/deterministic", "none"),
-        ("fields/customer.ssn/subject", "optional"),
-        ("fields/customer.name/masks", {}),
-        ("fields/customer.name/classification", ""),
+        (f"fields/{SSN}/small", "refuse"),
+        (f"fields/{SSN}/deterministic", "none"),
+        (f"fields/{SSN}/normalize", "none"),
+        (f"fields/{SSN}/subject", "optional"),
+        (f"fields/{SSN}/template", "ssn( strict = false )"),
+        (f"fields/{NAME}/masks", {}),
+        (f"fields/{NAME}/classification", ""),
+        (f"fields/{TEXT}/max_bytes", 65_536),
         ("retention/key-lifetime", {"keep": "key"}),
+        ("retention/customer", {"keep": "P24M"}),
+        ("purposes/support/bearer/max_ttl", "PT900S"),
     ],
 )
 def test_writing_down_what_is_meant_anyway_changes_nothing(place: str, default: Any) -> None:
-    assert plan({place: default}) == ([], [])
-
-
-def test_the_defaults_of_a_plan_are_those_of_the_document() -> None:
-    bare: Document = {
-        "purposes": {"p": {"legal_basis": "consent"}},
-        "retention": {"r": {"keep": "P1Y"}, "k": {"keep": "key"}},
-    }
-    bare["fields"] = {"f": {"template": "ssn", "protection": "vaultless", "retention": "k"}}
-    full = copy.deepcopy(bare)
-    for kind, name in (("purpose", "p"), ("retention", "r"), ("field", "f")):
-        full[{"retention": kind}.get(kind, kind + "s")][name] |= plan_module._DEFAULTS[kind]
-    one, other = parse_document(bare), parse_document(full)
-    assert one.digest != other.digest
-    assert (one.purposes, one.retention) == (other.purposes, other.retention)
-    assert replace(one.fields["f"], source={}) == replace(other.fields["f"], source={})
-    assert make_plan(one, other).changes == ()
-
-
-def test_a_plan_has_both_directions() -> None:
-    """Undoing an addition is a removal, and is refused as one."""
-    more = schema({"fields/a": GOOD["fields"]["customer.ssn"]})
-    assert make_plan(schema(), more).refusals == ()
-    assert make_plan(more, schema()).refusals == (f"field a: removing it {LATER}",)
+    made = plan({place: default})
+    assert (made.changes, made.refusals) == ((), ())
 
 
 def test_the_digest_names_both_sides() -> None:
@@ -172,16 +279,55 @@ def test_the_digest_names_both_sides() -> None:
         schema({"purposes/support/activity": "x"}),
         schema({"retention/short": OTHER_RULE}),
     ]
-    digests = {make_plan(now, then).digest for now, then in itertools.product(schemas, repeat=2)}
+    digests = {make_plan(now, then, NOTHING).digest for now, then in itertools.product(schemas, repeat=2)}
     assert len(digests) == len(schemas) ** 2
     again = parse_document(changed({}))
-    assert make_plan(EMPTY, again).digest == make_plan(EMPTY, schema()).digest
+    assert make_plan(EMPTY, again, FULL).digest == make_plan(EMPTY, schema(), NOTHING).digest
     both = f"{EMPTY.digest}\n{again.digest}".encode()
-    assert make_plan(EMPTY, again).digest == hashlib.sha256(both).hexdigest()
+    assert make_plan(EMPTY, again, NOTHING).digest == hashlib.sha256(both).hexdigest()
 
 
-def test_a_new_field_needs_one_key_for_its_one_way_of_making_tokens() -> None:
-    fields = schema().fields
-    assert new_key_purposes(fields["customer.ssn"]) == ("ff1",)
-    assert new_key_purposes(fields["customer.name"]) == ("row-id",)
-    assert new_key_purposes(fields["customer.text"]) == ()
+# field keys
+
+
+def test_a_field_needs_one_key_for_each_thing_that_is_done_with_its_values() -> None:
+    fields = schema({f"fields/{NAME}/deterministic": "field"}).fields
+    assert new_key_purposes(fields[SSN]) == ("ff1",)
+    assert new_key_purposes(schema().fields[NAME]) == ("row-id",)
+    assert new_key_purposes(fields[NAME]) == ("row-id", "blind-index")
+    assert new_key_purposes(schema(NUMBERS).fields[NAME]) == ()
+    assert new_key_purposes(fields[TEXT]) == ()
+
+
+Keys = frozenset[tuple[str, str]]
+NONE: Keys = frozenset()
+
+
+@pytest.mark.parametrize(
+    ("changes", "new", "ended"),
+    [
+        ({"fields/a": GOOD["fields"][SSN]}, frozenset({("a", "ff1")}), NONE),
+        ({f"fields/{SSN}": REMOVED}, NONE, frozenset({(SSN, "ff1")})),
+        ({f"fields/{SSN}/template": "digits"}, frozenset({(SSN, "ff1")}), frozenset({(SSN, "ff1")})),
+        (TO_VAULTED, frozenset({(SSN, "row-id")}), frozenset({(SSN, "ff1")})),
+        ({f"fields/{NAME}/deterministic": "field"}, frozenset({(NAME, "blind-index")}), NONE),
+        ({f"fields/{NAME}/template": "text(max=9)"}, NONE, NONE),
+        ({f"fields/{NAME}/protection": "encrypted"}, NONE, frozenset({(NAME, "row-id")})),
+        (NUMBERS, NONE, frozenset({(NAME, "row-id")})),
+        ({f"fields/{SSN}/classification": "x", "purposes/support": REMOVED}, NONE, NONE),
+    ],
+    ids=str,
+)
+def test_no_key_is_used_on_two_things(changes: dict[str, Any], new: Keys, ended: Keys) -> None:
+    assert key_changes(schema(), schema(changes)) == (new, ended)
+
+
+def test_a_change_of_what_is_compared_takes_a_new_index_key() -> None:
+    now = schema({f"fields/{NAME}/deterministic": "field"})
+    for change in ({f"fields/{NAME}/normalize": "lowercase"}, {f"fields/{NAME}/template": "text(max=9)"}):
+        then = schema({f"fields/{NAME}/deterministic": "field"} | change)
+        assert key_changes(now, then) == (
+            frozenset({(NAME, "blind-index")}),
+            frozenset({(NAME, "blind-index")}),
+        )
+    assert key_changes(now, schema()) == (NONE, frozenset({(NAME, "blind-index")}))

@@ -15,6 +15,7 @@ from vault.services.audit import AuditQuery, read_audit
 from vault.services.decrypt import DecryptBody, DecryptItem, decrypt
 from vault.services.detokenize import detokenize
 from vault.services.encrypt import EncryptBody, EncryptItem, encrypt
+from vault.services.fields import list_fields, read_field
 from vault.services.grant_views import GrantFilter, list_grants, read_grant
 from vault.services.grants import RevokeBody, create_grant, revoke_grant
 from vault.services.identities import (
@@ -33,9 +34,9 @@ from vault.services.listing import Page
 from vault.services.schema import (
     SchemaBody,
     apply_schema,
-    list_fields,
+    list_versions,
     plan_schema,
-    read_field,
+    read_version,
     show_schema,
 )
 from vault.services.tenants import TenantBody, create_tenant, list_tenants
@@ -156,6 +157,8 @@ CALLS: Final[dict[str, Call]] = {
     "show_schema": Call(show_schema, lambda b: (b.admin, ()), 0, "schema:read"),
     "plan_schema": Call(plan_schema, lambda b: (b.admin, (SchemaBody(toml=NEW_SCHEMA),)), 0, "schema:read"),
     "apply_schema": Call(apply_schema, _apply, 1, "schema:apply"),
+    "list_versions": Call(list_versions, lambda b: (b.admin, (Page(),)), 0, "schema:read"),
+    "read_version": Call(read_version, lambda b: (b.admin, ("1",)), 0, "schema:read"),
     "list_fields": Call(list_fields, lambda b: (b.service, ()), 0),
     "read_field": Call(read_field, lambda b: (b.service, (SSN,)), 0),
     "create_tenant": Call(create_tenant, lambda b: (b.admin, (TenantBody("acme"),)), 1, "tenant:create"),

@@ -163,9 +163,10 @@ def structs() -> list[type[Any]]:
 
 # Holds no text of a caller: names of the schema, numbers, states, our own ids.
 OPEN = {
-    "AuditQuery", "Cell", "ChangeAnswer", "DomainAnswer", "FieldAnswer", "GrantFilter", "GrantLimits",
-    "GrantUse", "KeyBody", "KeyFilter", "Limits", "NewSubject", "Origin", "Page", "PlanAnswer",
-    "Request", "SchemaAnswer", "SchemaBody", "TenantSchema", "Validity", "Verified",
+    "AuditQuery", "Cell", "ChangeAnswer", "Counted", "DomainAnswer", "FieldAnswer", "GrantFilter",
+    "GrantLimits", "GrantUse", "KeyBody", "KeyFilter", "Limits", "NewSubject", "Origin", "Page",
+    "PlanAnswer", "Request", "SchemaAnswer", "SchemaBody", "SurrogateAnswer", "TenantSchema",
+    "Validity", "Verified", "VersionAnswer", "VersionRow",
 }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from vault.errors import CoatcheckError, Unknown
 from vault.identifiers import RowId
 from vault.services.audit import AuditQuery, read_audit, verify
 from vault.services.batch import BatchRefused
+from vault.services.fields import list_fields
 from vault.services.gate import flush_failures
 from vault.services.grant_views import GrantFilter, list_grants, read_grant
 from vault.services.grants import RevokeBody, revoke_grant
@@ -25,7 +26,7 @@ from vault.services.identities import (
     revoke_key,
 )
 from vault.services.listing import Page
-from vault.services.schema import SchemaBody, apply_schema, list_fields, plan_schema, show_schema
+from vault.services.schema import SchemaBody, apply_schema, plan_schema, show_schema
 from vault.tokens.vaulted import decode, encode
 from vault.wiring import perform
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
 
 from vault.errors import CoatcheckError
+from vault.keystate.states import PROCESSES, KeyState
 from vault.store.cell import Store
 from vault.store.session import Row, Session, Statement, StatementFamily
 
@@ -106,7 +108,13 @@ QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
     "issued": ({"tenant": "main", "field": "customer.name"}, []),
     "audit_range": (PAGE, [(0, DIGEST, b"{}", DIGEST, b"{}")]),
     "audit_page": ({**PAGE, "most": 10}, [(0, DIGEST, b"{}", DIGEST, b"{}")]),
-    "latest_schemas": ({}, [("main", 1, "d", "{}", "host:0", 5)]),
+    "lock_head": ({}, [("eu", 0, 1, 1, 0, 0, 5)]),
+    "latest_schemas": ({}, [("main", 1, "{}")]),
+    "schemas_page": ({"tenant": "main", "below": 2, "most": 10}, [(1, "d", "host:0", 5)]),
+    "schema_version": ({"tenant": "main", "version": 1}, [(1, "d", "host:0", 5, "{}")]),
+    "living_tokens": ({"tenant": "main", "field": "customer.name"}, [(1,)]),
+    "living_keys": ({"tenant": "main", "class": "customer"}, [(1,)]),
+    "living_grants": ({"tenant": "main", "at": 49}, [("support", "[]")]),
 }
 FAMILIES: dict[str, tuple[list[Any], dict[str, Any], list[tuple[Any, ...]]]] = {
     "data_keys": ([KEY, NIL, TOKEN], {}, [KEY_ROW]),
@@ -128,6 +136,7 @@ HEAD = {
     "seen_fence": 0, "seen_schema": 0,
 }  # fmt: skip
 ISSUED = {"tenant": "main", "field": "customer.name", "key_version": 0, "issued": 3, "last_at": 9}
+ENDED = {"of_tenant": "main", "of_field": "customer.ssn", "of_purpose": "ff1", "below": 2}
 PRINCIPAL_AT = {"principal_id": "pr_1", "at": 10}
 
 # What updates are given, how many rows they change, and what they return if they return rows.
@@ -135,6 +144,7 @@ UPDATES: dict[str, tuple[dict[str, Any], int, list[tuple[Any, ...]] | None]] = {
     "add_to_counter": ({"principal": "pr_1", "kind": "uses", "day": "2026-11-23", "by": 3}, 1, None),
     "add_issued": (ISSUED, 1, None),
     "move_index_entry": ({"of_epoch": 1, "of_entry": REF, "to": NIL}, 1, None),
+    "end_field_keys": (ENDED, 1, None),
     "move_due": ({"data_key": KEY, "to": 7}, 1, None),
     "drop_expired_answers": ({"at": 5, "most": 10}, 1, None),
     "charge_grant": ({"grant_id": "gr_1", "by": 4}, 1, None),
@@ -271,6 +281,45 @@ def test_a_date_moves_only_to_a_later_one(filled: Store) -> None:
         assert session.run(filled.custody.move_due, {"data_key": KEY, "to": to}) == moved
     session.rollback()
     session.close()
+
+
+def test_what_does_not_live_is_not_counted(filled: Store) -> None:
+    """A key or a period that is gone takes its values with it; a grant that is over, nobody can use."""
+    tokens, keys, grants = (
+        filled.custody.living_tokens,
+        filled.custody.living_keys,
+        filled.record.living_grants,
+    )
+    t, main = filled.tables, {"tenant": "main"}
+    asked = ((tokens, main | {"field": "customer.name"}), (keys, main | {"class": "customer"}))
+    for table, state in itertools.product((t.data_keys, t.due_periods), KeyState):
+        with filled.engine.begin() as connection:
+            connection.execute(table.update().values(state=state.value))
+        for statement, params in asked:
+            assert filled.read(statement, params) == [(1 if state in PROCESSES else 0,)]
+        with filled.engine.begin() as connection:
+            connection.execute(table.update().values(state="active"))
+    assert filled.read(tokens, {"tenant": "other", "field": "customer.name"}) == [(0,)]
+    assert filled.read(keys, {"tenant": "main", "class": "other"}) == [(0,)]
+    assert filled.read(grants, main | {"at": 50}) == filled.read(grants, {"tenant": "other", "at": 5}) == []
+    for over in ({"state": "revoked"}, {"uses": 10}):
+        with filled.engine.begin() as connection:
+            connection.execute(t.grants.update().values(**{"state": "active", "uses": 0} | over))
+        assert filled.read(grants, main | {"at": 5}) == []
+
+
+def test_keys_end_below_a_version_and_only_those_that_protect(filled: Store) -> None:
+    states = {1: "active", 2: "suspended", 3: "compromised", 4: "active", 5: "destroyed"}
+    f, row = filled.tables.field_keys, ROWS["insert_field_key"]
+    session = filled.session()
+    session.begin()
+    rows = [row | {"id": bytes([n]) * 16, "version": n, "state": s} for n, s in states.items()]
+    session.run_many(filled.custody.insert_field_key, [r for r in rows if r["version"] > 1])
+    assert session.run(filled.custody.end_field_keys, ENDED | {"below": 4}) == 2
+    session.commit()
+    session.close()
+    found = {r[0]: r[1] for r in filled.read(f.select().with_only_columns(f.c.version, f.c.state))}
+    assert found == states | {1: "deactivated", 2: "deactivated"}
 
 
 @pytest.mark.parametrize("name", ["insert_due_period", "insert_data_key"])
