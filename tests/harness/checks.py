@@ -10,8 +10,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-from tests.harness.journal import Given, Held, Journal
-from tests.harness.load import VAULTED, VAULTLESS, Api
+from tests.harness.journal import Given, Held, Journal, Once, Sealed
+from tests.harness.load import SHARED, VAULTED, VAULTLESS, Api
 from tests.harness.roomy import PURPOSE, grant_body
 
 BATCH: Final = 5_000
@@ -29,7 +29,7 @@ def lost_tokens(api: Api, tokens: list[Held]) -> list[str]:
     lost = []
     for subject, held in _by(tokens, lambda one: one.subject).items():
         people = None if subject is None else [subject]
-        fields = [*VAULTED] if subject else [*VAULTED, *VAULTLESS]
+        fields = [*VAULTED, *SHARED] if subject else [*VAULTED, *VAULTLESS]
         for (field, version), same in _by(held, lambda one: (one.field, one.key_version)).items():
             for start in range(0, len(same), BATCH):
                 part = same[start : start + BATCH]
@@ -47,6 +47,36 @@ def lost_tokens(api: Api, tokens: list[Held]) -> list[str]:
                 opened = zip(part, answer["values"], strict=True)
                 lost += [f"{field}: another value" for one, value in opened if value != one.value]
     return lost
+
+
+def lost_ciphertexts(api: Api, sealed: list[Sealed]) -> list[str]:
+    """Acknowledged ciphertexts that do not open to exactly their value under a fresh grant."""
+    if not sealed:
+        return []
+    status, grant = api.call("POST", "grants", grant_body([sealed[0].field], len(sealed)))
+    if status != 201:
+        return [f"no grant: {grant.get('code')}"]
+    items = [{"field": one.field, "ciphertext": one.ciphertext, "record": one.record} for one in sealed]
+    status, answer = api.call("POST", "decrypt", {"purpose": PURPOSE, "items": items}, by=grant["credential"])
+    if status != 200:
+        return [f"decrypt: {status} {answer.get('code')}"]
+    opened = zip(sealed, answer["items"], strict=True)
+    return ["decrypt: another value" for one, item in opened if item["value"] != one.value]
+
+
+def done_twice(api: Api, database: Path, once: list[Once]) -> list[str]:
+    """Requests under an Idempotency-Key that do not answer alike, or that were done more than once."""
+    found = []
+    for one in once:
+        ids = {one.id} - {None}
+        for _ in range(2):
+            status, answer = api.call("POST", "grants", one.body, once=one.key)
+            ids.add(answer["id"] if status == 201 else f"{status} {answer.get('code')}")
+        if len(ids) > 1:
+            found.append(f"one key, several answers: {sorted(map(str, ids))}")
+        one.id = ids.pop()
+    made: dict[str, int] = dict(rows(database, "SELECT reason, count(*) FROM re_grants GROUP BY reason"))
+    return found + [f"done {made.get(one.key)} times" for one in once if made.get(one.key) != 1]
 
 
 def lost_access(api: Api, journal: Journal, round_: int, rng: random.Random) -> list[str]:
@@ -96,7 +126,7 @@ def overcharged(database: Path, journal: Journal, log: list[dict[str, Any]]) -> 
     """Grants whose uses are not what the log charged, or fewer than was handed out, or too many."""
     charged: dict[str, int] = defaultdict(int)
     for event in log:
-        if event["kind"] == "detokenize" and "grant" in event:
+        if event["kind"] in ("detokenize", "decrypt") and "grant" in event:
             charged[event["grant"]] += event["charged"]
     found = []
     stored = rows(database, 'SELECT id, uses, max_uses FROM "re_grants"')
@@ -130,6 +160,13 @@ HALVES: Final = {
     "a person without a key": "cu_subjects WHERE key NOT IN (SELECT id FROM cu_data_keys)",
     "a grant for nobody": """re_grants WHERE any_subject = 0
         AND id NOT IN (SELECT "grant" FROM re_grant_subjects)""",
+    "an entry of the index without its token": "cu_blind_index WHERE token NOT IN (SELECT id FROM cu_tokens)",
+    "a surrogate that is not registered": """cu_tokens t WHERE surrogate IS NOT NULL AND NOT EXISTS (
+        SELECT 1 FROM cu_surrogates s WHERE s.token = t.id AND s.surrogate = t.surrogate)""",
+    "a registered surrogate without its token": "cu_surrogates WHERE token NOT IN (SELECT id FROM cu_tokens)",
+    "a wrong count of what was issued": """cu_issued i WHERE key_version = 0
+        AND field IN (SELECT field FROM cu_tokens) AND issued <> (
+        SELECT count(*) FROM cu_tokens t WHERE t.tenant = i.tenant AND t.field = i.field)""",
     "items without an event": "cu_audit_items WHERE number NOT IN (SELECT number FROM re_audit)",
 }
 

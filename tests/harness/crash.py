@@ -143,6 +143,8 @@ class Crash:
         if verified.returncode != 0:
             report.gaps.append(f"audit verify ended with {verified.returncode}: {verified.stderr.strip()}")
         report.lost += checks.lost_tokens(api, journal.tokens)
+        report.lost += checks.lost_ciphertexts(api, journal.sealed)
+        report.wrong += checks.done_twice(api, database, journal.once[-checks.SAMPLE :])
         report.revived += checks.lost_access(api, journal, report.kills, self._rng)
         log = checks.events(database)
         report.lost += checks.vanished(database, journal)

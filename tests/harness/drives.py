@@ -77,6 +77,12 @@ def key_of(door: Door) -> str:
     return str(taken(made)["id"])
 
 
+def crypto_key(door: Door) -> str:
+    """The id of a key of the hierarchy."""
+    token(door, SSN, VALUE)
+    return str(taken(door.call("GET", "keys", key=door.built.admin))["items"][0]["id"])
+
+
 def _vaultless(door: Door) -> Sent:
     # A known value has a known token: vaultless ones are a function of the value.
     return Sent("tokenize", {"field": SSN, "values": [VALUE, None]}, shows=(token(door, SSN, VALUE),))
@@ -180,6 +186,10 @@ DRIVES: Final[dict[str, dict[str, Drive]]] = {
     "GET principals/{id}/keys": {
         "all": lambda d: Sent(f"principals/{d.built.service_id}/keys", key=d.built.admin),
     },
+    "POST tenants": {"a second one": lambda d: Sent("tenants", {"name": "second"}, d.built.admin)},
+    "GET tenants": {"all": lambda d: Sent("tenants", key=d.built.admin)},
+    "GET keys": {"all": lambda d: Sent("keys", key=d.built.admin)},
+    "GET keys/{id}": {"one": lambda d: Sent(f"keys/{crypto_key(d)}", key=d.built.admin)},
     "DELETE keys/{id}": {"one": lambda d: Sent(f"keys/{key_of(d)}", key=d.built.admin)},
     "GET audit": {"all": lambda d: Sent("audit", key=d.built.admin)},
 }

@@ -4,7 +4,30 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+
+class Sealed(NamedTuple):
+    """A ciphertext that a client was given, and what it stands for."""
+
+    field: str
+    ciphertext: str
+    value: str
+    subject: str | None
+    record: str
+
+
+@dataclass
+class Once:
+    """A request with an Idempotency-Key, answered or not: to be made again until it is.
+
+    Attributes:
+        id: of what it made, as far as it was answered.
+    """
+
+    key: str
+    body: dict[str, Any]
+    id: str | None = None
 
 
 class Held(NamedTuple):
@@ -42,6 +65,7 @@ class Journal:
 
     Attributes:
         wrong: sentences about answers that ought not to have been, without values.
+        shared: the one token of each value of a deterministic field.
         late: plaintexts that began to be asked for after the revocation was acknowledged.
     """
 
@@ -50,6 +74,9 @@ class Journal:
     decisions: set[str] = field(default_factory=set)
     keys: list[tuple[str, str]] = field(default_factory=list, repr=False)  # (id, credential)
     answers: int = 0
+    sealed: list[Sealed] = field(default_factory=list, repr=False)
+    shared: dict[tuple[str, str], str] = field(default_factory=dict, repr=False)  # (field, value): token
+    once: list[Once] = field(default_factory=list, repr=False)
     wrong: list[str] = field(default_factory=list)
     late: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -61,6 +88,17 @@ class Journal:
             self.tokens += tokens or []
             if decision:
                 self.decisions.add(decision)
+
+    def note_shared(self, field_: str, value: str, token: str) -> None:
+        """The token of a value that has one token: the same as every time before."""
+        with self.lock:
+            if self.shared.setdefault((field_, value), token) != token:
+                self.wrong.append(f"{field_}: a second token of one value")
+
+    def note_sealed(self, sealed: Sealed) -> None:
+        """An acknowledged ciphertext."""
+        with self.lock:
+            self.sealed.append(sealed)
 
     def note_grant(self, grant: Given, decision: str) -> None:
         """An acknowledged grant."""

@@ -50,7 +50,7 @@ HITS: Final = {  # how often a point is reached before it ends the process, at m
     "making: after a file call": 90,
     "opening: locked": 1, "opening: checked": 1, "opening: keys read": 1,
     "closing: begun": 1, "closing: finished": 1, "closing: unlocked": 1,
-    "after select": 200, "request read": 30,
+    "after select": 200,
 }  # fmt: skip
 RARE: Final = ("cu_subject", "cu_due", "cu_data", "re_api", "re_grant_s", "re_princ")
 
@@ -191,6 +191,8 @@ class Life:
         chosen = now + self._rng.sample(before, min(SAMPLE, len(before)))
         try:
             found += checks.lost_tokens(api, chosen)
+            found += checks.lost_ciphertexts(api, journal.sealed[-SAMPLE:])
+            found += checks.done_twice(api, database, journal.once[-SAMPLE:])
             found += checks.lost_access(api, journal, self.round, self._rng)
         except Gone:
             found.append("the service went away while it was looked at")

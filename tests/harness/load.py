@@ -9,11 +9,12 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
-from tests.harness.journal import Given, Held, Journal
-from tests.harness.roomy import NAME, NOTE, PURPOSE, SSN, grant_body
+from tests.harness.journal import Given, Held, Journal, Once, Sealed
+from tests.harness.roomy import EMAIL, HANDLE, NAME, NOTE, PURPOSE, SSN, TEXT, grant_body
 
 VAULTLESS: Final = (SSN,)
 VAULTED: Final = (NAME, NOTE)
+SHARED: Final = (EMAIL, HANDLE)
 SUBJECTS: Final = tuple(f"person-{number}" for number in range(16))
 TIMEOUT_S: Final = 60.0
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyzåäößžğ王小明 -'"
@@ -30,8 +31,13 @@ class Api:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
         self._credential = credential
 
-    def call(self, method: str, path: str, body: Any = None, by: str | None = None) -> tuple[int, Any]:
+    def call(
+        self, method: str, path: str, body: Any = None, by: str | None = None, once: str | None = None
+    ) -> tuple[int, Any]:
         """Status and document of an answer that arrived whole.
+
+        Args:
+            once: the request's Idempotency-Key.
 
         Raises:
             Gone: it did not.
@@ -40,6 +46,8 @@ class Api:
             "authorization": f"Bearer {by or self._credential}",
             "content-type": "application/json",
         }
+        if once is not None:
+            headers["idempotency-key"] = once
         content = None if body is None else json.dumps(body)
         try:
             self._connection.request(method, f"/v1/eu/{path}", content, headers)
@@ -81,10 +89,13 @@ class Worker:
             (self._vaultless, 26),
             (self._vaulted, 26),
             (self._for_people, 20),
+            (self._shared, 14),
+            (self._encrypt, 8),
             (self._grant, 9),
+            (self._grant_once, 3),
             (self._reveal, 20),
             (self._revoke, 4),
-            (self._key, 1),
+            (self._key, 2),
         ]
         names, weights = zip(*doings, strict=True)
         try:
@@ -118,6 +129,42 @@ class Worker:
         if self._expected(status, answer, "tokenize", 200):
             self._tokens(field, answer, values, people, None)
 
+    def _shared(self) -> None:
+        """The same few values over and over, for many people: each has one token."""
+        field = self._rng.choice(SHARED)
+        number = self._rng.randrange(12)
+        values = [f"user{number}@example.org", f"new{self._rng.randrange(10**6)}@example.org"]
+        people: list[str | None] = [self._rng.choice((*SUBJECTS, self._new_person())) for _ in values]
+        body = {"field": field, "values": values, "subjects": people}
+        status, answer = self._api.call("POST", "tokenize", body)
+        if self._expected(status, answer, "tokenize", 200):
+            for value, token in zip(values, answer["tokens"], strict=True):
+                self._journal.note_shared(field, value, token)
+            self._tokens(field, answer, values, people, None)
+
+    def _encrypt(self) -> None:
+        value, record = text(self._rng), f"row {self._rng.randrange(10**6)}"
+        person = self._rng.choice((*SUBJECTS, None))
+        item = {"field": TEXT, "value": value, "record": record}
+        item |= {} if person is None else {"subject": person}
+        status, answer = self._api.call("POST", "encrypt", {"items": [item]})
+        if self._expected(status, answer, "encrypt", 200):
+            self._journal.note_sealed(Sealed(TEXT, answer["items"][0]["ciphertext"], value, person, record))
+            self._journal.note(answer["decision"])
+
+    def _grant_once(self) -> None:
+        """A grant with an Idempotency-Key: noted before it is asked for, and asked for twice at times."""
+        key = f"once-{self._round}-{self._rng.randrange(10**12)}"
+        one = Once(key, grant_body([*VAULTED], 3) | {"reason": key})
+        with self._journal.lock:
+            self._journal.once.append(one)
+        for _ in range(self._rng.choice((1, 2))):
+            status, answer = self._api.call("POST", "grants", one.body, once=key)
+            if self._expected(status, answer, "grants", 201):
+                if one.id not in (None, answer["id"]):
+                    self._journal.complain("a request was done twice under one key")
+                one.id = answer["id"]
+
     def _new_person(self) -> str:
         """Somebody not seen before this round, mostly."""
         return f"round-{self._round}-{self._rng.randrange(200)}"
@@ -137,7 +184,7 @@ class Worker:
     def _grant(self) -> None:
         uses = self._rng.randint(1, 25)
         subject = self._rng.choice((*SUBJECTS, *[None] * len(SUBJECTS)))
-        fields = [*VAULTED] if subject else [*VAULTED, *VAULTLESS]
+        fields = [*VAULTED, *SHARED, *([] if subject else VAULTLESS)]
         status, answer = self._api.call(
             "POST", "grants", grant_body(fields, uses, [subject] if subject else None)
         )

@@ -30,8 +30,7 @@ SERVING: Final = (
     "before begin", "after begin", "after select", "before commit", "after commit", "during commit",
     "during checkpoint",
     *(f"{when} writing {table}" for table in TABLES if table not in _SETTLED for when in ("before", "after")),
-    "before handing over", "before delivering", "before waking",
-    "request read", "before the answer", "after the answer",
+    "before handing over", "before delivering", "before waking", "before the answer", "after the answer",
 )  # fmt: skip
 OPENING: Final = ("opening: any statement", "opening: locked", "opening: checked", "opening: keys read")
 CLOSING: Final = ("closing: any statement", "closing: begun", "closing: finished", "closing: unlocked")
@@ -157,7 +156,6 @@ def _wrap(owner: Any, name: str, before: Callable[[], None] | None, after: Calla
 
 
 def _doors(doom: Doom) -> None:
-    from vault.api.app import Api
     from vault.api.bridge import Bridge
     from vault.api.exchange import Exchange
 
@@ -172,24 +170,6 @@ def _doors(doom: Doom) -> None:
         doom.reach("after the answer")
 
     Exchange.answer = answered  # type: ignore[method-assign,assignment]
-    original = Api.litestar
-
-    def litestar(api: Api) -> Any:
-        application: Any = original(api)
-
-        async def around(scope: Any, receive: Any, send: Any) -> None:
-            async def received() -> Any:
-                message = await receive()
-                if message["type"] == "http.request":
-                    doom.reach("request read")
-                return message
-
-            http = scope["type"] == "http"
-            await application(scope, received if http else receive, send)
-
-        return around
-
-    Api.litestar = litestar  # type: ignore[method-assign,assignment]
 
 
 def _opening(doom: Doom) -> None:
