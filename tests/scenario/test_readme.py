@@ -40,6 +40,7 @@ PLACEHOLDERS = (
     (re.compile(r"\b(c[kg]_[0-9A-Z]{26})_[0-9A-Za-z]{43}\b"), r"\1_SECRET"),
     (re.compile(r"\b(ck|cg|gr|pr|dec|req|sub|key|tn)_[0-9A-Z]{26}"), r"\1_ID"),
     (re.compile(r"\btok_[a-z2-7]{26}\b"), "tok_TOKEN"),
+    (re.compile(r"\b\d+ s after the last event"), "N s after the last event"),
     (re.compile(r"\bve1\.[A-Za-z0-9_-]+"), "ve1.CIPHERTEXT"),
     (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "TIME"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "DIGEST"),
