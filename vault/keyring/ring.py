@@ -9,7 +9,7 @@ from vault.context import TAG_SUBJECT, TAG_TENANT, canonical
 from vault.crypto.block import BlockCipher
 from vault.crypto.mac import reference
 from vault.envelope.seal import SealingKey
-from vault.errors import IntegrityError, Unavailable, ValueRefused
+from vault.errors import IntegrityError, Stale, Unavailable, ValueRefused
 from vault.formats.template import Template
 from vault.keyring.hierarchy import CELL, Epoch, Purpose, open_data_key, open_field_key
 from vault.keystate.states import PROCESSES, PROTECTS, KeyState
@@ -29,11 +29,19 @@ class FieldKeys:
 
     @property
     def primary(self) -> int:
-        """The newest version that may protect."""
-        usable = [version for version, row in self.rows.items() if KeyState(row.state) in PROTECTS]
-        if not usable:
-            raise Unavailable("key_unavailable")
-        return max(usable)
+        """The newest version that may protect.
+
+        Raises:
+            Stale: all have ended. The field is gone, or another by now: whoever asks has an older schema.
+            Unavailable: `key_unavailable`.
+        """
+        states = {version: KeyState(row.state) for version, row in self.rows.items()}
+        usable = [version for version, state in states.items() if state in PROTECTS]
+        if usable:
+            return max(usable)
+        if all(state is KeyState.DEACTIVATED for state in states.values()):
+            raise Stale
+        raise Unavailable("key_unavailable")
 
 
 @dataclass(frozen=True, slots=True)

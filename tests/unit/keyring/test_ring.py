@@ -11,7 +11,7 @@ from tests.unit.keyring.stores import Keys, epoch
 from tests.unit.keyring.test_cache import Time
 from vault.context import EncryptionContext, Use
 from vault.envelope.seal import open_message, seal
-from vault.errors import IntegrityError, Unavailable, ValueRefused
+from vault.errors import IntegrityError, Stale, Unavailable, ValueRefused
 from vault.formats.catalog import parse_template
 from vault.identifiers import NIL, RowId, uuid7
 from vault.keyring.hierarchy import CELL, Purpose, new_data_key, new_field_key
@@ -139,6 +139,17 @@ def test_the_newest_version_that_may_protect_is_primary(ring: Keyring, store: Ke
     ring.forget()
     with pytest.raises(Unavailable, match="key_unavailable"):
         _ = ring.ff1_versions("main", "customer.ssn").primary
+
+
+def test_keys_that_have_all_ended_are_an_older_schemas(ring: Keyring, store: Keys) -> None:
+    """The field is gone, or has another protection: whoever asks prepares again."""
+    for field, purpose in (("customer.ssn", Purpose.FF1), ("customer.name", Purpose.ROW_ID)):
+        for version in (1, 2):
+            store.change(add(store, field, purpose, version).id, state=KeyState.DEACTIVATED.value)
+    with pytest.raises(Stale):
+        _ = ring.ff1_versions("main", "customer.ssn").primary
+    with pytest.raises(Stale):
+        ring.row_ids("main", "customer.name")
 
 
 def test_a_field_without_keys_is_unavailable(ring: Keyring, store: Keys) -> None:
