@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -13,10 +14,33 @@ from resource import RLIM_INFINITY, RLIMIT_FSIZE, prlimit
 from typing import Any, Final
 
 from tests.harness.canaries import Planted
-from tests.harness.roomy import AGENT, NAME, NOTE, PAN, PURPOSE, SSN, add_principal, grant_body
+from tests.harness.roomy import (
+    AGENT,
+    EMAIL,
+    HANDLE,
+    NAME,
+    NOTE,
+    PAN,
+    PURPOSE,
+    SSN,
+    TEXT,
+    add_principal,
+    grant_body,
+)
 from tests.support.service import Answer, Service, coatcheck_here
+from vault.api.app import ROUTES
 
 UNKNOWN: Final = "ck_01M84HD64DFW18BYTQYF0BJRJQ_"
+
+
+def route_of(method: str, path: str) -> str:
+    """The route that a request is for, by its name in the table; empty: none."""
+    plain = path.partition("?")[0]
+    for route in ROUTES:
+        pattern = re.sub(r"{\w+}", "[^/]+", route.path)
+        if route.method == method and re.fullmatch(pattern, plain):
+            return f"{method} {route.path}"
+    return ""
 
 
 class Campaign:
@@ -25,6 +49,7 @@ class Campaign:
     Attributes:
         refused: heads and bodies of all answers that are refusals, and what failing commands printed.
         statuses: how often which status was answered.
+        routes: which statuses each route answered.
     """
 
     def __init__(self, service: Service) -> None:
@@ -32,6 +57,7 @@ class Campaign:
         self.planted = Planted(Random("canaries"))
         self.refused: list[bytes] = []
         self.statuses: dict[int, int] = {}
+        self.routes: dict[str, set[int]] = {}
         self.admin = service.credential("admin_key")
         _, self.creator = add_principal(service, "creator")
         self.planted.credentials |= {self.admin, self.creator, service.credential()}
@@ -40,13 +66,35 @@ class Campaign:
         """A request whose answer is kept if it is a refusal; tokens and credentials of others are planted."""
         answer = self.service.call(method, path, body, key=self.creator if key is None else key)
         self.keep(answer)
+        self.routes.setdefault(route_of(method, path), set()).add(answer.status)
         if answer.status < 300:
             document = answer.json()
             made = document.get("tokens") or [item.get("token") for item in document.get("items", [])]
-            self.planted.tokens.update(token for token in made if token)
+            found = {token for token in made if token}
+            shaped = {token for token in found if re.fullmatch("[0-9a-z]{9}", token)}
+            self.planted.surrogates |= shaped
+            self.planted.tokens |= found - shaped
             if document.get("credential"):
                 self.planted.credentials.add(document["credential"])
         return answer
+
+    def once(self, path: str, body: Any) -> None:
+        """A request whose Idempotency-Key is a canary, three times: done, repeated, with another body."""
+        headers = {
+            "authorization": f"Bearer {self.creator}", "content-type": "application/json",
+            "idempotency-key": self.planted.word(),
+        }  # fmt: skip
+        for content in (
+            body,
+            body,
+            {**body, self.planted.word(): 1},
+            {**body, "reason": self.planted.reason()},
+        ):
+            raw = json.dumps(content).encode()
+            answer = self.service.request("POST", f"/v1/eu/{path}", raw, headers)
+            self.keep(answer)
+            if answer.status < 300 and answer.json().get("credential"):
+                self.planted.credentials.add(answer.json()["credential"])
 
     def keep(self, answer: Answer) -> None:
         """Keeps an answer if it is a refusal."""
@@ -69,6 +117,63 @@ class Campaign:
             self.call("POST", "tokenize", {"items": [*rows, {"field": SSN, "value": p.ssn()}]})
         made = self.call("POST", "tokenize", {"field": NAME, "values": [p.text() for _ in range(5)]})
         return [(NAME, token) for token in made.json()["tokens"]]
+
+    def share(self) -> None:
+        """Deterministic and shaped values of several people, and requests that are repeated."""
+        p = self.planted
+        for field, value in ((EMAIL, p.word() + "@example.org"), (HANDLE, p.word())):
+            body = {"field": field, "values": [value, value], "subjects": [p.word(), p.text()]}
+            assert self.call("POST", "tokenize", body).status == 200
+            self.call("POST", "tokenize", body | {"subjects": [p.word(), None]})
+            self.call("POST", "tokenize", body | {"values": [p.text() + "\0", p.word() * 40]})
+        self.call("POST", "tokenize", {"field": EMAIL, "values": [p.text()], "subjects": [p.word()]})
+        self.once("grants", grant_body([NAME], 1, [p.word()]) | {"reason": p.reason()})
+
+    def encrypt(self) -> None:
+        """Values whose ciphertexts the caller keeps: sealed, opened, and all ways in which they are not."""
+        p = self.planted
+        subject, record = p.word(), p.text()
+        item = {"field": TEXT, "value": p.text(), "subject": subject, "record": record}
+        made = self.call("POST", "encrypt", {"items": [item, {"field": TEXT, "value": p.text()}]})
+        assert made.status == 200, made.body
+        for change in (
+            {"field": p.word()}, {"field": NAME}, {"value": p.text() * 9_000}, {"value": p.word() + "\0"},
+            {"subject": p.word() + "\n"}, {"record": p.word() * 40}, {"record": p.text() + "\0"},
+            {p.word(): p.text()}, {"value": [p.text()]},
+        ):  # fmt: skip
+            self.call("POST", "encrypt", {"items": [item | change]})
+            self.call("POST", "encrypt", {"items": [item | change], "on_error": "report"})
+        self.call("POST", "encrypt", {"items": [item], "on_error": p.word()})
+        ciphertext = made.json()["items"][0]["ciphertext"]
+        sealed = {"field": TEXT, "ciphertext": ciphertext, "subject": subject, "record": record}
+        body = {"purpose": PURPOSE, "items": [sealed]}
+        granted = self.call("POST", "grants", grant_body([TEXT], 100)).json()["credential"]
+        assert self.call("POST", "decrypt", body, granted).status == 200
+        changes: tuple[dict[str, Any], ...] = (
+            {"record": p.text()}, {"record": None}, {"subject": p.word()}, {"field": p.word()},
+            {"ciphertext": "ve1." + p.word()}, {"ciphertext": p.text()}, {"ciphertext": ciphertext[:-2]},
+            {"ciphertext": ciphertext[:60] + "AAAA" + ciphertext[64:]}, {p.word(): 1},
+        )  # fmt: skip
+        for change in changes:
+            self.call("POST", "decrypt", body | {"items": [sealed | change]}, granted)
+            self.call("POST", "decrypt", body | {"items": [sealed | change], "on_error": "report"}, granted)
+        for more in ({"purpose": p.word()}, {"operation": p.word()}, {"operation": "mask", "mask": p.word()}):
+            self.call("POST", "decrypt", body | more, granted)
+
+    def administer(self) -> None:
+        """Tenants that are none, and lists asked for by what nobody is."""
+        p = self.planted
+        for name in (p.word(), p.text(), p.word() + "\0"):
+            self.call("POST", "tenants", {"name": name}, key=self.admin)
+            self.call("POST", "tenants", {"name": name})
+        self.call("POST", "tenants", {p.word(): 1}, key=self.admin)
+        for path in (
+            f"keys/{p.word()}",
+            f"keys?kind={p.word()}",
+            f"keys?state={p.ssn()}",
+            f"tenants?cursor={p.word()}",
+        ):
+            self.call("GET", path, key=self.admin)
 
     def fail_to_tokenize(self) -> None:
         """Requests of which every one holds canaries and none is taken."""

@@ -34,6 +34,7 @@ class Planted:
     Attributes:
         texts: names, notes, subjects, and whatever a hostile request was made of; each with the mark.
         reasons: texts that the record keeps.
+        surrogates: shaped tokens, which custody keeps as they are.
     """
 
     rng: random.Random
@@ -42,6 +43,7 @@ class Planted:
     texts: set[str] = field(default_factory=set)
     reasons: set[str] = field(default_factory=set)
     tokens: set[str] = field(default_factory=set)
+    surrogates: set[str] = field(default_factory=set)
     credentials: set[str] = field(default_factory=set)
 
     def __len__(self) -> int:
@@ -111,6 +113,7 @@ _WINDOWS: Final = {
     "card": rb"(?=([0-9]{16}))",
     "card, in groups": rb"(?=([0-9]{4}[ -][0-9]{4}[ -][0-9]{4}[ -][0-9]{4}))",
     "token": rb"(?=(tok_[a-z2-7]{26}))",
+    "surrogate": rb"(?=([0-9a-z]{9}))",
     "secret": rb"(?=([0-9A-Za-z]{43}))",
 }
 
@@ -120,7 +123,7 @@ class Scanner:
 
     Args:
         planted: all of it; what is planted later is not looked for.
-        reasons: whether reasons may not be there either.
+        reasons: whether reasons and shaped tokens, which the database keeps, may not be there either.
     """
 
     def __init__(self, planted: Planted, *, reasons: bool = True) -> None:
@@ -136,6 +139,7 @@ class Scanner:
             "card, in groups": {" ".join(re.findall("....", card)) for card in cards}
             | {"-".join(re.findall("....", card)) for card in cards},
             "token": {token for token in planted.tokens if token.startswith("tok_")},
+            "surrogate": planted.surrogates if reasons else set(),
             "secret": {credential.rpartition("_")[2] for credential in planted.credentials},
         }
         self._encoded = {kind: {one.encode() for one in those} for kind, those in self._sets.items()}
@@ -168,7 +172,7 @@ def forms(planted: Planted) -> Iterator[bytes]:
         for before in range(3):
             yield base64.b64encode(b"x" * before + text.encode())
             yield base64.urlsafe_b64encode(b"x" * before + text.encode())
-    for token in planted.tokens:
+    for token in planted.tokens | planted.surrogates:
         yield token.encode()
     for credential in planted.credentials:
         yield credential.encode()
