@@ -87,8 +87,13 @@ def test_new_requests_are_refused_while_draining(tmp_path: Path) -> None:
     with running(tmp_path / "deployment") as service:
         assert service.process is not None
         connection, rest = halfway(service, 1)
+        early = service.connect()  # came before the signal, and asks after it
+        assert service.get("/livez").status == 200
         service.process.send_signal(signal.SIGTERM)
         wait_until_draining(service)
+        with early:
+            early.sendall(b"GET /v1/eu/whoami HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert read_answer(early).code == "draining"
         for _ in range(3):
             refused = service.call("GET", "whoami")
             assert (refused.status, refused.code) == (503, "draining")

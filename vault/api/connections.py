@@ -37,6 +37,10 @@ class Connection(Protocol):
     """What is asked of a connection here."""
 
     @property
+    def unused(self) -> bool:
+        """Whether no request has begun on it."""
+
+    @property
     def waiting_since(self) -> float | None:
         """Since when it waits for a request; None while one is under way, or once it is closing."""
 
@@ -101,8 +105,15 @@ class Connections(ServerState):
         return [connection for connection in self.all if connection.waiting_since is None]
 
     def drain(self) -> None:
-        """Closes each connection as soon as nothing is under way on it."""
+        """Closes each connection as soon as nothing is under way on it. Who has just come may still ask,
+        and is told."""
         self.draining = True
+        for connection in self.all:
+            if not connection.unused:
+                connection.shutdown()
+
+    def shutdown(self) -> None:
+        """Closes each connection as soon as nothing is under way on it."""
         for connection in self.all:
             connection.shutdown()
 

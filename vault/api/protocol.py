@@ -58,7 +58,7 @@ class Protocol(HttpToolsProtocol):
         self._now = connections.now
         self._phase = _IDLE
         self._since = self._now()
-        self._unused = True
+        self.unused = True
         self._trusted = False
         self._head_bytes = 0
         self._read_bytes = 0  # of the read under way
@@ -94,7 +94,7 @@ class Protocol(HttpToolsProtocol):
         super().on_message_begin()
         self._phase, self._head_bytes, self._most_head_bytes = _HEAD, 0, self._read_bytes
         self._since = self._now()
-        self._unused = False
+        self.unused = False
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
@@ -154,7 +154,7 @@ class Protocol(HttpToolsProtocol):
                 self._since = now  # we are slow, not the peer
             elif passed > self._bounds.body_s:
                 self._refuse(error("request_timeout"))
-        elif self._phase == _HEAD or self._unused:
+        elif self._phase == _HEAD or self.unused:
             if passed > self._bounds.head_s:
                 self.shutdown()
         elif not self._answering() and passed > self._bounds.idle_s:

@@ -137,7 +137,7 @@ class Server:
         end = loop.time() + self._drain_s
         await self._until(lambda: under_way.isdisjoint(main.connections.busy()), end)
         main.close()
-        main.connections.drain()
+        main.connections.shutdown()
         await self._until(lambda: not main.connections.all, min(end, loop.time() + CLOSING_S))
 
     async def _until(self, done: Callable[[], bool], end: float) -> None:
