@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.harness.doors import BY_NAME, TAKEN, Doors, complaints, initialise_doors, path_of
-from tests.harness.roomy import AGENT, NAME, PURPOSE, SSN, add_principal, grant_body
+from tests.harness.roomy import AGENT, NAME, PURPOSE, SSN, TEXT, add_principal, grant_body
 from tests.support.service import Answer
 from vault.api.route import Route
 
@@ -31,9 +31,12 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
 
 def permission_of(route: Route) -> str:
     """The permission that the route's first body needs."""
-    return {"tokenize:FIELD": f"tokenize:{NAME}", "grant:create:PURPOSE": f"grant:create:{PURPOSE}"}.get(
-        route.permission, route.permission
-    )
+    named = {
+        "encrypt:FIELD": f"encrypt:{TEXT}",
+        "grant:create:PURPOSE": f"grant:create:{PURPOSE}",
+        "tokenize:FIELD": f"tokenize:{NAME}",
+    }
+    return named.get(route.permission, route.permission)
 
 
 def ask(doors: Doors, name: str, key: str) -> Answer:

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from vault.clock import Period
-from vault.errors import BadInput, CoatcheckError
+from vault.crypto.ff1 import MIN_DOMAIN
+from vault.errors import BadInput, CoatcheckError, ValueRefused
 from vault.formats.catalog import parse_template
 from vault.formats.mask import Mask
 from vault.formats.normalize import Normalization
 from vault.formats.surrogate import Surrogate, parse_surrogate
-from vault.formats.template import Template
+from vault.formats.template import MAX_LENGTH, Template
 from vault.schema.refusals import Refusals, is_label, shown
 from vault.schema.rules import (
     CREATION,
@@ -124,7 +125,31 @@ def _template(
         return None
     if protection is Protection.VAULTLESS and not template.reversible_by_ff1:
         refusals.add(f"{place}.template", "has no fixed alphabet, so it cannot be vaultless")
+    elif protection is Protection.VAULTLESS and not _roomy(template):
+        refusals.add(
+            f"{place}.template",
+            f"fewer than {MIN_DOMAIN:,} values of the usual length look alike: too few to hide one among",
+        )
     return template
+
+
+def _roomy(template: Template) -> bool:
+    """Whether FF1 can hide values of a template: of its usual length if it has one, else of any.
+
+    Source: NIST SP 800-38G Rev. 1 (2nd draft), 4: radix^n of at least 1,000,000.
+    """
+    usual = template.domain()
+    if usual != template.smallest():
+        return usual.size >= MIN_DOMAIN
+    return any(_size(template, length) >= MIN_DOMAIN for length in range(usual.length, MAX_LENGTH + 1))
+
+
+def _size(template: Template, length: int) -> int:
+    """How many values of a length look alike; none where the template takes no such length."""
+    try:
+        return template.domain(length).size
+    except ValueRefused:
+        return 0
 
 
 def _class(

@@ -101,6 +101,7 @@ class Issue(CallerCommand):
                 needs.counters.add(self._budget(count))
             if count.rule.max_rows is not None:
                 needs.issued.add((self.caller.principal.tenant, count.rule.name))
+                needs.settled = True  # another process may be issuing too, and `max_rows` is exact
         for row in self._rows:
             if row.found is not None:
                 needs.tokens.add(row.found)

@@ -483,3 +483,23 @@ ACCEPTED_CHANGES: list[tuple[str, Any]] = [
     ("fields/customer.ssn/masks/last2", "{last:2}"),
     ("fields/customer.ssn/template", "ssn(strict=true)"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("template", "taken"),
+    [
+        ("card(keep_first=6, keep_last=4)", False),  # sixteen digits leave 10^5
+        ("card(keep_first=6, keep_last=3)", True),
+        ("digits(min=1, max=5)", False),
+        ("digits(min=1, max=6)", True),
+        ("alphanumeric(min=1, max=3)", False),
+        ("alphanumeric(min=1, max=4)", True),
+    ],
+)
+def test_a_vaultless_field_has_values_to_hide_among(template: str, taken: bool) -> None:
+    document = changed({"fields/customer.ssn/template": template})
+    reason = "fewer than 1,000,000 values of the usual length look alike: too few to hide one among"
+    if taken:
+        parse_document(document)
+    else:
+        assert refusals(document) == [f"fields.customer.ssn.template: {reason}"]

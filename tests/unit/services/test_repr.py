@@ -164,8 +164,8 @@ def structs() -> list[type[Any]]:
 # Holds no text of a caller: names of the schema, numbers, states, our own ids.
 OPEN = {
     "AuditQuery", "Cell", "ChangeAnswer", "Counted", "DomainAnswer", "FieldAnswer", "GrantFilter",
-    "GrantLimits", "GrantUse", "KeyBody", "KeyFilter", "Limits", "NewSubject", "Origin", "Page",
-    "PlanAnswer", "Request", "SchemaAnswer", "SchemaBody", "SurrogateAnswer", "TenantSchema",
+    "GrantLimits", "GrantUse", "KeyBody", "KeyFilter", "Limits", "Move", "NewSubject", "Origin", "Page",
+    "PlanAnswer", "Request", "SchemaAnswer", "SchemaBody", "Standing", "SurrogateAnswer", "TenantSchema",
     "Validity", "Verified", "VersionAnswer", "VersionRow",
 }  # fmt: skip
 
