@@ -29,6 +29,7 @@ from vault.store.rows import decode_grant
 
 KEPT: Final[Micros] = DAY
 MAX_DROPPED: Final = 1_000  # rows of one transaction
+MAX_ROUNDS: Final = 500  # transactions of one call: more than a minute's requests
 _NEVER: Final = -1  # in place of the end of a row that was not seen
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
 
@@ -192,9 +193,11 @@ def once(
 
 
 def drop_expired(cell: Cell) -> Generator[Command, Committed, None]:
-    """Removes answers that are no longer kept, a bounded number of them, if there are any."""
+    """Removes answers that are no longer kept, if there are any, in small transactions."""
     params = {"at": cell.clock.now(), "most": 1}
-    if cell.store.read(cell.store.requests.expired, params):
+    for _ in range(MAX_ROUNDS):
+        if not cell.store.read(cell.store.requests.expired, params):
+            return
         yield DropExpired()
 
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.unit.crypto.test_kdf import hkdf_expand
 from tests.unit.envelope.pages import example, octets, text
-from vault.context import TAG_SUBJECT, TAG_TENANT, canonical
+from vault.context import TAG_CALLER, TAG_REQUEST, TAG_ROUTE, TAG_SUBJECT, TAG_TENANT, canonical
 from vault.crypto.block import BlockCipher
 from vault.crypto.kdf import Label, combine, expand
 from vault.crypto.mac import reference
 from vault.crypto.passwords import Argon2Parameters
+from vault.errors import IntegrityError
 from vault.keyring.hierarchy import Purpose, half_context, make_epoch, open_data_key, slot_owner
+from vault.keyring.requests import request_key
 from vault.keyring.ring import References
 from vault.kms.halves import HalfStores
 from vault.kms.registry import ProviderSettings, open_provider
@@ -66,6 +72,58 @@ def test_the_reference_of_the_page() -> None:
     key, layer = Secret(octets(row["reference_key"])), BlockCipher(Secret(octets(row["layer_key"])))
     assert reference(key, message) == octets(row["hmac"])
     assert References(key, layer, row["tenant"]).of(row["identifier"]) == octets(row["reference"])
+
+
+def test_the_request_of_the_page() -> None:
+    row = EXAMPLE["request"]
+    store_half = Secret(part("half_file")[44:76])
+    epoch = make_epoch(
+        EXAMPLE["region"], EXAMPLE["epoch"], part("epoch_id"), Secret(part("kms_half")), store_half
+    )
+    over = hkdf_expand(part("epoch_key"), Label.EPOCH_REQUESTS.value, 32)
+    assert epoch.requests.expose() == over == octets(row["key_over_requests"])
+    named = (
+        (TAG_TENANT, row["tenant"].encode()),
+        (TAG_CALLER, row["caller"].encode()),
+        (TAG_ROUTE, row["route"].encode()),
+        (TAG_REQUEST, row["idempotency_key"].encode()),
+    )
+    key = hkdf_expand(over, Label.REQUEST.value + canonical(named), 32)
+    assert key == octets(row["key"])
+    found_by = hmac.digest(hkdf_expand(key, Label.REQUEST_REFERENCE.value, 32), b"", "sha256")[:16]
+    asked = row["asked"].encode()
+    print_of = hmac.digest(hkdf_expand(key, Label.REQUEST_FINGERPRINT.value, 32), asked, "sha256")
+    assert (found_by, print_of) == (octets(row["reference"]), octets(row["fingerprint"]))
+    ours = request_key(epoch, row["tenant"], row["caller"], row["route"], row["idempotency_key"])
+    assert (ours.epoch, ours.ref, ours.fingerprint(asked)) == (EXAMPLE["epoch"], found_by, print_of)
+    assert ours.open(octets(row["sealed"])) == row["answer"].encode()
+
+
+@pytest.mark.parametrize("change", ["tenant", "caller", "route", "idempotency_key"])
+def test_another_request_has_another_key(change: str) -> None:
+    row = EXAMPLE["request"]
+    epoch = make_epoch(
+        EXAMPLE["region"], EXAMPLE["epoch"], part("epoch_id"), Secret(bytes(32)), Secret(bytes(32))
+    )
+    names = ("tenant", "caller", "route", "idempotency_key")
+    one, other = (
+        request_key(epoch, *(row[name] + ("x" if name == changed else "") for name in names))
+        for changed in ("", change)
+    )
+    assert one.ref != other.ref
+    assert one.fingerprint(b"") != other.fingerprint(b"")
+    with pytest.raises(IntegrityError):
+        other.open(one.seal(b"answer"))
+
+
+def test_a_request_key_shows_nothing() -> None:
+    row = EXAMPLE["request"]
+    epoch = make_epoch(
+        EXAMPLE["region"], EXAMPLE["epoch"], part("epoch_id"), Secret(bytes(32)), Secret(bytes(32))
+    )
+    key = request_key(epoch, row["tenant"], row["caller"], row["route"], row["idempotency_key"])
+    assert row["idempotency_key"] not in repr(key)
+    assert key._key.expose().hex() not in repr(key)
 
 
 def test_the_tables_of_the_page_are_the_codes() -> None:

@@ -15,6 +15,7 @@ from vault.clock import DAY, SECOND, FixedClock, parse_time
 from vault.errors import CoatcheckError, Conflict, Denied, Unauthenticated
 from vault.ledger import committer
 from vault.ledger.group import run_group
+from vault.services import idempotency as idempotency_of
 from vault.services.audit import verify
 from vault.services.grants import create_grant
 from vault.services.idempotency import KEPT, MAX_DROPPED, drop_expired
@@ -230,8 +231,11 @@ def test_an_answer_is_kept_for_a_day(timed: tuple[BuiltCell, FixedClock]) -> Non
     assert len(table(built, "idempotency")) == 1
 
 
-def test_what_expired_is_removed_a_bounded_number_at_a_time(timed: tuple[BuiltCell, FixedClock]) -> None:
+def test_what_expired_is_removed_a_bounded_number_at_a_time(
+    timed: tuple[BuiltCell, FixedClock], monkeypatch: pytest.MonkeyPatch
+) -> None:
     built, clock = timed
+    monkeypatch.setattr(idempotency_of, "MAX_ROUNDS", 1)
     idempotency = built.cell.store.tables.idempotency
     with built.cell.store.engine.begin() as connection:
         for number in range(MAX_DROPPED + 5):
@@ -248,6 +252,27 @@ def test_what_expired_is_removed_a_bounded_number_at_a_time(timed: tuple[BuiltCe
     perform(built.cell, lambda: drop_expired(built.cell))
     assert table(built, "idempotency") == []
     verify(built.cell.store)
+
+
+def test_what_expired_is_removed_however_much_it_is(timed: tuple[BuiltCell, FixedClock]) -> None:
+    built, _ = timed
+    idempotency = built.cell.store.tables.idempotency
+    expired = [
+        {
+            "epoch": 1,
+            "ref": number.to_bytes(16, "big"),
+            "fingerprint": bytes(32),
+            "sealed": b"",
+            "expires_at": NOON - number,
+        }
+        for number in range(3 * MAX_DROPPED + 1)
+    ]
+    with built.cell.store.engine.begin() as connection:
+        connection.execute(idempotency.insert(), expired)
+    groups = built.cell.committer.groups
+    perform(built.cell, lambda: drop_expired(built.cell))
+    assert table(built, "idempotency") == []
+    assert built.cell.committer.groups == groups + 4
 
 
 def test_removing_what_expired_writes_nothing_when_there_is_none(
