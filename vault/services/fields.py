@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from vault.errors import Unknown
+from vault.errors import BadInput, Unknown
 from vault.formats.template import Domain
 from vault.ledger.command import Verb
 from vault.schema.document import Determinism, FieldRule, Protection
@@ -60,6 +60,8 @@ def list_fields(cell: Cell, request: Request, page: Page = FIRST_PAGE) -> Verb[L
     yield from admit(cell, caller, request.origin, "field.list")
     check_limit(page)
     rules = cell.schemas.of(caller.principal.tenant, fresh=True).schema.fields
+    if page.cursor is not None and page.cursor not in rules:
+        raise BadInput("parameter_invalid", parameter="cursor")
     names = [name for name in sorted(rules) if page.cursor is None or name > page.cursor]
     shown = names[: page.limit + 1]
     return listing([_field(cell, caller.principal.tenant, rules[name]) for name in shown], shown, page)

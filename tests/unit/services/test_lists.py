@@ -113,6 +113,12 @@ def test_fields_come_in_the_order_of_their_names(built: BuiltCell) -> None:
     assert found == whole == sorted(whole)
 
 
+@pytest.mark.parametrize("cursor", ["", "customer", "no.such.field", "\0"])
+def test_a_cursor_that_is_no_field(built: BuiltCell, cursor: str) -> None:
+    with pytest.raises(BadInput, match="parameter_invalid"):
+        built.run(list_fields, Page(3, cursor))
+
+
 def test_keys_by_kind(built: BuiltCell) -> None:
     built.token(NAME, "Ada", "c1")
     built.token(NAME, "Eve")
