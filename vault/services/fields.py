@@ -8,6 +8,7 @@ from vault.errors import BadInput, Unknown
 from vault.formats.template import Domain
 from vault.ledger.command import Verb
 from vault.schema.document import Determinism, FieldRule, Protection
+from vault.schema.refusals import is_label
 from vault.services.cell import Cell
 from vault.services.gate import Request, admit, authenticate
 from vault.services.listing import FIRST_PAGE, Listing, Page, check_limit, listing
@@ -59,6 +60,8 @@ def list_fields(cell: Cell, request: Request, page: Page = FIRST_PAGE) -> Verb[L
     caller = authenticate(cell, request, fresh=True)
     yield from admit(cell, caller, request.origin, "field.list")
     check_limit(page)
+    if page.cursor is not None and not is_label(page.cursor):
+        raise BadInput("parameter_invalid", parameter="cursor")
     rules = cell.schemas.of(caller.principal.tenant, fresh=True).schema.fields
     if page.cursor is not None and page.cursor not in rules:
         raise BadInput("parameter_invalid", parameter="cursor")
