@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vault.context import TAG_SUBJECT, TAG_TENANT, canonical
 from vault.crypto.block import BlockCipher
@@ -23,9 +23,22 @@ from vault.tokens.vaultless import Vaultless
 
 @dataclass(frozen=True, slots=True)
 class FieldKeys:
-    """A field's keys of one purpose: rows by version."""
+    """A field's keys of one purpose: rows by version.
+
+    Attributes:
+        processing: the versions that may be used at all.
+    """
 
     rows: Mapping[int, FieldKeyRow]
+    processing: frozenset[int] = field(init=False)
+    _newest: int | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        states = {version: KeyState(row.state) for version, row in self.rows.items()}
+        processing = frozenset(version for version, state in states.items() if state in PROCESSES)
+        protecting = [version for version, state in states.items() if state in PROTECTS]
+        object.__setattr__(self, "processing", processing)
+        object.__setattr__(self, "_newest", max(protecting, default=None))
 
     @property
     def primary(self) -> int:
@@ -35,11 +48,9 @@ class FieldKeys:
             Stale: all have ended. The field is gone, or another by now: whoever asks has an older schema.
             Unavailable: `key_unavailable`.
         """
-        states = {version: KeyState(row.state) for version, row in self.rows.items()}
-        usable = [version for version, state in states.items() if state in PROTECTS]
-        if usable:
-            return max(usable)
-        if all(state is KeyState.DEACTIVATED for state in states.values()):
+        if self._newest is not None:
+            return self._newest
+        if all(KeyState(row.state) is KeyState.DEACTIVATED for row in self.rows.values()):
             raise Stale
         raise Unavailable("key_unavailable")
 
@@ -133,9 +144,10 @@ class Keyring:
         Raises:
             ValueRefused: `key_version_unknown`: there is none, or it may not be used any more.
         """
-        row = self.ff1_versions(tenant, field).rows.get(version)
-        if row is None or KeyState(row.state) not in PROCESSES:
+        keys = self.ff1_versions(tenant, field)
+        if version not in keys.processing:
             raise ValueRefused("key_version_unknown")
+        row = keys.rows[version]
         return self._vaultless.get(
             (tenant, field, version, template.spec),
             lambda: Vaultless(self._open(row), tenant, field, template),

@@ -86,10 +86,14 @@ class Issue(CallerCommand):
         self._epoch = epoch
         self._counts = sorted(counts, key=lambda count: count.rule.name)
         self._rows = rows or []
-        self._keys = {key.id: key for key in (*keys, *(row.key for row in self._rows))}
-        self._new = {row.field: 0 for row in self._rows}
-        for name in {row.row: row.field for row in self._rows if row.new}.values():
-            self._new[name] += 1
+        self._keys = {key.id: key for key in keys}
+        self._new: dict[str, int] = {}
+        if self._rows:
+            self._keys |= {row.key.id: row.key for row in self._rows}
+            self._new = {row.field: 0 for row in self._rows}
+            for name in {row.row: row.field for row in self._rows if row.new}.values():
+                self._new[name] += 1
+        self._indexed = any(row.entry is not None for row in self._rows)
         self.weight = 1 + len(self._rows) // ROWS_A_WEIGHT
 
     def needs(self, needs: Needs) -> None:
@@ -140,6 +144,8 @@ class Issue(CallerCommand):
 
     def _check_rows(self, state: State) -> None:
         """Whether the index names what it named, and its tokens are alive or dead as they were."""
+        if not self._indexed:
+            return
         making = {(row.row, row.key.id) for row in self._rows if row.claim is not None}
         for row in self._rows:
             if row.entry is None:
@@ -204,7 +210,9 @@ class Issue(CallerCommand):
     def _claim(self, state: State, writes: Writes, row: Vaulted) -> None:
         """A claim, unless an earlier command of the group has just written it."""
         token = state.tokens[row.row]
-        if row.claim is not None and all(claim.key.id != row.key.id for claim in token.claims):
+        if row.claim is None:
+            return
+        if not token.claims or all(claim.key.id != row.key.id for claim in token.claims):
             writes.insert("claim", token=row.row, key=row.key.id, sealed=row.claim)
             token.claims.append(Claim(row.claim, state.data_keys[row.key.id]))
 

@@ -18,7 +18,7 @@ from vault.services.hidden import Hidden
 from vault.services.idempotency import Once, Replayable, once
 from vault.services.issue import Count, Issue, Vaulted
 from vault.services.subjects import check_subject
-from vault.services.vaulting import Wanted, data_keys, normal_form, token_of, vault
+from vault.services.vaulting import Wanted, data_keys, normal_form, tokens_of, vault
 
 
 class TokenizeItem(Hidden, forbid_unknown_fields=True, frozen=True):
@@ -186,10 +186,12 @@ def _make(
             count.values += 1
     if made.failures and not report:
         raise BatchRefused(made.failures)
+    if not wanted:
+        return made
     keys = yield from data_keys(cell, caller, origin, tenant, wanted)
     made.rows = vault(cell, name, wanted, keys)
-    for index, row in zip(vaulted, made.rows, strict=True):
-        made.tokens[index] = token_of(cell, name, row)
+    for index, token in zip(vaulted, tokens_of(cell, name, made.rows), strict=True):
+        made.tokens[index] = token
     return made
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from vault.authn.identities import Caller
 from vault.context import EncryptionContext, Use
+from vault.crypto.block import BlockCipher
 from vault.crypto.randomness import below
 from vault.envelope.seal import seal_many
 from vault.errors import Unavailable
@@ -28,7 +29,7 @@ from vault.tokens.vaulted import encode
 DRAWS = 8  # rounds; of a space at least 100 times its rows, a round leaves a hundredth
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(slots=True, repr=False)
 class Wanted:
     """A value to be kept under a data key."""
 
@@ -88,6 +89,8 @@ def vault(cell: Cell, tenant: str, wanted: list[Wanted], keys: list[KeyRow]) -> 
     Args:
         keys: the data key of each.
     """
+    if not wanted:
+        return []
     entries = [_entry(cell, tenant, one, key) for one, key in zip(wanted, keys, strict=True)]
     found, tokens = _look_up(cell, [entry for entry in entries if entry is not None])
     drafts: dict[bytes, _Draft] = {}
@@ -155,9 +158,19 @@ def normal_form(rule: FieldRule, value: str) -> str | None:
     return normalize(rule.shape, Normalization(rule.normalize), value)
 
 
-def token_of(cell: Cell, tenant: str, row: Vaulted) -> str:
-    """What the caller gets for a vaulted value."""
-    return row.surrogate or encode(cell.keyring.row_ids(tenant, row.field), RowId(row.row))
+def tokens_of(cell: Cell, tenant: str, rows: Iterable[Vaulted]) -> list[str]:
+    """What the caller gets for vaulted values."""
+    ciphers: dict[str, BlockCipher] = {}
+    tokens = []
+    for row in rows:
+        if row.surrogate is not None:
+            tokens.append(row.surrogate)
+            continue
+        cipher = ciphers.get(row.field)
+        if cipher is None:
+            cipher = ciphers[row.field] = cell.keyring.row_ids(tenant, row.field)
+        tokens.append(encode(cipher, RowId(row.row)))
+    return tokens
 
 
 def _entry(cell: Cell, tenant: str, one: Wanted, key: KeyRow) -> bytes | None:
