@@ -1,10 +1,14 @@
 """The service under load: `python -m bench.service` (needs wrk).
 
-The floor is "hello": 20 bytes of JSON without authentication, from a handler inside Litestar on the same
-server with the same settings, under the same load generator. Every request of ours is checked, charged
-where a grant is used, audited and durable (SQLite, synchronous FULL) before it is answered.
+One worker, 64 clients, everything on this machine. Each request of ours is authenticated, charged where a
+grant is used, audited and durable (SQLite, synchronous FULL) before it is answered. It is put against three
+floors, which answer 20 bytes of JSON and do nothing else, each in a server of its own with our settings:
 
-hello and ours take turns; the figure is the median of the turns' ratios (requests a second, ours / hello).
+- hello: an ASGI handler inside Litestar. The targets are stated against this one.
+- raw: the same handler alone on uvicorn, without Litestar; our own requests take this way.
+- typed: a handler that Litestar calls with its own decoding and encoding, as most services are written.
+
+Ours and the floors take turns; figures are medians of the turns' ratios (requests a second, ours / floor).
 """
 
 from __future__ import annotations
@@ -22,14 +26,17 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 import uvicorn
-from litestar import Litestar, asgi
+from litestar import Litestar, asgi, get
 from litestar.types import Receive, Scope, Send
 
-CLIENTS = (1, 16, 64)
+CLIENTS = 64
+BATCH = 1_000
+FLOORS = ("hello", "raw", "typed")
 HELLO = b'{"hello":"everyone"}'  # 20 bytes
 SCHEMA = """
 [purposes.bench]
@@ -65,18 +72,52 @@ level = "error"
 FIELDS = ("customer.name", "customer.ssn")
 
 
-@asgi("/hello", copy_scope=False)
-async def hello(scope: Scope, receive: Receive, send: Send) -> None:
+async def raw(scope: Scope, receive: Receive, send: Send) -> None:
     await receive()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(HELLO)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": HELLO, "more_body": False})
 
 
-def serve_hello(port: int) -> None:
-    app = Litestar([hello], openapi_config=None, logging_config=None)
+@get("/hello", sync_to_thread=False)
+def typed() -> dict[str, str]:
+    return {"hello": "everyone"}
+
+
+def serve_floor(floor: str, port: int) -> None:
+    """Runs one of the floors until it is stopped."""
+    app: object = raw
+    if floor != "raw":
+        handler = typed if floor == "typed" else asgi("/hello", copy_scope=False)(raw)
+        app = Litestar([handler], openapi_config=None, logging_config=None)
     settings = {"loop": "uvloop", "http": "httptools", "log_config": None, "access_log": False}
-    uvicorn.run(app, host="127.0.0.1", port=port, server_header=False, **settings)  # type: ignore[arg-type]
+    lifespan = "off" if floor == "raw" else "auto"
+    uvicorn.run(app, host="127.0.0.1", port=port, server_header=False, lifespan=lifespan, **settings)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A kind of request and what is wanted of it.
+
+    Attributes:
+        values: in one request.
+        ratio: values a second against hello's requests a second, at least; 0: nothing is wanted.
+        p99: against hello's, at most.
+    """
+
+    name: str
+    values: int = 1
+    ratio: float = 0.0
+    p99: float | None = None
+
+
+TARGETS = (
+    Target("tokenize_vaultless", ratio=0.38),
+    Target("reveal_vaulted", ratio=0.33, p99=8.0),
+    Target("tokenize_vaulted_bulk", BATCH, ratio=3.0),
+    Target("tokenize_vaulted"),
+    Target("reveal_vaultless"),
+)
 
 
 def free_port() -> int:
@@ -154,49 +195,76 @@ def script(folder: Path, name: str, credential: str, body: object) -> Path:
     return path
 
 
-def load(url: str, clients: int, seconds: float, lua: Path | None) -> float:
-    """Requests a second. Any answer but 2xx ends the benchmark."""
-    command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds:g}s", *(["-s", str(lua)] if lua else []), url]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+def load(url: str, seconds: float, lua: Path | None = None) -> tuple[float, float]:
+    """Requests a second, and the 99th percentile in milliseconds. Any answer but 2xx ends the benchmark."""
+    command = ["wrk", "-t1", f"-c{CLIENTS}", f"-d{seconds:g}s", "--latency", "--timeout", "30s"]
+    done = subprocess.run(
+        [*command, *(["-s", str(lua)] if lua else []), url], capture_output=True, text=True, check=True
+    )
     if "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
         raise SystemExit(f"not every answer was a success:\n{done.stdout}")
-    found = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
-    if found is None:
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
+    p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", done.stdout)
+    if rate is None or p99 is None:
         raise SystemExit(f"wrk said nothing of use:\n{done.stdout}")
-    return float(found[1])
+    return float(rate[1]), float(p99[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[p99[2]]
+
+
+def verdict(measured: float, wanted: float, *, at_most: bool = False) -> str:
+    reached = measured <= wanted if at_most else measured >= wanted
+    return f"target {wanted:g}: {'reached' if reached else 'MISSED'}"
+
+
+def report(target: Target, turns: list[dict[str, tuple[float, float]]]) -> None:
+    """Prints a target's figures: medians of the turns."""
+    rates = {name: median(turn[name][0] for turn in turns) for name in ("ours", *FLOORS)}
+    shown = "   ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
+    print(f"  {target.name}, {target.values} a request: {shown} requests/s")
+    for floor in FLOORS:
+        ratio = median(turn["ours"][0] * target.values / turn[floor][0] for turn in turns)
+        wanted = f"   {verdict(ratio, target.ratio)}" if floor == "hello" and target.ratio else ""
+        print(f"ratio {target.name}_vs_{floor} {ratio:.3f}{wanted}")
+    p99 = median(turn["ours"][1] / turn["hello"][1] for turn in turns)
+    wanted = f"   {verdict(p99, target.p99, at_most=True)}" if target.p99 else ""
+    slow = median(turn["ours"][1] for turn in turns)
+    print(f"p99 {target.name}_vs_hello {p99:.1f} ({slow:.0f} ms){wanted}")
 
 
 def main() -> None:
     if shutil.which("wrk") is None:
         raise SystemExit("this benchmark loads the service with wrk, which is not installed")
-    small = os.environ.get("BENCH_SIZE") == "small"
-    turns, seconds = (2, 1.0) if small else (5, 3.0)
+    turns, seconds = (2, 1.0) if os.environ.get("BENCH_SIZE") == "small" else (5, 3.0)
     with tempfile.TemporaryDirectory() as made, contextlib.ExitStack() as stack:
         folder = Path(made)
-        port, hello_port = free_port(), free_port()
+        port = free_port()
         key = set_up(folder, port)
-        base, floor = f"http://127.0.0.1:{port}/v1/eu/", f"http://127.0.0.1:{hello_port}/hello"
+        base = f"http://127.0.0.1:{port}/v1/eu/"
         python = [sys.executable, "-m"]
         stack.enter_context(process([*python, "vault", "serve", "--config", made], f"{base[:-7]}/livez"))
-        stack.enter_context(process([*python, "bench.service", "hello", str(hello_port)], floor))
+        floors = {}
+        for floor in FLOORS:
+            own = free_port()
+            floors[floor] = f"http://127.0.0.1:{own}/hello"
+            stack.enter_context(process([*python, "bench.service", floor, str(own)], floors[floor]))
         requests = prepare(folder, base, key)
-        print("requests a second; ratio = ours / hello, median of turns")
-        for clients in CLIENTS:
-            rates: dict[str, list[tuple[float, float]]] = {name: [] for name in requests}
+        busy = os.getloadavg()[0]
+        print(
+            f"{CLIENTS} clients, one worker, {turns} turns of {seconds:g} s; load before it began: {busy:.1f}"
+        )
+        for target in TARGETS:
+            path, lua = requests[target.name]
+            taken = []
             for _ in range(turns):
-                for name, (path, lua) in requests.items():
-                    ours = load(base + path, clients, seconds, lua)
-                    rates[name].append((ours, load(floor, clients, seconds, None)))
-            for name, pairs in rates.items():
-                ours, theirs = (median(column) for column in zip(*pairs, strict=True))
-                print(f"  {clients:3} clients  {name:18} {ours:8.0f}   hello {theirs:8.0f}")
-                print(f"ratio {name}_{clients}_vs_hello {median(a / b for a, b in pairs):.3f}")
+                turn = {"ours": load(base + path, seconds if target.values == 1 else 2 * seconds + 2, lua)}
+                taken.append(turn | {floor: load(url, seconds) for floor, url in floors.items()})
+            report(target, taken)
 
 
 def prepare(folder: Path, base: str, key: str) -> dict[str, tuple[str, Path]]:
-    """The four kinds of request: (path, script) by name."""
+    """A request of each kind: (path, script) by name."""
     ssn = {"field": "customer.ssn", "values": ["123-45-6789"]}
     name = {"field": "customer.name", "values": ["Ada Lovelace"]}
+    many = {"field": "customer.name", "values": [f"Ada Lovelace {number}" for number in range(BATCH)]}
     scope = [{"fields": FIELDS, "operations": ["reveal"], "delivery": ["plain"]}]
     body = {
         "agent": "agent:demo",
@@ -214,6 +282,7 @@ def prepare(folder: Path, base: str, key: str) -> dict[str, tuple[str, Path]]:
     return {
         "tokenize_vaultless": ("tokenize", script(folder, "t1", key, ssn)),
         "tokenize_vaulted": ("tokenize", script(folder, "t2", key, name)),
+        "tokenize_vaulted_bulk": ("tokenize", script(folder, "t3", key, many)),
         "reveal_vaultless": (
             "detokenize",
             script(folder, "r1", grant, {"purpose": "bench", "items": [reveal_ssn]}),
@@ -226,7 +295,7 @@ def prepare(folder: Path, base: str, key: str) -> dict[str, tuple[str, Path]]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["hello"]:
-        serve_hello(int(sys.argv[2]))
+    if sys.argv[1:] and sys.argv[1] in FLOORS:
+        serve_floor(sys.argv[1], int(sys.argv[2]))
     else:
         main()

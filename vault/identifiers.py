@@ -45,6 +45,10 @@ _SECRET: Final = re.compile(r"[0-9A-Za-z]{43}")
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
+_DRAW_BYTES: Final = 10
+_DRAWS: Final = 64  # ids from one call of the system; an id is no secret
+
+
 class _Sequence:
     """Makes UUIDs of version 7 that ascend within a process, also inside one millisecond.
 
@@ -53,15 +57,26 @@ class _Sequence:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._milliseconds = 0
         self._count = 0
+        self.forget()
+
+    def forget(self) -> None:
+        """Draws anew: a process and its fork must not use the same chance."""
+        self._lock = threading.Lock()
+        self._chance = b""
+        self._used = 0
 
     def next(self) -> bytes:
         """The next one."""
-        drawn = os.urandom(10)
         now = time.time_ns() // 1_000_000
         with self._lock:
+            start = self._used
+            if start + _DRAW_BYTES > len(self._chance):
+                self._chance = os.urandom(_DRAW_BYTES * _DRAWS)
+                start = 0
+            self._used = start + _DRAW_BYTES
+            drawn = self._chance[start : self._used]
             if now > self._milliseconds:
                 self._milliseconds = now
                 self._count = int.from_bytes(drawn[8:], "big") & 0x7FF  # room to count up
@@ -75,6 +90,7 @@ class _Sequence:
 
 
 _sequence: Final = _Sequence()
+os.register_at_fork(after_in_child=_sequence.forget)
 
 
 def uuid7() -> bytes:

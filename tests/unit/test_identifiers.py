@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -231,3 +233,31 @@ def test_names(text: str) -> None:
 )
 def test_no_names(text: str) -> None:
     assert not is_name(text)
+
+
+FORK = """
+import os
+from vault.identifiers import uuid7
+uuid7()  # so that chance for the next ones is there
+reading, writing = os.pipe()
+child = os.fork()
+made = {uuid7()[8:] for _ in range(8)}
+if child == 0:
+    os.write(writing, b"".join(made))
+    os._exit(0)
+os.waitpid(child, 0)
+theirs = os.read(reading, 64)
+assert len(theirs) == 64
+assert not made & {theirs[at : at + 8] for at in range(0, 64, 8)}
+"""
+
+
+def test_a_fork_draws_its_own_chance() -> None:
+    subprocess.run([sys.executable, "-c", FORK], check=True, timeout=60)
+    careless = f"import os\nos.register_at_fork = lambda **_: None\n{FORK}"
+    assert subprocess.run([sys.executable, "-c", careless], capture_output=True, check=False).returncode
+
+
+def test_no_chance_is_used_twice() -> None:
+    made = [uuid7()[8:] for _ in range(1_000)]
+    assert len(set(made)) == 1_000
