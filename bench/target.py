@@ -26,5 +26,6 @@ def report(results: Sequence[tuple[Target, float]]) -> bool:
         side = "at most" if target.at_most else "at least"
         verdict = "pass" if target.held(ratio) else "FAIL"
         rough = " (rough)" if SMALL else ""
-        print(f"ratio {target.name} {ratio:.2f}, target {side} {target.limit:.1f}: {verdict}{rough}")
+        limit = f"{target.limit:.2f}".removesuffix("0")
+        print(f"ratio {target.name} {ratio:.2f}, target {side} {limit}: {verdict}{rough}")
     return SMALL or all(target.held(ratio) for target, ratio in results)
