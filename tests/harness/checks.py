@@ -76,7 +76,7 @@ def done_twice(api: Api, database: Path, once: list[Once]) -> list[str]:
             found.append(f"one key, several answers: {sorted(map(str, ids))}")
         one.id = ids.pop()
     made: dict[str, int] = dict(rows(database, "SELECT reason, count(*) FROM re_grants GROUP BY reason"))
-    return found + [f"done {made.get(one.key)} times" for one in once if made.get(one.key) != 1]
+    return found + [f"done {made.get(one.key, 0)} times" for one in once if made.get(one.key) != 1]
 
 
 def lost_access(api: Api, journal: Journal, round_: int, rng: random.Random) -> list[str]:

@@ -18,7 +18,7 @@ import pytest
 
 from tests.harness import checks
 from tests.harness.crash import Crash, run
-from tests.harness.journal import Held, Journal
+from tests.harness.journal import Held, Journal, Once
 from tests.harness.load import Api
 
 KILLS = 50 if os.environ.get("COATCHECK_FULL") else 6
@@ -53,14 +53,26 @@ class After:
         return path, Journal(list(journal.tokens), dict(journal.grants), set(journal.decisions))
 
 
+def enough(journal: Journal) -> bool:
+    """Whether there is one of everything that is changed below."""
+    fields = {held.field for held in journal.tokens}
+    grants = journal.grants.values()
+    return (
+        any(grant.plaintexts for grant in grants)
+        and any(not grant.revoked for grant in grants)
+        and fields >= {"customer.email", "other.handle", "customer.name", "customer.ssn"}
+        and min(len(journal.sealed), len(journal.once)) >= 3
+    )
+
+
 @pytest.fixture(scope="module")
 def after(tmp_path_factory: pytest.TempPathFactory) -> Iterator[After]:
     folder = tmp_path_factory.mktemp("crash") / "deployment"
     crash = Crash(folder, 7, lambda _: None)
     try:
-        for kills in range(1, 11):
+        for kills in range(1, 21):
             assert crash.run(kills).findings == []
-            if any(grant.plaintexts for grant in crash.journal.grants.values()):
+            if enough(crash.journal):
                 break
         crash.service.start()
         made = After(crash, folder)
@@ -78,6 +90,39 @@ def test_the_harness_finds_a_lost_token(after: After) -> None:
     theirs = Held("customer.name", tokens[0].token, tokens[0].value, "nobody", None, 1)
     for held in (other, never, theirs):
         assert checks.lost_tokens(after.api, [*tokens[:3], held]) != []
+
+
+def test_the_harness_finds_a_lost_ciphertext(after: After) -> None:
+    sealed = after.crash.journal.sealed[:3]
+    assert len(sealed) == 3
+    assert checks.lost_ciphertexts(after.api, sealed) == []
+    first = sealed[0]
+    for other in (
+        first._replace(value=first.value + "x"),
+        first._replace(record=first.record + "x"),
+        first._replace(ciphertext=sealed[1].ciphertext),
+    ):
+        assert checks.lost_ciphertexts(after.api, [*sealed, other]) != []
+
+
+def test_the_harness_finds_what_was_done_twice(after: After) -> None:
+    database, journal = after.copy("SELECT 1", "twice")
+    once = after.crash.journal.once[:3]
+    assert len(once) == 3
+    assert checks.done_twice(after.api, after.folder / "eu.db", once) == []
+    assert checks.done_twice(after.api, database, [replace(once[0], id="gr_0")]) != []
+    assert checks.done_twice(after.api, database, [Once("never", once[0].body)]) == ["done 0 times"]
+    assert journal.wrong == []
+
+
+def test_the_harness_finds_a_second_token(after: After) -> None:
+    journal = Journal()
+    (field, value), token = next(iter(after.crash.journal.shared.items()))
+    journal.note_shared(field, value, token)
+    journal.note_shared(field, value, token)
+    assert journal.wrong == []
+    journal.note_shared(field, value, "tok_another")
+    assert journal.wrong == [f"{field}: a second token of one value"]
 
 
 def test_the_harness_finds_lost_access(after: After) -> None:
@@ -136,6 +181,10 @@ def test_the_harness_finds_a_decision_without_an_event(after: After) -> None:
         "DELETE FROM va_claims WHERE token = (SELECT min(token) FROM va_claims)",
         "DELETE FROM cu_tokens WHERE id = (SELECT min(id) FROM cu_tokens)",
         "DELETE FROM cu_subject_refs WHERE ref = (SELECT min(ref) FROM cu_subject_refs)",
+        "DELETE FROM cu_tokens WHERE id = (SELECT min(token) FROM cu_blind_index)",
+        "DELETE FROM cu_surrogates WHERE token = (SELECT min(token) FROM cu_surrogates)",
+        "DELETE FROM cu_tokens WHERE id = (SELECT min(token) FROM cu_surrogates)",
+        "UPDATE cu_issued SET issued = issued + 1 WHERE field = 'customer.email'",
         "DELETE FROM cu_due_periods",
         "DELETE FROM cu_data_keys",
         "DELETE FROM re_grant_subjects",
