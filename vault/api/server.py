@@ -30,7 +30,7 @@ from vault.errors import CoatcheckError, Internal
 # holds; with the default of 5 ms a commit would wait longer for the lock than for the disk.
 SWITCH_INTERVAL_S: Final = 0.0005
 # A request allocates some hundred objects that live until its group is committed. With the default of 700
-# a sixth of all time went into looking for cycles among them; what is loaded by now is never looked at.
+# the collector looks for cycles among them again and again; what is loaded by now is never looked at.
 GC_THRESHOLDS: Final = (20_000, 20, 50)
 ADMIN_CONNECTIONS: Final = 64
 OTHER_DESCRIPTORS: Final = 128  # databases, logs, sockets that linger
