@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.cells import NAME, PAN, REGION, SSN, BuiltCell, postgresql_cell, reveal
+from tests.support.cells import EMAIL, NAME, PAN, PHONE, REGION, SSN, BuiltCell, postgresql_cell, reveal
 from tests.unit.services.calls import grant_id, rows
 from vault.authn.identities import Identities
 from vault.errors import CoatcheckError, IntegrityError, Unauthenticated, Unavailable
 from vault.keyring.epoch import open_epochs
 from vault.keyring.ring import Keyring
+from vault.ledger import group
 from vault.ledger.command import State, Writes
 from vault.ledger.committer import Committer
 from vault.services.audit import verify
@@ -253,3 +255,53 @@ def test_a_server_that_went_away_costs_an_answer_and_no_restart(built: BuiltCell
         built.reveal(credential, SSN, token)
     assert built.reveal(credential, SSN, token) == [VALUE]
     verify(built.cell.store)
+
+
+@pytest.fixture
+def neck_and_neck(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next two groups both read before either of them writes."""
+    together, left = threading.Barrier(2, timeout=10), [True, True]
+    write = group._write
+
+    def wait(*arguments: Any) -> None:
+        if left:
+            left.pop()
+            together.wait()
+        write(*arguments)
+
+    monkeypatch.setattr(group, "_write", wait)
+
+
+def race(*verbs: Callable[[], Any]) -> list[Any]:
+    """What they return or raise."""
+    with ThreadPoolExecutor(len(verbs)) as pool:
+        running = [pool.submit(verb) for verb in verbs]
+        return [one.exception() or one.result() for one in running]
+
+
+def test_two_processes_keep_the_bound_of_a_field(
+    built: BuiltCell, second: BuiltCell, request: pytest.FixtureRequest
+) -> None:
+    _, second.service = built.principal("service", "second", permissions=[f"tokenize:{PHONE}"])
+    built.tokens(PHONE, *map(str, range(18)))
+    second.token(PHONE, "18")
+    request.getfixturevalue("neck_and_neck")
+    outcomes = race(lambda: built.token(PHONE, "a"), lambda: second.token(PHONE, "b"))
+    refusals = [outcome for outcome in outcomes if not isinstance(outcome, str)]
+    assert [refusal.code for refusal in refusals] == ["token_space_exhausted"]
+    assert [row[3] for row in rows(built)["issued"]] == [20]
+
+
+def test_two_processes_that_make_the_same_rows_do_not_wait_for_each_other(
+    built: BuiltCell, second: BuiltCell, request: pytest.FixtureRequest
+) -> None:
+    _, second.service = built.principal("service", "second", permissions=[f"tokenize:{EMAIL}"])
+    for cell in (built, second):
+        cell.token(EMAIL, "known@example.com", "c1")
+    values = [f"{number}@example.com" for number in range(400)]
+    request.getfixturevalue("neck_and_neck")
+    one, other = race(
+        lambda: built.tokens(EMAIL, *values, subjects=["c1"] * 400),
+        lambda: second.tokens(EMAIL, *reversed(values), subjects=["c1"] * 400),
+    )
+    assert one == other[::-1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 from vault.audit.event import seal_event
@@ -22,6 +23,7 @@ from vault.store.rows import ApiKeyRow, decode_grant, decode_principal
 from vault.store.session import Session
 
 MAX_TRIES: Final = 8
+MAX_ISSUED: Final = 2**62  # surrogates of a field that has no bound
 _log = logging.getLogger("coatcheck.ledger")
 
 Outcome = Committed | CoatcheckError | Stale
@@ -46,6 +48,18 @@ _INSERT_ORDER: Final = (
     "schema",
     "idempotency",
 )
+
+
+# Rows that two processes may make at once, by the columns that make them the same row: each process goes
+# through them in one order, so that neither waits for a row of the other's while it holds one.
+_SORTED_BY: Final[dict[str, tuple[str, ...]]] = {
+    "due_period": ("tenant", "class", "due"),
+    "data_key": ("tenant", "subject", "class", "due"),
+    "subject_ref": ("epoch", "ref"),
+    "surrogate": ("tenant", "field", "surrogate"),
+    "index_entry": ("epoch", "entry"),
+    "idempotency": ("epoch", "ref"),
+}
 
 
 class Overtaken(Exception):
@@ -211,6 +225,8 @@ def _write(session: Session, store: Store, writes: Writes) -> None:
     state, record = writes.state, store.record
     for table in _INSERT_ORDER:
         rows = writes.inserts.get(table)
+        if rows and table in _SORTED_BY:
+            rows.sort(key=itemgetter(*_SORTED_BY[table]))
         if rows and session.run_many(store.insert(table), rows) < len(rows) and table != "due_period":
             raise Overtaken
     for grant, uses in sorted(writes.charges.items()):
@@ -220,7 +236,11 @@ def _write(session: Session, store: Store, writes: Writes) -> None:
         session.run(record.add_to_counter, {"principal": principal, "kind": kind, "day": day, "by": by})
     for (tenant, field, version), count in sorted(writes.issued.items()):
         counted = {"tenant": tenant, "field": field, "key_version": version, "issued": count}
-        session.run(store.custody.add_issued, {**counted, "last_at": state.now})
+        most = writes.most.get((tenant, field), MAX_ISSUED)
+        if session.run(store.custody.add_issued, {**counted, "last_at": state.now, "most": most}) == 0:
+            raise Overtaken  # another process took the last of them
+    for key, to in sorted(writes.due.items()):
+        session.run(store.custody.move_due, {"data_key": key, "to": to})
     for name, params in writes.updates:
         session.run(store.update(name), params)
     head = state.head

@@ -113,6 +113,8 @@ class Writes:
     charges: dict[str, int] = field(default_factory=dict)
     counters: dict[tuple[str, str], int] = field(default_factory=dict)
     issued: dict[tuple[str, str, int], int] = field(default_factory=dict)
+    most: dict[tuple[str, str], int] = field(default_factory=dict)  # (tenant, field) of a bounded space
+    due: dict[bytes, Micros] = field(default_factory=dict)  # data key -> its later date
     updates: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     fence_by: int = 0
@@ -132,11 +134,21 @@ class Writes:
         self.state.counters[counter] = self.state.counters.get(counter, 0) + by
         self.counters[counter] = self.counters.get(counter, 0) + by
 
-    def issue(self, tenant: str, field: str, key_version: int, count: int) -> None:
-        """Counts surrogates of a field; key version 0 for those that name none."""
+    def issue(self, tenant: str, field: str, key_version: int, count: int, most: int | None = None) -> None:
+        """Counts surrogates of a field; key version 0 for those that name none.
+
+        Args:
+            most: how many there may be, whatever other processes issue meanwhile; None for any number.
+        """
         of = (tenant, field)
+        if most is not None:
+            self.most[of] = most
         self.state.issued[of] = self.state.issued.get(of, 0) + count
         self.issued[*of, key_version] = self.issued.get((*of, key_version), 0) + count
+
+    def move_due(self, key: bytes, to: Micros) -> None:
+        """Moves a data key's date, never to an earlier one."""
+        self.due[key] = max(to, self.due.get(key, to))
 
     def update(self, statement: str, **params: Any) -> None:
         """Runs one of the update statements of record or custody."""
@@ -150,5 +162,11 @@ class Writes:
     def empty(self) -> bool:
         """Whether nothing is to be written."""
         return not (
-            self.events or self.inserts or self.charges or self.counters or self.issued or self.updates
+            self.events
+            or self.inserts
+            or self.charges
+            or self.counters
+            or self.issued
+            or self.due
+            or self.updates
         )

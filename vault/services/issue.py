@@ -224,7 +224,7 @@ class Issue(CallerCommand):
         if not made:
             return
         before = state.issued.get((tenant, name), 0)
-        writes.issue(tenant, name, count.key_version or 0, made)
+        writes.issue(tenant, name, count.key_version or 0, made, most)
         if most is not None and before * ALERT_AT < most <= (before + made) * ALERT_AT:
             facts = {"code": "token_space_half", "field": name, "issued": before + made, "most": most}
             writes.event(Event("alert", tenant, self.caller.actor, facts))

@@ -38,4 +38,4 @@ def _move(key: bytes, standing: KeyRow, due_at: int | None, state: State, writes
     """Notes a later date: for the database, and for the commands behind this one."""
     if due_at is not None and (standing.due_at is None or due_at > standing.due_at):
         state.data_keys[key] = standing._replace(due_at=due_at)
-        writes.update("move_due", data_key=key, to=due_at)
+        writes.move_due(key, due_at)

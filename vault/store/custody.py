@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Integer,
     Select,
@@ -226,6 +227,7 @@ class CustodyStatements:
             counted.on_conflict_do_update(
                 index_elements=["tenant", "field", "key_version"],
                 set_={"issued": i.issued + counted.excluded.issued, "last_at": counted.excluded.last_at},
+                where=i.issued + counted.excluded.issued <= bindparam("most", type_=BigInteger),
             ),
             dialect,
         )

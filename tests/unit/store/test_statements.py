@@ -142,7 +142,7 @@ PRINCIPAL_AT = {"principal_id": "pr_1", "at": 10}
 # What updates are given, how many rows they change, and what they return if they return rows.
 UPDATES: dict[str, tuple[dict[str, Any], int, list[tuple[Any, ...]] | None]] = {
     "add_to_counter": ({"principal": "pr_1", "kind": "uses", "day": "2026-11-23", "by": 3}, 1, None),
-    "add_issued": (ISSUED, 1, None),
+    "add_issued": ({**ISSUED, "most": 100}, 1, None),
     "move_index_entry": ({"of_epoch": 1, "of_entry": REF, "to": NIL}, 1, None),
     "end_field_keys": (ENDED, 1, None),
     "move_due": ({"data_key": KEY, "to": 7}, 1, None),
@@ -268,7 +268,9 @@ def test_what_was_issued_adds_up_by_key_version(filled: Store) -> None:
     session = filled.session()
     session.begin()
     for change in ({}, {"issued": 4, "last_at": 11}, {"key_version": 2, "issued": 1}):
-        session.run(custody.add_issued, {**ISSUED, **change})
+        session.run(custody.add_issued, {**ISSUED, **change, "most": 7})
+    assert plain(session.rows(custody.issued, of)) == [(0, 7, 11), (2, 1, 9)]
+    assert session.run(custody.add_issued, {**ISSUED, "issued": 1, "most": 7}) == 0
     assert plain(session.rows(custody.issued, of)) == [(0, 7, 11), (2, 1, 9)]
     session.rollback()
     session.close()
