@@ -200,7 +200,7 @@ class Api:
             else:
                 body = self._decode(route, media_type, raw)
         return await self._bridge(cell).perform(
-            route.start, Call(cell, request, body, path, query), large=large
+            route.start, Call(cell, request, body, path, query), large=large or route.slow
         )
 
     def _decode(self, route: Route, media_type: bytes, raw: bytes) -> Any:

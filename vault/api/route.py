@@ -40,6 +40,7 @@ class Route:
         query: query parameters with a line of description each.
         who: `key` (service key), `grant` (grant's credential), or both.
         batch: whether the body may be as large as a batch.
+        slow: whether it may read a whole table, however small its body: its steps run in a thread.
         permission: what the caller must hold, for the reference.
         codes: refusals beyond those that every route can give.
         unrepeatable: why it takes no Idempotency-Key; empty if it does. GET never does.
@@ -57,6 +58,7 @@ class Route:
     query: Mapping[str, str] = field(default_factory=dict)
     who: tuple[str, ...] = ("key",)
     batch: bool = False
+    slow: bool = False
     permission: str = ""
     codes: tuple[str, ...] = ()
     unrepeatable: str = ""

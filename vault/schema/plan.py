@@ -147,6 +147,8 @@ def bound(now: Schema, then: Schema) -> Bound:
             continue
         if change.kind == "retention":
             classes.add(change.name)
+            # Where no key of the class lives, no value does; the first one is seen by its field's number.
+            fields |= {name for name, rule in now.fields.items() if rule.retention == change.name}
         elif change.kind == "purpose":
             grants |= change.action == "remove" or _becomes_accounted(then, change)
         else:

@@ -68,13 +68,14 @@ class FailureCounts:
 
 
 class Schemas:
-    """The schemas in force, read once and again after `forget`."""
+    """The schemas in force, read once, and again when another one is: reading all of them takes long."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._known: dict[str, TenantSchema] | None = None
-        self._head = 0
+        self._known: dict[str, TenantSchema] = {}
+        self._head = -1
+        self._sure = False
 
     def of(self, tenant: str, *, fresh: bool = False) -> TenantSchema:
         """The tenant's schema; an empty one if none was applied.
@@ -85,16 +86,16 @@ class Schemas:
                 another process has applied a schema.
         """
         with self._lock:
-            if fresh and self._known is not None and self._version() != self._head:
-                self._known = None
-            if self._known is None:
-                # The head's version first: if a schema is applied in between, commands come back stale.
-                self._head = self._version()
+            # The head's version first: if a schema is applied in between, commands come back stale.
+            version = self._head if self._sure and not fresh else self._version()
+            if version != self._head:
                 rows = self._store.read(self._store.record.latest_schemas)
                 self._known = {
-                    row[0]: TenantSchema(parse_document(msgspec.json.decode(row[2])), row[1], self._head)
+                    row[0]: TenantSchema(parse_document(msgspec.json.decode(row[2])), row[1], version)
                     for row in rows
                 }
+                self._head = version
+            self._sure = True
             return self._known.get(tenant) or TenantSchema(EMPTY, 0, self._head)
 
     def _version(self) -> int:
@@ -102,9 +103,9 @@ class Schemas:
         return int(self._store.read(self._store.record.head)[0][5])
 
     def forget(self) -> None:
-        """Reads anew at the next use."""
+        """Looks at the next use whether another schema is in force."""
         with self._lock:
-            self._known = None
+            self._sure = False
 
 
 @dataclass(slots=True)

@@ -11,10 +11,12 @@ import msgspec
 import pytest
 from sqlalchemy import select
 
-from tests.support.cells import HOST, NAME, NOTE, PAN, SSN, BuiltCell
+from tests.support.cells import HOST, NAME, NOTE, PAN, SSN, VISIT, BuiltCell
 from vault.cli.templates import STARTER_SCHEMA
 from vault.errors import BadInput, CoatcheckError, Stale, Unknown
 from vault.policy.grant import ScopeEntry
+from vault.schema.document import parse_document
+from vault.services import cell
 from vault.services.applying import ApplySchema
 from vault.services.fields import list_fields, read_field
 from vault.services.grants import RevokeBody, create_grant, revoke_grant
@@ -302,6 +304,35 @@ def test_a_value_that_comes_to_life_meanwhile_keeps_its_field(built: BuiltCell) 
     assert race(built, without(built, SSN), lambda: built.tokens(SSN, "123-45-6789")) == [
         "field customer.ssn: cannot be removed while tokens of it are with callers: 1"
     ]
+
+
+def test_a_value_that_comes_to_life_meanwhile_keeps_its_class(built: BuiltCell) -> None:
+    changed = document(built)
+    changed["retention"]["visit"]["keep"] = "P60D"
+    assert race(built, changed, lambda: built.ciphertext(VISIT, "Ada", subject="c1")) == [
+        "retention visit: cannot change keep while keys live under it: 1"
+    ]
+
+
+def test_what_is_stale_reads_no_schema_again_that_is_still_in_force(
+    built: BuiltCell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading all of a large cell takes seconds, and anybody may be stale as often as they like."""
+    read: list[str] = []
+
+    def parse(document: Any) -> Any:
+        read.append("")
+        return parse_document(document)
+
+    built.tokens(NOTE, "Ada")
+    monkeypatch.setattr(cell, "parse_document", parse)
+    for _ in range(3):
+        built.cell.forget()
+        built.tokens(NOTE, "Ada")
+    assert read == []
+    apply(built, without(built, SSN))
+    built.tokens(NOTE, "Ada")
+    assert len(read) == 1
 
 
 def test_a_grant_that_is_created_meanwhile_keeps_its_purpose(built: BuiltCell) -> None:
