@@ -129,6 +129,9 @@ def downgrade() -> None:
         op.drop_index(f"ix_{name}_page", table, schema=schema)
     grants, schema = named("record", "grants")
     op.drop_index("ix_grants_valid_until", grants, schema=schema)
+    table, schema = named("record", "counters")
+    counters = sa.table(table, sa.column("kind", sa.String()), schema=schema)
+    op.execute(counters.delete().where(sa.func.length(counters.c.kind) > 32))  # budgets of fields
     alter("record", "counters", "kind", type_=sa.String(32), existing_type=sa.String(80))
     for part, name, column in (("custody", "data_keys", "due_at"), ("custody", "tokens", "surrogate")):
         table, schema = named(part, name)

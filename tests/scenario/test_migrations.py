@@ -11,7 +11,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, Inspector, inspect, text
+from sqlalchemy import Engine, Inspector, inspect, select, text
 
 from tests.support.databases import new_database
 from vault.errors import Misconfigured
@@ -222,3 +222,17 @@ def test_what_was_issued_before_is_counted_from_the_log(engine: Engine) -> None:
             ("main", "customer.ssn", 1, 5),
             ("other", "customer.ssn", 1, 4),
         ]
+
+
+def test_down_takes_the_budgets_of_fields_along(engine: Engine) -> None:
+    """Their names are longer than the older version's column; on PostgreSQL the step would fail."""
+    migrations.upgrade(engine)
+    tables = Tables(engine.dialect.name)
+    kinds = ["grant-uses", "tokenize:" + "f" * 64]
+    with engine.begin() as connection:
+        for kind in kinds:
+            row = {"principal": "pr_1", "kind": kind, "day": "2026-11-23", "used": 1}
+            connection.execute(tables.counters.insert(), row)
+    migrations.downgrade(engine, "0001")
+    with engine.connect() as connection:
+        assert connection.execute(select(tables.counters.c.kind)).scalars().all() == kinds[:1]

@@ -9,7 +9,7 @@ from vault.authn.identities import Caller
 from vault.errors import Stale
 from vault.identifiers import format_id
 from vault.keyring.hierarchy import new_data_key
-from vault.ledger.command import Command, Committed, Needs, State, Writes
+from vault.ledger.command import ROWS_A_WEIGHT, Command, Committed, Needs, State, Writes
 from vault.services.cell import Cell, Origin
 from vault.services.gate import CallerCommand, trace
 from vault.services.subjects import insert_data_key
@@ -24,6 +24,7 @@ class MakeDataKeys(CallerCommand):
         self._origin = origin
         self._epoch = epoch
         self._keys = keys
+        self.weight = 1 + len(keys) // ROWS_A_WEIGHT
 
     def needs(self, needs: Needs) -> None:
         """The caller's rows and the slots."""

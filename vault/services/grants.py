@@ -14,7 +14,7 @@ from vault.crypto.mac import secret_digest
 from vault.crypto.randomness import credential_secret
 from vault.errors import BadInput, CoatcheckError, Denied, Unknown
 from vault.identifiers import format_id, new_id
-from vault.ledger.command import Needs, State, Verb, Writes
+from vault.ledger.command import ROWS_A_WEIGHT, Needs, State, Verb, Writes
 from vault.policy.grant import (
     GrantState,
     Proposal,
@@ -103,6 +103,7 @@ class CreateGrant(CallerCommand):
         self._purpose = purpose
         self._row = row
         self._subjects = subjects
+        self.weight = 1 + len(subjects) // ROWS_A_WEIGHT
 
     def needs(self, needs: Needs) -> None:
         """The caller's rows, the agent, and the creator's counter of the day."""

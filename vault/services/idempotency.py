@@ -95,6 +95,10 @@ class Once(Generic[Answer]):
         """
         return command if self._place is None else _Keeping(command, self._place, answer)
 
+    def correct(self, command: Command, refusal: CoatcheckError) -> Command:
+        """The command, which keeps a refusal in place of the answer: it was kept, and then not given."""
+        return command if self._place is None else _Correcting(command, self._place, refusal)
+
 
 class _Keeping(Command):
     """A command that keeps its answer."""
@@ -137,6 +141,38 @@ class _Keeping(Command):
                 sealed=sealed,
                 expires_at=expires,
                 replaces=place.found_by[own],
+            )
+        return value
+
+
+class _Correcting(Command):
+    """A command that keeps another answer in place of the one that was kept a moment ago."""
+
+    def __init__(self, command: Command, place: _Place, answer: CoatcheckError) -> None:
+        self.weight = command.weight
+        self._command = command
+        self._place = place
+        self._sealed = _sealed(place.key, answer)
+
+    def needs(self, needs: Needs) -> None:
+        """The command's rows and the request's."""
+        self._command.needs(needs)
+        needs.requests.add((self._place.key.epoch, self._place.key.ref))
+
+    def decide(self, state: State, writes: Writes) -> Any:
+        """Decides as the command does. The answer ends when it would have; one that is gone stays gone."""
+        place = self._place
+        value = self._command.decide(state, writes)
+        end = state.requests.get((place.key.epoch, place.key.ref))
+        if end is not None and self._sealed is not None:
+            writes.insert(
+                "idempotency",
+                epoch=place.key.epoch,
+                ref=place.key.ref,
+                fingerprint=place.fingerprint,
+                sealed=self._sealed,
+                expires_at=end,
+                replaces=end,
             )
         return value
 

@@ -13,7 +13,7 @@ from vault.envelope.seal import seal
 from vault.errors import Stale, ValueRefused
 from vault.identifiers import format_id, uuid7
 from vault.keyring.hierarchy import new_data_key
-from vault.ledger.command import Command, Committed, Needs, State, Writes
+from vault.ledger.command import ROWS_A_WEIGHT, Command, Committed, Needs, State, Writes
 from vault.retention.period import IDENTIFIER_CLASS, NO_DUE
 from vault.services.cell import Cell, Origin
 from vault.services.gate import CallerCommand, trace
@@ -59,6 +59,7 @@ class EnterSubjects(CallerCommand):
         self._origin = origin
         self._epoch = epoch
         self._people = people
+        self.weight = 1 + len(people) // ROWS_A_WEIGHT
 
     def needs(self, needs: Needs) -> None:
         """The caller's rows and the references."""

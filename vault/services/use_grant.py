@@ -19,12 +19,12 @@ from vault.crypto.mac import same
 from vault.errors import BadInput, CoatcheckError, Internal, Stale, Unauthenticated, error
 from vault.identifiers import NIL, format_id, new_id
 from vault.keystate.states import KeyState, may_open
-from vault.ledger.command import ROWS_A_WEIGHT, Command, Needs, State, Verb, Writes
+from vault.ledger.command import ROWS_A_WEIGHT, Command, Head, Needs, State, Verb, Writes
 from vault.policy.decision import Decision, UseRequest, decide_use
 from vault.policy.principal import DELIVERIES, OPERATIONS
 from vault.schema.document import FieldRule, Protection
 from vault.services.asked import Asked, Asking, Used
-from vault.services.batch import BatchRefused, ItemError, reports
+from vault.services.batch import REPORT, BatchRefused, ItemError, reports
 from vault.services.cell import Cell, Origin, TenantSchema
 from vault.services.gate import Request, trace
 from vault.services.grants import MAX_KEY_VERSION
@@ -76,6 +76,7 @@ class UseGrant(Command):
         self._origin = origin
         self._schema = schema
         self._verb = asking.verb
+        self._report = asking.on_error == REPORT
         self._use = use_request(asking, asked)
         self._asked = asked
 
@@ -106,7 +107,8 @@ class UseGrant(Command):
             for index, asked in enumerate(self._asked):
                 if asked.given:
                     self._decide_item(state, used, index, asked)
-            due_after_use(self._schema.schema, self._keys_used(used), state, writes)
+            if self._report or not used.failures:  # else nothing is opened
+                due_after_use(self._schema.schema, self._keys_used(used), state, writes)
         if decision.charged:
             writes.charge(grant.id, decision.charged)
         used.uses_left = grant.max_uses - row.uses
@@ -284,7 +286,8 @@ def use_grant(
         known = failure if isinstance(failure, CoatcheckError) else Internal("internal")
         known.facts |= {"decision": command.id, "uses_left": used.uses_left}
         code = known.code
-        yield OpeningFailed(asking.verb, who.tenant, used.grant.agent, command.id, request.origin, code)
+        event = OpeningFailed(asking.verb, who.tenant, used.grant.agent, command.id, request.origin, code)
+        yield found.correct(event, known)
         raise
     shown: list[str | ItemError | None] = [*values]
     for index, failed in used.failures.items():
@@ -325,7 +328,9 @@ def _may_pass(cell: Cell, who: Holder, use: UseRequest) -> bool:
     """Whether the grant, as it stands now, allows this; the ledger decides again on the locked row."""
     rows = cell.store.read_keys(cell.store.record.grants, [who.credential.id])
     grants = [decode_grant(row, frozenset()) for row in rows]
-    return all(decide_use(row.grant, row.uses, cell.clock.now(), use).code is None for row in grants)
+    head = Head(*cell.store.read(cell.store.record.head)[0])
+    now = max(cell.clock.now(), head.last_at)  # as the ledger's: a clock that was set back changes nothing
+    return all(decide_use(row.grant, row.uses, now, use).code is None for row in grants)
 
 
 def _check_form(asking: Asking) -> None:

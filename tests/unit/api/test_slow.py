@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.unit.api.inside import inside
-from vault.services import schema
+from vault.services import living
 
 
 @pytest.mark.parametrize("path", ["schema/plan", "schema/apply"])
@@ -17,13 +17,13 @@ def test_counting_what_lives_holds_nobody_up(
     path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[threading.Thread] = []
-    count = schema.count
+    count = living.count
 
     def noted(*arguments: Any) -> Any:
         threads.append(threading.current_thread())
         return count(*arguments)
 
-    monkeypatch.setattr(schema, "count", noted)
+    monkeypatch.setattr("vault.services.schema.count", noted)
     with inside(tmp_path) as served:
         answer = served.call("POST", path, {"toml": ""}, by=served.built.admin)
     assert answer.status_code in (200, 409)

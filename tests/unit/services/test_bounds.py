@@ -9,16 +9,20 @@ import pytest
 
 from tests.support.cells import CEILING, NAME, SSN, BuiltCell, development_cell
 from vault.api.body import BodyDecoder
+from vault.clock import SECOND, FixedClock, parse_time
 from vault.errors import BadInput, CoatcheckError
 from vault.ledger.command import Needs
 from vault.services import audit, grant_views
 from vault.services.audit import AuditQuery, read_audit
+from vault.services.datakeys import MakeDataKeys
 from vault.services.detokenize import DetokenizeBody, detokenize
 from vault.services.grant_views import GrantFilter, list_grants, read_grant
-from vault.services.grants import RevokeBody, revoke_grant
+from vault.services.grants import RevokeBody, create_grant, revoke_grant
 from vault.services.identities import PrincipalBody, create_principal, list_keys, revoke_key
+from vault.services.issue import Issue
 from vault.services.listing import Page
 from vault.services.schema import SchemaBody, apply_schema, plan_schema
+from vault.services.subjects import EnterSubjects
 from vault.services.tokenize import TokenizeBody, tokenize
 from vault.services.use_grant import UseGrant
 
@@ -74,6 +78,30 @@ def test_a_large_batch_still_opens_and_is_charged(built: BuiltCell) -> None:
     with pytest.raises(CoatcheckError) as refusal:
         built.reveal(credential, NAME, *tokens, purpose="files")
     assert refusal.value.code == "budget_exhausted"
+
+
+def test_a_clock_that_was_set_back_refuses_no_large_batch(tmp_path: Path) -> None:
+    clock = FixedClock(parse_time("2026-11-23T12:00:00Z"))
+    with development_cell(tmp_path, clock) as built:
+        names: list[str | None] = [f"name {number}" for number in range(200)]
+        tokens, credential = built.tokens(NAME, *names), built.grant(NAME, uses=200, purpose="files")
+        clock.advance(-SECOND)
+        assert built.reveal(credential, NAME, *tokens, purpose="files") == names
+
+
+def test_a_command_of_many_rows_weighs_as_much(built: BuiltCell) -> None:
+    """Else two hundred of them would be one transaction, and everybody would wait for it."""
+    people = [f"person {number}" for number in range(320)]
+    body = TokenizeBody(field=NAME, values=["Ada"] * 320, subjects=list(people))
+    verb = tokenize(built.cell, built.request(built.service), body)
+    commands = [next(verb)]
+    for _ in range(2):
+        commands.append(verb.send(built.cell.committer.execute(commands[-1])))
+    assert [type(command) for command in commands] == [EnterSubjects, MakeDataKeys, Issue]
+    assert [command.weight for command in commands] == [11] * 3
+    grant = built.grant_body(NAME, subjects=people)
+    creating = create_grant(built.cell, built.request(built.service), grant)
+    assert next(creating).weight == 11
 
 
 def test_a_rare_match_is_found_over_several_pages(built: BuiltCell, monkeypatch: pytest.MonkeyPatch) -> None:

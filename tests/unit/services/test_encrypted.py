@@ -241,6 +241,18 @@ class TestADateThatMoves:
         ticking.ciphertext(VISIT, VALUE, subject="c1")
         assert self.due(ticking) == [("", first + 3 * DAY)]
 
+    def test_nor_does_a_batch_that_shows_nothing(self, ticking: BuiltCell, clock: FixedClock) -> None:
+        text = ticking.ciphertext(VISIT, VALUE, subject="c1")
+        before = self.due(ticking)
+        clock.advance(2 * DAY)
+        items = [DecryptItem(VISIT, text), DecryptItem(VISIT, "ve1.AAAA")]
+        grant = ticking.grant(VISIT, operations=["reveal"], uses=5)
+        with pytest.raises(BatchRefused, match="ciphertext_invalid"):
+            ticking.run(decrypt, DecryptBody("support", items), by=grant)
+        assert self.due(ticking) == before
+        ticking.run(decrypt, DecryptBody("support", items, on_error="report"), by=grant)
+        assert self.due(ticking) > before
+
     def test_a_use_that_is_refused_moves_nothing(self, ticking: BuiltCell, clock: FixedClock) -> None:
         text = ticking.ciphertext(VISIT, VALUE, subject="c1")
         before = self.due(ticking)

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.cells import NAME, SSN, BuiltCell, any_cell, reveal
+from tests.support.cells import NAME, SSN, TEXT, BuiltCell, any_cell, reveal
 from tests.unit.services.calls import grant_id, rows
 from vault.clock import FixedClock, parse_time
 from vault.errors import CoatcheckError, Conflict, Denied, Unauthenticated
 from vault.services.audit import verify
 from vault.services.batch import BatchRefused
+from vault.services.decrypt import DecryptBody, DecryptItem, decrypt
 from vault.services.detokenize import DetokenizeBody, DetokenizeItem, detokenize
 from vault.services.gate import Request
 from vault.services.grant_views import read_grant
@@ -88,6 +89,22 @@ def test_bad_items_are_charged_once_and_refused_again_the_same(built: BuiltCell)
     assert refusals[1].facts.pop("replayed") is True
     assert (refusals[1].code, refusals[1].facts) == (refusals[0].code, refusals[0].facts)
     assert left(built, credential) == 3
+
+
+def test_what_does_not_open_is_refused_again_the_same(built: BuiltCell) -> None:
+    """That it does not is found after the charge, when an answer is kept already."""
+    credential = built.grant(TEXT, uses=5)
+    item = DecryptItem(TEXT, built.ciphertext(TEXT, "hello", record="r1"), record="r2")
+    body = DecryptBody("support", [item])
+    refusals = []
+    for _ in range(2):
+        with pytest.raises(CoatcheckError) as refusal:
+            built.run(decrypt, body, by=credential, once=KEY)
+        refusals.append(refusal.value)
+    assert refusals[1].facts.pop("replayed") is True
+    assert [one.code for one in refusals] == ["ciphertext_invalid"] * 2
+    assert refusals[1].facts == refusals[0].facts
+    assert left(built, credential) == 4
 
 
 def test_a_denial_that_cost_something_is_given_again(built: BuiltCell) -> None:
