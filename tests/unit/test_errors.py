@@ -14,7 +14,7 @@ from vault.errors import CODES, FAMILIES, BadInput, CoatcheckError, Exit, Stale,
 
 STATUSES_OF_EXIT = {
     Exit.USAGE: {0},
-    Exit.BAD_INPUT: {400, 405, 406, 413, 415, 422},
+    Exit.BAD_INPUT: {400, 405, 406, 408, 413, 415, 422},
     Exit.NOT_AUTHENTICATED: {401},
     Exit.DENIED: {403, 423},
     Exit.UNKNOWN: {404, 410},
