@@ -19,6 +19,8 @@ from typing import Final
 from vault.errors import ValueRefused
 from vault.formats.template import Template
 
+_SHORT: Final = 256  # characters
+
 
 class Normalization(StrEnum):
     """How loosely a field compares its values; each but the last two contains the one before."""
@@ -54,7 +56,23 @@ def _none(text: str) -> str:
 
 
 def _nfc(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
+    return unicodedata.normalize("NFC", _nfd(text) if len(text) > _SHORT else text)
+
+
+def _nfd(text: str) -> str:
+    """Python's own puts combining marks in order in the square of their number; this does not."""
+    if len(text) <= _SHORT:
+        return unicodedata.normalize("NFD", text)
+    ordered: list[str] = []
+    marks: list[str] = []
+    for character in "".join([unicodedata.normalize("NFD", character) for character in text]):
+        if unicodedata.combining(character):
+            marks.append(character)
+        else:
+            ordered += sorted(marks, key=unicodedata.combining)
+            marks.clear()
+            ordered.append(character)
+    return "".join(ordered + sorted(marks, key=unicodedata.combining))
 
 
 def _lowercase(text: str) -> str:
@@ -62,7 +80,7 @@ def _lowercase(text: str) -> str:
 
 
 def _casefold(text: str) -> str:
-    return _nfc(unicodedata.normalize("NFD", text).casefold())
+    return _nfc(_nfd(text).casefold())
 
 
 def _words(text: str) -> str:

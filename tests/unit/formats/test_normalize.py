@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import random
+import timeit
+import unicodedata
+
 import pytest
 
 from tests.unit.echo import shown
@@ -7,6 +11,7 @@ from vault.errors import ValueRefused
 from vault.formats.catalog import parse_template
 from vault.formats.normalize import Normalization, normalize
 
+TEXT = parse_template("text(max=10000)")
 NONE, NFC, LOWERCASE, CASEFOLD, WORDS, ALPHANUMERIC, DIGITS = Normalization
 
 
@@ -66,3 +71,26 @@ def test_words_of_the_schema() -> None:
         "alphanumeric",
         "digits",
     ]
+
+
+MARKS = [chr(point) for point in range(0x110000) if unicodedata.combining(chr(point))]
+
+
+def test_marks_come_in_order_however_many() -> None:
+    """As Unicode says for all, and in time that grows as the value does: sixteen times, not 256 times."""
+    draw = random.Random(7)
+    for _ in range(50):
+        text = "".join(draw.choice((draw.choice(MARKS), "a", "é", "가", "\u0f73")) for _ in range(600))
+        assert normalize(TEXT, NFC, text) == unicodedata.normalize("NFC", text)
+        folded = unicodedata.normalize("NFD", text).casefold()
+        assert normalize(TEXT, CASEFOLD, text) == unicodedata.normalize("NFC", folded)
+
+
+@pytest.mark.parametrize("how", [NFC, LOWERCASE, CASEFOLD, WORDS, ALPHANUMERIC])
+@pytest.mark.parametrize("unit", ["\u0315\u0300", "\u0f73", "\u0315.\u0300."])
+def test_a_text_of_marks_takes_no_longer_than_others(how: Normalization, unit: str) -> None:
+    def lasts(size: int) -> float:
+        text = "a" + unit * (size // len(unit) - 1)
+        return min(timeit.repeat(lambda: normalize(TEXT, how, text), number=1, repeat=3))
+
+    assert lasts(9_600) < 100 * lasts(600)
