@@ -184,7 +184,7 @@ class Wiring:
             committer=Committer(store, ledger.max_commands, ledger.queue),
             keyring=keyring,
             identities=Identities(store, self._clock),
-            schemas=Schemas(store),
+            schemas=Schemas(store, keyring),
             clock=self._clock,
             limits=Limits(limits.items, limits.body_kib * 1024, limits.batch_mib * 1024 * 1024),
         )

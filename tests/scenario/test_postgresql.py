@@ -11,7 +11,19 @@ from typing import Any
 
 import pytest
 
-from tests.support.cells import EMAIL, NAME, PAN, PHONE, REGION, SSN, BuiltCell, postgresql_cell, reveal
+from tests.support.cells import (
+    CITY,
+    EMAIL,
+    HOST,
+    NAME,
+    PAN,
+    PHONE,
+    REGION,
+    SSN,
+    BuiltCell,
+    postgresql_cell,
+    reveal,
+)
 from tests.unit.services.calls import grant_id, rows
 from vault.authn.identities import Identities
 from vault.errors import CoatcheckError, IntegrityError, Unauthenticated, Unavailable
@@ -28,6 +40,7 @@ from vault.services.detokenize import detokenize
 from vault.services.grant_views import read_grant
 from vault.services.grants import RevokeBody, revoke_grant
 from vault.services.identities import remove_principal
+from vault.services.schema import SchemaBody, plan_schema
 from vault.store.cell import Store
 from vault.wiring import Wiring
 
@@ -46,15 +59,16 @@ def second(built: BuiltCell) -> Iterator[BuiltCell]:
     url = built.cell.store.engine.url.render_as_string(hide_password=False)
     store = Store(url, built.cell.clock)
     wiring = Wiring(built.config)
+    keyring = Keyring(
+        REGION, open_epochs(REGION, store, wiring.provider(REGION), wiring.halves(REGION)), store
+    )
     cell = Cell(
         region=REGION,
         store=store,
         committer=Committer(store),
-        keyring=Keyring(
-            REGION, open_epochs(REGION, store, wiring.provider(REGION), wiring.halves(REGION)), store
-        ),
+        keyring=keyring,
         identities=Identities(store, built.cell.clock),
-        schemas=Schemas(store),
+        schemas=Schemas(store, keyring),
         clock=built.cell.clock,
         limits=Limits(),
     )
@@ -305,3 +319,15 @@ def test_two_processes_that_make_the_same_rows_do_not_wait_for_each_other(
         lambda: second.tokens(EMAIL, *reversed(values), subjects=["c1"] * 400),
     )
     assert one == other[::-1]
+
+
+def test_another_process_forgets_the_keys_of_another_schema(built: BuiltCell, second: BuiltCell) -> None:
+    """Else a value would have an index entry under a key that has ended, and a second token by another."""
+    second.token(SSN, VALUE)
+    second.cell.keyring.blind_index("main", CITY)
+    compared = built.schema.replace(
+        'deterministic = "subject"\n', 'deterministic = "subject"\nnormalize = "lowercase"\n'
+    )
+    built.apply(compared)
+    second.run(plan_schema, SchemaBody(toml=compared), by=HOST)  # sees the schema, and no command is stale
+    assert second.token(CITY, "Paris", "p1") == built.token(CITY, "paris", "p1")

@@ -88,13 +88,14 @@ def twice(built: BuiltCell) -> Iterator[BuiltCell]:
     url = cell.store.engine.url.render_as_string(hide_password=False)
     store = Store(url, cell.clock)
     epochs = open_epochs("eu", store, wiring.provider("eu"), wiring.halves("eu"))
+    keyring = Keyring("eu", epochs, store)
     other = Cell(
         region="eu",
         store=store,
         committer=Committer(store),
-        keyring=Keyring("eu", epochs, store),
+        keyring=keyring,
         identities=Identities(store, cell.clock),
-        schemas=Schemas(store),
+        schemas=Schemas(store, keyring),
         clock=cell.clock,
         limits=cell.limits,
     )

@@ -42,13 +42,14 @@ def beside(built: BuiltCell, url: str) -> Iterator[BuiltCell]:
     wiring, clock = Wiring(built.config), SystemClock()
     store = Store(url, clock)
     halves, provider = wiring.halves(REGION), wiring.provider(REGION)
+    keyring = Keyring(REGION, open_epochs(REGION, store, provider, halves), store)
     cell = Cell(
         region=REGION,
         store=store,
         committer=Committer(store),
-        keyring=Keyring(REGION, open_epochs(REGION, store, provider, halves), store),
+        keyring=keyring,
         identities=Identities(store, clock),
-        schemas=Schemas(store),
+        schemas=Schemas(store, keyring),
         clock=clock,
         limits=Limits(),
     )

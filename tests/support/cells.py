@@ -389,13 +389,14 @@ def cell_on(
     store = Store(url, clock)
     migrations.upgrade(store.engine)
     initialise.write_epoch(store, REGION, create_epoch(REGION, 1, provider, halves))
+    keyring = Keyring(REGION, open_epochs(REGION, store, provider, halves), store)
     cell = Cell(
         region=REGION,
         store=store,
         committer=Committer(store),
-        keyring=Keyring(REGION, open_epochs(REGION, store, provider, halves), store),
+        keyring=keyring,
         identities=Identities(store, clock),
-        schemas=Schemas(store),
+        schemas=Schemas(store, keyring),
         clock=clock,
         limits=Limits(),
     )

@@ -138,7 +138,8 @@ class Writes:
         """Counts surrogates of a field; key version 0 for those that name none.
 
         Args:
-            most: how many there may be, whatever other processes issue meanwhile; None for any number.
+            most: for how many in all this was decided, whatever other processes issue meanwhile; None for
+                any number.
         """
         of = (tenant, field)
         if most is not None:

@@ -70,8 +70,9 @@ class FailureCounts:
 class Schemas:
     """The schemas in force, read once, and again when another one is: reading all of them takes long."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, keyring: Keyring) -> None:
         self._store = store
+        self._keyring = keyring
         self._lock = threading.Lock()
         self._known: dict[str, TenantSchema] = {}
         self._head = -1
@@ -95,6 +96,7 @@ class Schemas:
                     for row in rows
                 }
                 self._head = version
+                self._keyring.forget()  # a field that is another now may have another key
             self._sure = True
             return self._known.get(tenant) or TenantSchema(EMPTY, 0, self._head)
 

@@ -105,7 +105,6 @@ class Issue(CallerCommand):
                 needs.counters.add(self._budget(count))
             if count.rule.max_rows is not None:
                 needs.issued.add((self.caller.principal.tenant, count.rule.name))
-                needs.settled = True  # another process may be issuing too, and `max_rows` is exact
         for row in self._rows:
             if row.found is not None:
                 needs.tokens.add(row.found)
@@ -224,7 +223,10 @@ class Issue(CallerCommand):
         if not made:
             return
         before = state.issued.get((tenant, name), 0)
-        writes.issue(tenant, name, count.key_version or 0, made, most)
+        bound = most
+        if most is not None and (before + made) * ALERT_AT < most:
+            bound = (most - 1) // ALERT_AT  # beyond it this would have to raise the alert
+        writes.issue(tenant, name, count.key_version or 0, made, bound)
         if most is not None and before * ALERT_AT < most <= (before + made) * ALERT_AT:
             facts = {"code": "token_space_half", "field": name, "issued": before + made, "most": most}
             writes.event(Event("alert", tenant, self.caller.actor, facts))

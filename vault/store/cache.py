@@ -36,17 +36,21 @@ class BoundedCache(Generic[K, V]):
         self._clock = clock
         self._lock = threading.Lock()
         self._entries: OrderedDict[K, tuple[float, V]] = OrderedDict()
+        self._cleared = 0  # times
 
     def get(self, key: K, make: Callable[[], V]) -> V:
-        """The entry, made if it is missing or too old."""
+        """The entry, made if it is missing or too old. What `clear` came upon in the making is not kept."""
         now = self._clock()
         with self._lock:
             entry = self._entries.get(key)
             if entry is not None and now - entry[0] < self._max_age:
                 self._entries.move_to_end(key)
                 return entry[1]
+            cleared = self._cleared
         made = make()
         with self._lock:
+            if cleared != self._cleared:
+                return made
             self._entries[key] = (now, made)
             self._entries.move_to_end(key)
             while len(self._entries) > self._size:
@@ -62,6 +66,7 @@ class BoundedCache(Generic[K, V]):
         """Forgets everything."""
         with self._lock:
             self._entries.clear()
+            self._cleared += 1
 
     def __len__(self) -> int:
         return len(self._entries)

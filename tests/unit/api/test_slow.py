@@ -23,8 +23,8 @@ def test_counting_what_lives_holds_nobody_up(
         threads.append(threading.current_thread())
         return count(*arguments)
 
-    monkeypatch.setattr("vault.services.schema.count", noted)
     with inside(tmp_path) as served:
+        monkeypatch.setattr("vault.services.schema.count", noted)
         answer = served.call("POST", path, {"toml": ""}, by=served.built.admin)
     assert answer.status_code in (200, 409)
     assert len(threads) == 1

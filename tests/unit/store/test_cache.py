@@ -98,3 +98,16 @@ def test_it_is_bounded_under_many_threads() -> None:
 
 def test_the_bounds_are_those_of_the_documents() -> None:
     assert (MAX_AGE_S, MAX_ENTRIES) == (60.0, 10_000)
+
+
+def test_what_is_in_the_making_when_all_is_forgotten_is_not_kept() -> None:
+    """It may be made of what was read before."""
+    cache: BoundedCache[str, int] = BoundedCache()
+
+    def make() -> int:
+        cache.clear()
+        return 1
+
+    assert cache.get("a", make) == 1
+    assert cache.get("a", lambda: 2) == 2
+    assert cache.get("a", lambda: 3) == 2
