@@ -13,6 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
+from vault.errors import Misconfigured
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -123,7 +125,22 @@ def count_what_was_issued(issued: sa.Table) -> None:
         op.bulk_insert(issued, rows)
 
 
+def refuse_if_held() -> None:
+    """An older program could not find these tokens again, nor tell later which surrogates were issued.
+
+    Raises:
+        Misconfigured: `migration_required`.
+    """
+    for name in ("blind_index", "surrogates"):
+        table, schema = named("custody", name)
+        held = sa.select(sa.literal(1)).select_from(sa.table(table, schema=schema)).limit(1)
+        if op.get_bind().execute(held).first() is not None:
+            reason = "tokens of deterministic or shaped fields would be lost; nothing was changed"
+            raise Misconfigured("migration_required", reason=reason)
+
+
 def downgrade() -> None:
+    refuse_if_held()
     for part, name in PAGED:
         table, schema = named(part, name)
         op.drop_index(f"ix_{name}_page", table, schema=schema)

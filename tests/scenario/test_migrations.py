@@ -236,3 +236,26 @@ def test_down_takes_the_budgets_of_fields_along(engine: Engine) -> None:
     migrations.downgrade(engine, "0001")
     with engine.connect() as connection:
         assert connection.execute(select(tables.counters.c.kind)).scalars().all() == kinds[:1]
+
+
+@pytest.mark.parametrize("name", ["blind_index", "surrogates"])
+def test_a_way_down_that_would_lose_tokens_is_refused(engine: Engine, name: str) -> None:
+    migrations.upgrade(engine)
+    tables = Tables(engine.dialect.name)
+    rows: dict[str, dict[str, Any]] = {
+        "blind_index": {"epoch": 1, "entry": bytes(16), "token": bytes(16)},
+        "surrogates": {"tenant": "main", "field": "a", "surrogate": "1", "token": bytes(16)},
+    }
+    table = getattr(tables, name)
+    with engine.begin() as connection:
+        connection.execute(table.insert(), rows[name])
+    before = objects(engine)
+    with pytest.raises(Misconfigured, match="migration_required") as refusal:
+        migrations.downgrade(engine, "0001")
+    assert "would be lost" in str(refusal.value.facts["reason"])
+    assert objects(engine) == before
+    assert migrations.current(engine) == "0002"
+    with engine.begin() as connection:
+        connection.execute(table.delete())
+    migrations.downgrade(engine, "0001")
+    assert migrations.current(engine) == "0001"
