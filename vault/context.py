@@ -98,6 +98,17 @@ class EncryptionContext:
         return prefix + _head_of_part(TAG_RECORD, len(self.record)) + self.record
 
 
+def encode_for(use: Use, tenant: str, region: str, field: str, record: bytes | None) -> bytes:
+    """What `EncryptionContext(...).encode()` gives, without the object: for batches."""
+    prefix = _unrecorded(use, tenant, region, field)
+    if record is None:
+        return prefix
+    return prefix + _RECORD + len(record).to_bytes(4, "big") + record
+
+
+_RECORD: Final = bytes((TAG_RECORD,))
+
+
 @lru_cache(maxsize=4096)
 def _unrecorded(use: Use, tenant: str, region: str, field: str | None) -> bytes:
     """A context's encoding up to its record, which has the highest tag and changes with every message."""

@@ -23,6 +23,7 @@ from vault.identifiers import (
     parse_id,
     split_credential,
     uuid7,
+    uuid7s,
 )
 
 raw_ids = st.binary(min_size=16, max_size=16)
@@ -261,3 +262,15 @@ def test_a_fork_draws_its_own_chance() -> None:
 def test_no_chance_is_used_twice() -> None:
     made = [uuid7()[8:] for _ in range(1_000)]
     assert len(set(made)) == 1_000
+
+
+def test_several_at_once_ascend_among_the_others() -> None:
+    before = uuid7()
+    several = uuid7s(5_000)
+    made = [before, *several, uuid7()]
+    assert made == sorted(set(made))
+    assert {len(one) for one in several} == {16}
+    assert {one[6] >> 4 for one in several} == {7}
+    assert {one[8] >> 6 for one in several} == {0b10}
+    assert len({one[8:] for one in several}) == 5_000
+    assert uuid7s(0) == []

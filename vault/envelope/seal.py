@@ -84,12 +84,23 @@ def seal_many(
     Raises:
         ValueError: there are not as many contexts as plaintexts.
     """
+    return seal_encoded(key, [context.encode() for context in contexts], plaintexts)
+
+
+def seal_encoded(
+    key: SealingKey, contexts: Sequence[bytes], plaintexts: Sequence[bytes | Secret]
+) -> list[bytes]:
+    """As `seal_many`, for contexts that are encoded already (`vault.context.encode_for`).
+
+    Raises:
+        ValueError: there are not as many contexts as plaintexts.
+    """
     # Drawn for this call and used up in it: no salts are kept that two threads or a fork could share.
     salts = os.urandom(SALT_BYTES * len(contexts))
     sealed, prefix = key.aead.seal, key.prefix
     starts = range(0, len(salts), SALT_BYTES)
     return [
-        sealed(salts[at : at + SALT_BYTES], prefix, plaintext, context.encode())
+        sealed(salts[at : at + SALT_BYTES], prefix, plaintext, context)
         for context, plaintext, at in zip(contexts, plaintexts, starts, strict=True)
     ]
 

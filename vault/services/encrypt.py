@@ -8,7 +8,7 @@ from collections.abc import Generator
 from msgspec import UNSET, UnsetType
 
 from vault.authn.identities import Caller
-from vault.context import EncryptionContext, Use
+from vault.context import Use, encode_for
 from vault.envelope.message import to_text
 from vault.errors import BadInput, ValueRefused
 from vault.ledger.command import Command, Committed, Verb
@@ -140,7 +140,7 @@ def _make(
     keys = yield from data_keys(cell, caller, origin, tenant, wanted)
     name = caller.principal.tenant
     plaintexts: list[Plaintext | None] = [
-        Plaintext(key, EncryptionContext(Use.VALUE, name, cell.region, one.rule.name, record), one.value)
+        Plaintext(key, encode_for(Use.VALUE, name, cell.region, one.rule.name, record), one.value)
         for (_, record), one, key in zip(taken, wanted, keys, strict=True)
     ]
     for (index, _), sealed in zip(taken, seal_values(cell, plaintexts), strict=True):

@@ -7,13 +7,13 @@ from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 
 from vault.authn.identities import Caller
-from vault.context import EncryptionContext, Use
+from vault.context import Use, encode_for
 from vault.crypto.block import BlockCipher
 from vault.crypto.randomness import below
-from vault.envelope.seal import seal_many
+from vault.envelope.seal import seal_encoded
 from vault.errors import Unavailable
 from vault.formats.normalize import Normalization, normalize
-from vault.identifiers import NIL, RowId, uuid7
+from vault.identifiers import NIL, RowId, uuid7s
 from vault.ledger.command import Command, Committed
 from vault.ledger.state import TokenRow, collect_tokens
 from vault.retention.period import retention_class
@@ -44,7 +44,7 @@ class Plaintext:
     """A value to seal, and what it is bound to."""
 
     key: KeyRow
-    context: EncryptionContext
+    context: bytes  # encoded
     value: str
 
 
@@ -97,10 +97,10 @@ def vault(cell: Cell, tenant: str, wanted: list[Wanted], keys: list[KeyRow]) -> 
     chosen: list[_Draft] = []
     shaped: dict[str, list[_Draft]] = defaultdict(list)
     rules = {one.rule.name: one.rule for one in wanted}
-    for one, entry in zip(wanted, entries, strict=True):
+    for one, entry, fresh in zip(wanted, entries, uuid7s(len(wanted)), strict=True):
         draft = drafts.get(entry) if entry is not None else None
         if draft is None:
-            draft = _draft(entry, found, tokens)
+            draft = _draft(fresh, entry, found, tokens)
             if entry is not None:
                 drafts[entry] = draft
             if draft.new and one.rule.surrogate is not None:
@@ -126,7 +126,7 @@ def _seal(
             continue
         draft.held.add(key.id)
         record = claim_record(draft.row, draft.surrogate)
-        context = EncryptionContext(Use.CLAIM, tenant, cell.region, one.rule.name, record)
+        context = encode_for(Use.CLAIM, tenant, cell.region, one.rule.name, record)
         needed.append(Plaintext(key, context, one.value))
     return seal_values(cell, needed)
 
@@ -141,7 +141,7 @@ def seal_values(cell: Cell, values: list[Plaintext | None]) -> list[bytes | None
     for places in by_key.values():
         those = [one for one in (values[place] for place in places) if one is not None]
         key = cell.keyring.data_key(those[0].key)
-        messages = seal_many(key, [one.context for one in those], [one.value.encode() for one in those])
+        messages = seal_encoded(key, [one.context for one in those], [one.value.encode() for one in those])
         for place, message in zip(places, messages, strict=True):
             sealed[place] = message
     return sealed
@@ -192,13 +192,18 @@ def _look_up(cell: Cell, entries: Iterable[bytes]) -> tuple[dict[bytes, bytes], 
     return found, collect_tokens(cell.store.read_keys(custody.claims, list(set(found.values()))))
 
 
-def _draft(entry: bytes | None, found: dict[bytes, bytes], tokens: dict[bytes, TokenRow]) -> _Draft:
-    row = found.get(entry) if entry is not None else None
+def _draft(
+    fresh: bytes, entry: bytes | None, found: dict[bytes, bytes], tokens: dict[bytes, TokenRow]
+) -> _Draft:
+    """The token that the index names, or a new one on the row `fresh`."""
+    if entry is None:
+        return _Draft(fresh, True, None, None, None, set())
+    row = found.get(entry)
     token = tokens.get(row) if row is not None else None
     if row is not None and token is not None and is_alive(token):
         held = {claim.key.id for claim in token.claims}
         return _Draft(row, False, token.surrogate, entry, row, held)
-    return _Draft(uuid7(), True, None, entry, row, set())
+    return _Draft(fresh, True, None, entry, row, set())
 
 
 def _draw(cell: Cell, tenant: str, rule: FieldRule, drafts: list[_Draft]) -> None:

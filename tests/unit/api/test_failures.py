@@ -85,7 +85,7 @@ Request = tuple[str, str, Any]
         (vault.api.grants, "create_grant", GRANT),
         (vault.api.audit, "read_audit", AUDIT),
         (vault.services.tokenize, "admit", TOKENIZE),
-        (vault.services.vaulting, "seal_many", TOKENIZE),
+        (vault.services.vaulting, "seal_encoded", TOKENIZE),
         (vault.services.vaulting, "encode", TOKENIZE),
         (vault.services.tokenize, "TokenizeItem", TOKENIZE),
         (vault.services.issue.Issue, "decide", TOKENIZE),
