@@ -174,7 +174,12 @@ class Issue(CallerCommand):
     def _write(self, state: State, writes: Writes) -> None:
         tenant = self.caller.principal.tenant
         for row in self._rows:
+            if row.entry is None:  # a token that no index names is this command's alone
+                self._insert(state, writes, row)
+                writes.insert("claim", token=row.row, key=row.key.id, sealed=row.claim)
+                continue
             if row.new and row.row not in state.tokens:
+                state.tokens[row.row] = TokenRow(tenant, row.field, [], row.surrogate)
                 self._insert(state, writes, row)
             if row.claim is not None:
                 self._claim(state, writes, row)
@@ -187,7 +192,6 @@ class Issue(CallerCommand):
     def _insert(self, state: State, writes: Writes, row: Vaulted) -> None:
         """A token that is new, under its entry and with its surrogate registered."""
         tenant = self.caller.principal.tenant
-        state.tokens[row.row] = TokenRow(tenant, row.field, [], row.surrogate)
         writes.insert(
             "token",
             id=row.row,

@@ -39,7 +39,7 @@ class Wanted:
     form: str | None = None  # what it is compared by, in a deterministic field
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(slots=True, repr=False)
 class Plaintext:
     """A value to seal, and what it is bound to."""
 
