@@ -81,7 +81,10 @@ class Api:
     async def application(self, scope: Any, receive: Receive, send: Send) -> None:
         """The application as the server runs it: `/v1/` comes here at once, the rest by Litestar."""
         if scope["type"] == "http" and scope["raw_path"].startswith(b"/v1/"):
-            await self._v1(scope, receive, send)
+            try:
+                await self._v1(scope, receive, send)
+            except asyncio.CancelledError:
+                return  # the process ends before the answer: nobody is left to be told, and it is no error
             return
         if self._outer is None:
             self._outer = self.litestar()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import sqlite3
@@ -174,3 +175,25 @@ def test_nobody_unknown_has_a_body_read_or_decoded(
     monkeypatch.setattr(vault.api.app.Api, "_decode", explode)
     assert app.call(*TOKENIZE, by=by).status_code == 401
     assert app.call(*TOKENIZE).status_code == 500  # the control: somebody known has
+
+
+def test_what_the_end_of_the_process_cuts_off_is_no_error(
+    app: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began: list[bool] = []
+
+    async def hang(*_: Any) -> None:
+        began.append(True)
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(vault.api.app.Api, "_v1", hang)
+
+    async def cut() -> None:
+        scope = {"type": "http", "raw_path": b"/v1/eu/whoami"}
+        task = asyncio.create_task(app.api.application(scope, None, None))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        task.cancel()
+        await task
+
+    asyncio.run(cut())
+    assert began
