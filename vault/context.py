@@ -92,21 +92,15 @@ class EncryptionContext:
 
     def encode(self) -> bytes:
         """The canonical bytes, used as associated data and, hashed, in the key derivation."""
-        prefix = _unrecorded(self.use, self.tenant, self.region, self.field)
-        if self.record is None:
-            return prefix
-        return prefix + _head_of_part(TAG_RECORD, len(self.record)) + self.record
+        return encode_for(self.use, self.tenant, self.region, self.field, self.record)
 
 
-def encode_for(use: Use, tenant: str, region: str, field: str, record: bytes | None) -> bytes:
+def encode_for(use: Use, tenant: str, region: str, field: str | None, record: bytes | None) -> bytes:
     """What `EncryptionContext(...).encode()` gives, without the object: for batches."""
     prefix = _unrecorded(use, tenant, region, field)
     if record is None:
         return prefix
-    return prefix + _RECORD + len(record).to_bytes(4, "big") + record
-
-
-_RECORD: Final = bytes((TAG_RECORD,))
+    return prefix + _head_of_part(TAG_RECORD, len(record)) + record
 
 
 @lru_cache(maxsize=4096)

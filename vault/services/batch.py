@@ -6,6 +6,7 @@ shown; with `report` the item's place holds its error, and the others are served
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import Final
 
 from vault.errors import BadInput, CoatcheckError, Fact
@@ -59,3 +60,18 @@ def reports(on_error: str) -> bool:
     if on_error not in (FAIL, REPORT):
         raise BadInput("operation_unsupported", member="on_error")
     return on_error == REPORT
+
+
+def check_size(items: Sized, most: int, member: str = "items") -> None:
+    """Returns if a batch has items, and not more than the deployment takes.
+
+    Args:
+        member: where the body holds them.
+
+    Raises:
+        BadInput: `member_missing`, `batch_too_large`.
+    """
+    if not items:
+        raise BadInput("member_missing", member=member)
+    if len(items) > most:
+        raise BadInput("batch_too_large", most=most)

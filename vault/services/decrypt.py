@@ -5,11 +5,11 @@ from __future__ import annotations
 from msgspec import UNSET, UnsetType
 
 from vault.envelope.message import from_text, parse
-from vault.errors import BadInput, IntegrityError, ValueRefused
+from vault.errors import IntegrityError, ValueRefused
 from vault.ledger.command import Verb
 from vault.schema.document import Protection
 from vault.services.asked import Asked, Asking
-from vault.services.batch import FAIL
+from vault.services.batch import FAIL, check_size
 from vault.services.cell import Cell, TenantSchema
 from vault.services.detokenize import ValueItem, name_subjects, value_items
 from vault.services.encrypt import check_record
@@ -78,10 +78,7 @@ def decrypt(cell: Cell, request: Request, body: DecryptBody) -> Verb[DecryptAnsw
 
 def _prepare(cell: Cell, tenant: str, schema: TenantSchema, items: list[DecryptItem]) -> list[Asked]:
     """Takes every ciphertext apart. What is wrong with it is told only after the charge."""
-    if not items:
-        raise BadInput("member_missing", member="items")
-    if len(items) > cell.limits.items:
-        raise BadInput("batch_too_large", most=cell.limits.items)
+    check_size(items, cell.limits.items)
     rules = schema.schema.fields
     asked = [Asked(item.field, rules.get(item.field), item.ciphertext is not None) for item in items]
     for one, item in zip(asked, items, strict=True):

@@ -8,7 +8,7 @@ from vault.errors import BadInput, ValueRefused
 from vault.ledger.command import Verb
 from vault.schema.document import Protection
 from vault.services.asked import NEVER_SEEN, Asked, Asking
-from vault.services.batch import FAIL, ItemCode, ItemError
+from vault.services.batch import FAIL, ItemCode, ItemError, check_size
 from vault.services.cell import Cell, TenantSchema
 from vault.services.gate import Request, holder
 from vault.services.hidden import Hidden
@@ -114,10 +114,7 @@ def _items(cell: Cell, body: DetokenizeBody) -> list[DetokenizeItem]:
             DetokenizeItem(body.field, token, subject, body.key_version)
             for token, subject in zip(body.tokens, subjects, strict=True)
         ]
-    if not items:
-        raise BadInput("member_missing", member="items" if body.items is not None else "tokens")
-    if len(items) > cell.limits.items:
-        raise BadInput("batch_too_large", most=cell.limits.items)
+    check_size(items, cell.limits.items, "items" if body.items is not None else "tokens")
     return items
 
 

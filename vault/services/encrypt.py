@@ -13,7 +13,7 @@ from vault.envelope.message import to_text
 from vault.errors import BadInput, ValueRefused
 from vault.ledger.command import Command, Committed, Verb
 from vault.schema.document import FieldRule, Protection
-from vault.services.batch import FAIL, BatchRefused, Failures, ItemCode, ItemError, reports
+from vault.services.batch import FAIL, BatchRefused, Failures, ItemCode, ItemError, check_size, reports
 from vault.services.cell import Cell, Origin, TenantSchema
 from vault.services.gate import Request, admit, authenticate
 from vault.services.hidden import Hidden
@@ -68,10 +68,7 @@ def encrypt(cell: Cell, request: Request, body: EncryptBody) -> Verb[Ciphertexts
     """
     caller = authenticate(cell, request)
     report = reports(body.on_error)
-    if not body.items:
-        raise BadInput("member_missing", member="items")
-    if len(body.items) > cell.limits.items:
-        raise BadInput("batch_too_large", most=cell.limits.items)
+    check_size(body.items, cell.limits.items)
     fields = list(dict.fromkeys(item.field for item in body.items))
     yield from admit(cell, caller, request.origin, "encrypt", *(f"encrypt:{name}" for name in fields))
     tenant = cell.schemas.of(caller.principal.tenant)

@@ -181,8 +181,7 @@ class Issue(CallerCommand):
             if row.new and row.row not in state.tokens:
                 state.tokens[row.row] = TokenRow(tenant, row.field, [], row.surrogate)
                 self._insert(state, writes, row)
-            if row.claim is not None:
-                self._claim(state, writes, row)
+            self._claim(state, writes, row)
         for count in self._counts:
             if count.values:
                 self._count(state, writes, tenant, count)
@@ -211,10 +210,10 @@ class Issue(CallerCommand):
         state.index[row.entry] = row.row
 
     def _claim(self, state: State, writes: Writes, row: Vaulted) -> None:
-        """A claim, unless an earlier command of the group has just written it."""
-        token = state.tokens[row.row]
+        """A claim, if there is one to write and no earlier command of the group has just written it."""
         if row.claim is None:
             return
+        token = state.tokens[row.row]
         if not token.claims or all(claim.key.id != row.key.id for claim in token.claims):
             writes.insert("claim", token=row.row, key=row.key.id, sealed=row.claim)
             token.claims.append(Claim(row.claim, state.data_keys[row.key.id]))

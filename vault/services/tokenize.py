@@ -11,7 +11,7 @@ from vault.authn.identities import Caller
 from vault.errors import BadInput, ValueRefused
 from vault.ledger.command import Command, Committed, Verb
 from vault.schema.document import FieldRule, Protection
-from vault.services.batch import FAIL, BatchRefused, Failures, ItemCode, ItemError, reports
+from vault.services.batch import FAIL, BatchRefused, Failures, ItemCode, ItemError, check_size, reports
 from vault.services.cell import Cell, Origin, TenantSchema
 from vault.services.gate import Request, admit, authenticate
 from vault.services.hidden import Hidden
@@ -145,10 +145,7 @@ def _items(cell: Cell, body: TokenizeBody) -> list[TokenizeItem]:
         if len(subjects) != len(values):
             raise BadInput("items_mismatch")
         items = [TokenizeItem(field, *pair) for pair in zip(values, subjects, strict=True)]
-    if not items:
-        raise BadInput("member_missing", member="items" if body.items is not None else "values")
-    if len(items) > cell.limits.items:
-        raise BadInput("batch_too_large", most=cell.limits.items)
+    check_size(items, cell.limits.items, "items" if body.items is not None else "values")
     return items
 
 
