@@ -13,19 +13,14 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.cells import HOST, NAME, REGION, BuiltCell, any_cell, cell_on
+from tests.support.cells import HOST, NAME, BuiltCell, any_cell, cell_on, put_together
 from tests.support.databases import give_back, postgresql
-from vault.authn.identities import Identities
 from vault.clock import SystemClock
 from vault.errors import CoatcheckError
-from vault.keyring.epoch import open_epochs
-from vault.keyring.ring import Keyring
 from vault.ledger import group
 from vault.ledger.command import State, Writes
-from vault.ledger.committer import Committer
 from vault.services.applying import ApplySchema
 from vault.services.audit import verify
-from vault.services.cell import Cell, Limits, Schemas
 from vault.services.encrypt import EncryptBody, EncryptItem, encrypt
 from vault.services.schema import SchemaBody, apply_schema, plan_schema
 from vault.services.tokenize import TokenizeBody, tokenize
@@ -41,18 +36,7 @@ def beside(built: BuiltCell, url: str) -> Iterator[BuiltCell]:
     """The same cell as a second process has it: its own committer, keys and memory of the schema."""
     wiring, clock = Wiring(built.config), SystemClock()
     store = Store(url, clock)
-    halves, provider = wiring.halves(REGION), wiring.provider(REGION)
-    keyring = Keyring(REGION, open_epochs(REGION, store, provider, halves), store)
-    cell = Cell(
-        region=REGION,
-        store=store,
-        committer=Committer(store),
-        keyring=keyring,
-        identities=Identities(store, clock),
-        schemas=Schemas(store, keyring),
-        clock=clock,
-        limits=Limits(),
-    )
+    cell = put_together(wiring, store, clock)
     try:
         yield replace(built, cell=cell, close=cell.close)
     finally:

@@ -375,6 +375,22 @@ def development_deployment(folder: Path) -> Iterator[BuiltCell]:
         deployment.close()
 
 
+def put_together(wiring: Wiring, store: Store, clock: Clock) -> Cell:
+    """A cell over a database that is there, with a committer, keys and a memory of its own."""
+    halves, provider = wiring.halves(REGION), wiring.provider(REGION)
+    keyring = Keyring(REGION, open_epochs(REGION, store, provider, halves), store)
+    return Cell(
+        region=REGION,
+        store=store,
+        committer=Committer(store),
+        keyring=keyring,
+        identities=Identities(store, clock),
+        schemas=Schemas(store, keyring),
+        clock=clock,
+        limits=Limits(),
+    )
+
+
 @contextmanager
 def cell_on(
     url: str, folder: Path, clock: Clock | None = None, *, populate: bool = True
@@ -389,17 +405,7 @@ def cell_on(
     store = Store(url, clock)
     migrations.upgrade(store.engine)
     initialise.write_epoch(store, REGION, create_epoch(REGION, 1, provider, halves))
-    keyring = Keyring(REGION, open_epochs(REGION, store, provider, halves), store)
-    cell = Cell(
-        region=REGION,
-        store=store,
-        committer=Committer(store),
-        keyring=keyring,
-        identities=Identities(store, clock),
-        schemas=Schemas(store, keyring),
-        clock=clock,
-        limits=Limits(),
-    )
+    cell = put_together(wiring, store, clock)
     built = BuiltCell(cell, config, cell.close)
     try:
         initialise.finish(cell, as_host())
