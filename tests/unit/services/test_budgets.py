@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec import UnsetType
 
-from tests.support.cells import CITY, NAME, SSN, BuiltCell, development_cell, reveal
+from tests.support.cells import CITY, NAME, SSN, BuiltCell, reveal
 from tests.unit.services.asking import left
-from vault.clock import DAY, FixedClock, parse_time
+from vault.clock import DAY, FixedClock
 from vault.errors import BadInput, Denied
 from vault.services.batch import BatchRefused, ItemError
 from vault.services.detokenize import DetokenizeBody, DetokenizeItem, detokenize
 from vault.services.tokenize import ColumnAnswer, ItemsAnswer, TokenizeBody, TokenizeItem, tokenize
 
 GOOD = "123-45-6789"
-
-
-@pytest.fixture
-def clock() -> FixedClock:
-    return FixedClock(parse_time("2026-11-23T12:00:00Z"))
-
-
-@pytest.fixture
-def ticking(tmp_path: Path, clock: FixedClock) -> Iterator[BuiltCell]:
-    with development_cell(tmp_path, clock) as made:
-        yield made
 
 
 class TestBudgets:

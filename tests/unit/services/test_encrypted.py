@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec import UnsetType
 
-from tests.support.cells import SSN, TEXT, VISIT, BuiltCell, development_cell
+from tests.support.cells import SSN, TEXT, VISIT, BuiltCell
 from tests.unit.services.asking import codes, left
-from vault.clock import DAY, SECOND, FixedClock, parse_time
+from vault.clock import DAY, SECOND, FixedClock
 from vault.envelope.message import from_text, to_text
 from vault.errors import BadInput, Denied
 from vault.services.batch import BatchRefused
@@ -200,17 +198,6 @@ def test_the_log_holds_counts_and_keys_not_values(built: BuiltCell) -> None:
     assert (made[1]["charged"], made[1]["outcome"]) == (1, "allowed")
     for hidden in (VALUE, "row 7", text):
         assert hidden not in str(made)
-
-
-@pytest.fixture
-def clock() -> FixedClock:
-    return FixedClock(parse_time("2026-11-23T12:00:00Z"))
-
-
-@pytest.fixture
-def ticking(tmp_path: Path, clock: FixedClock) -> Iterator[BuiltCell]:
-    with development_cell(tmp_path, clock) as made:
-        yield made
 
 
 class TestADateThatMoves:
