@@ -4,33 +4,29 @@ AES-256-GCM alone commits to nothing: one ciphertext can be made to open under t
 derivation also yields a 32-byte commitment that is stored beside the ciphertext and compared first.
 
 The derivation is HKDF-Expand (RFC 5869, 2.3), written out here because the long-lived key is worked into
-HMAC once and not once a message: half the price of a short message would be that. A key stays inside hash
-and cipher objects, which OpenSSL overwrites when they go; no name is ever bound to its bytes.
+HMAC once and not once a message. A key stays inside MAC and cipher objects, which OpenSSL overwrites when
+they go; no name is ever bound to its bytes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 
 from vault.crypto.kdf import KEY_BYTES, Label
 from vault.errors import IntegrityError
 from vault.secret import Secret
 
-if TYPE_CHECKING:
-    from hashlib import _Hash
-
 IV_BYTES: Final = 12  # SP 800-38D, 5.2.1.1
 TAG_BYTES: Final = 16
 COMMITMENT_BYTES: Final = 32
 
-_HASH_BLOCK: Final = 64  # bytes, SHA-256 (FIPS 180-4, figure 1)
-_INNER: Final = bytes(byte ^ 0x36 for byte in range(256))  # ipad and opad, FIPS 198-1, table 1
-_OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
 _THIRD: Final = IV_BYTES + COMMITMENT_BYTES - 32  # what the third block of 32 bytes gives
 
 
@@ -45,17 +41,15 @@ class CommittingAead:
         ValueError: the key does not have 32 bytes, or is wiped.
     """
 
-    __slots__ = ("_first", "_inner", "_key", "_lead", "_outer")
+    __slots__ = ("_first", "_key", "_lead", "_mac")
 
     def __init__(self, key: Secret, suite: bytes) -> None:
         if len(key) != KEY_BYTES:
             raise ValueError("a message key has 32 bytes")
         self._key = key
         self._lead = Label.VE1.value + suite
-        # HMAC's two hashes as far as the key takes them: K0 xor ipad, K0 xor opad (FIPS 198-1, section 4)
-        self._inner = hashlib.sha256(key.expose().ljust(_HASH_BLOCK, b"\0").translate(_INNER))
-        self._outer = hashlib.sha256(key.expose().ljust(_HASH_BLOCK, b"\0").translate(_OUTER))
-        self._first = self._inner.copy()
+        self._mac = HMAC(key.expose(), SHA256())
+        self._first = self._mac.copy()
         self._first.update(self._lead)
 
     def seal(self, salt: bytes, prefix: bytes, plaintext: bytes | Secret, context: bytes) -> bytes:
@@ -68,7 +62,7 @@ class CommittingAead:
         """
         first, iv, commitment = self._expand(salt, context)
         header = prefix + salt + commitment
-        aead = AESGCM(first.digest())
+        aead = AESGCM(first.finalize())
         if isinstance(plaintext, Secret):
             return header + aead.encrypt(iv, plaintext.expose(), header + context)
         return header + aead.encrypt(iv, plaintext, header + context)
@@ -84,12 +78,12 @@ class CommittingAead:
         if not hmac.compare_digest(commitment, header[-COMMITMENT_BYTES:]):
             raise IntegrityError("ciphertext_invalid")
         try:
-            return AESGCM(first.digest()).decrypt(iv, ciphertext, header + context)
+            return AESGCM(first.finalize()).decrypt(iv, ciphertext, header + context)
         except InvalidTag:
             raise IntegrityError("ciphertext_invalid") from None
 
-    def _expand(self, salt: bytes, context: bytes) -> tuple[_Hash, bytes, bytes]:
-        """HKDF-Expand to 76 bytes: AES key (inside the hash object that gives it), IV, commitment.
+    def _expand(self, salt: bytes, context: bytes) -> tuple[HMAC, bytes, bytes]:
+        """HKDF-Expand to 76 bytes: AES key (inside the MAC object that gives it), IV, commitment.
 
         The info is label, suite, salt, SHA-256 of the context. T(1) to T(3) as in RFC 5869, 2.3; T(1) is the
         AES key and has no name here, T(2) and T(3) hold what is public or worth nothing without it.
@@ -98,17 +92,11 @@ class CommittingAead:
             raise ValueError("the Secret is wiped")
         varying = salt + hashlib.sha256(context).digest()
         info = self._lead + varying
-        block = self._first.copy()
-        block.update(varying + b"\1")
-        first = self._outer.copy()
-        first.update(block.digest())
-        block = self._inner.copy()
-        block.update(first.digest() + info + b"\2")
-        last = self._outer.copy()
-        last.update(block.digest())
-        second = last.digest()
-        block = self._inner.copy()
+        first = self._first.copy()
+        first.update(varying + b"\1")
+        block = self._mac.copy()
+        block.update(first.copy().finalize() + info + b"\2")
+        second = block.finalize()
+        block = self._mac.copy()
         block.update(second + info + b"\3")
-        last = self._outer.copy()
-        last.update(block.digest())
-        return first, second[:IV_BYTES], second[IV_BYTES:] + last.digest()[:_THIRD]
+        return first, second[:IV_BYTES], second[IV_BYTES:] + block.finalize()[:_THIRD]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 
 from vault.authn.identities import Caller
 from vault.context import Use, encode_for
-from vault.crypto.block import BlockCipher
 from vault.crypto.randomness import below
 from vault.envelope.seal import seal_encoded
 from vault.errors import Unavailable
@@ -24,7 +23,7 @@ from vault.services.issue import Vaulted, is_alive
 from vault.services.subjects import enter
 from vault.store.custody import KeyRow, Slot
 from vault.tokens.shaped import claim_record
-from vault.tokens.vaulted import encode
+from vault.tokens.vaulted import encode_many
 
 DRAWS = 8  # rounds; of a space at least 100 times its rows, a round leaves a hundredth
 
@@ -158,19 +157,17 @@ def normal_form(rule: FieldRule, value: str) -> str | None:
     return normalize(rule.shape, Normalization(rule.normalize), value)
 
 
-def tokens_of(cell: Cell, tenant: str, rows: Iterable[Vaulted]) -> list[str]:
+def tokens_of(cell: Cell, tenant: str, rows: Sequence[Vaulted]) -> list[str]:
     """What the caller gets for vaulted values."""
-    ciphers: dict[str, BlockCipher] = {}
-    tokens = []
+    opaque: dict[str, list[RowId]] = defaultdict(list)
     for row in rows:
-        if row.surrogate is not None:
-            tokens.append(row.surrogate)
-            continue
-        cipher = ciphers.get(row.field)
-        if cipher is None:
-            cipher = ciphers[row.field] = cell.keyring.row_ids(tenant, row.field)
-        tokens.append(encode(cipher, RowId(row.row)))
-    return tokens
+        if row.surrogate is None:
+            opaque[row.field].append(RowId(row.row))
+    tokens = {
+        field: iter(encode_many(cell.keyring.row_ids(tenant, field), those))
+        for field, those in opaque.items()
+    }
+    return [next(tokens[row.field]) if row.surrogate is None else row.surrogate for row in rows]
 
 
 def _entry(cell: Cell, tenant: str, one: Wanted, key: KeyRow) -> bytes | None:

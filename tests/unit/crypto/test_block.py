@@ -30,6 +30,18 @@ def test_it_is_a_permutation(key: bytes, one: bytes, other: bytes) -> None:
     assert (cipher.encrypt(one) == cipher.encrypt(other)) == (one == other)
 
 
+@given(st.binary(min_size=32, max_size=32), st.lists(blocks, max_size=5))
+def test_many_are_each_on_their_own(key: bytes, many: list[bytes]) -> None:
+    cipher = BlockCipher(Secret(key))
+    assert cipher.encrypt_many(many) == b"".join(cipher.encrypt(one) for one in many)
+
+
+@pytest.mark.parametrize("sizes", [(15, 17), (32,), (16, 0), (1,)])
+def test_many_are_of_one_length(sizes: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="16 bytes"):
+        BlockCipher(Secret(KEY)).encrypt_many([bytes(size) for size in sizes])
+
+
 @pytest.mark.parametrize("size", [0, 1, 15, 17, 32, 4096])
 def test_no_other_length_is_taken(size: int) -> None:
     cipher = BlockCipher(Secret(KEY))
@@ -54,3 +66,15 @@ def test_threads_share_it() -> None:
         assert list(threads.map(cipher.decrypt, images)) == plain
     alone = BlockCipher(Secret(KEY))
     assert images == [alone.encrypt(block) for block in plain]
+
+
+def test_threads_share_it_for_many_blocks_too() -> None:
+    cipher = BlockCipher(Secret(KEY))
+    plain = [number.to_bytes(16, "big") for number in range(1_000)]
+    expected = b"".join(map(cipher.encrypt, plain))
+
+    def use(_: int) -> bool:
+        return cipher.encrypt_many(plain) == expected and cipher.encrypt(plain[1]) == expected[16:32]
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(use, range(2_000)))
