@@ -62,6 +62,8 @@ class Text(Stored):
     def parse(self, value: str) -> Shape:
         """Takes a value as it is. See `Template.parse`."""
         require_length(value, 1, self.longest)
+        if value.isascii() and value.isprintable():  # as most are; four times as fast as the search
+            return whole(value)
         refused = _REFUSED.search(value)
         if refused is not None:
             raise ValueRefused("value_alphabet", position=refused.start())

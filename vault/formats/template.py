@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import random
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from vault.crypto.ff1 import MIN_DOMAIN
 from vault.errors import BadInput, ValueRefused
@@ -27,8 +27,7 @@ _KEPT_LISTED: Final = 0
 _KEPT_DIGEST: Final = 1
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Shape:
+class Shape(NamedTuple):
     """A value or a token taken apart. Holds plaintext, so it has no repr to speak of.
 
     Characters that a check digit determines are in neither `text` nor `kept`.

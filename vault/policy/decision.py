@@ -6,14 +6,13 @@ wrong with it, so that guessing is never free. One that cannot pay for all its i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from vault.clock import Micros
 from vault.policy.grant import Grant
 
 
-@dataclass(frozen=True, slots=True)
-class UseRequest:
+class UseRequest(NamedTuple):
     """What is asked of a grant.
 
     Attributes:
@@ -29,8 +28,7 @@ class UseRequest:
     items: int
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """The answer: `code` is None when allowed, else the refusal; `charged` in uses; which check."""
 
     code: str | None

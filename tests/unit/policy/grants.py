@@ -43,7 +43,7 @@ def grant(**changes: Any) -> Grant:
 
 def request(**changes: Any) -> UseRequest:
     """One item that the grant allows."""
-    return replace(UseRequest("reveal", "plain", "support", None, ("customer.ssn",), 1), **changes)
+    return UseRequest("reveal", "plain", "support", None, ("customer.ssn",), 1)._replace(**changes)
 
 
 def proposal(**changes: Any) -> Proposal:
