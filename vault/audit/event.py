@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -23,7 +23,7 @@ VERSION: Final = 1
 MAX_ITEM_IDS: Final = 1_000
 MAX_NUMBER: Final = 2**53 - 1  # RFC 8785, 3.2.2.3: what every reader of JSON takes exactly
 _LEAF_PREFIX: Final = b"\x00"  # RFC 9162, 2.1.1
-_SALT_BYTES: Final = 32
+SALT_BYTES: Final = 32
 
 _OWN: Final = frozenset({"v", "kind", "at", "region", "tenant", "actor", "decision", "items_digest"})
 
@@ -35,7 +35,7 @@ _stamp = lru_cache(maxsize=16)(format_time)  # a group's events have one time
 _encoder = msgspec.json.Encoder(order="sorted")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Event:
     """What happened.
 
@@ -85,8 +85,7 @@ KINDS: Final[dict[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
+class Sealed(NamedTuple):
     """An event ready to be written: canonical body, leaf hash, and the items with their salt."""
 
     body: bytes
@@ -118,7 +117,8 @@ def _require_whole(value: Any) -> None:
         for name, member in value.items():
             if name not in _names:
                 _require_name(name)
-            if type(member) is not str:
+            kind = type(member)
+            if kind is not str and not (kind is int and -MAX_NUMBER <= member <= MAX_NUMBER):
                 _require_whole(member)
     else:
         raise TypeError("an event holds text, whole numbers, lists and tables")
@@ -141,8 +141,18 @@ def items_digest(salt: bytes, items: bytes) -> str:
     return hashlib.sha256(salt + items).hexdigest()
 
 
-def seal_event(event: Event, at: Micros, region: str) -> Sealed:
-    """The event's bytes. Neither its number nor any running counter is in them."""
+def draw_salts(count: int) -> Iterator[bytes]:
+    """Fresh salts, from one call of the system: it gives up the interpreter's lock, and then waits for it."""
+    drawn = os.urandom(SALT_BYTES * count)
+    return (drawn[at : at + SALT_BYTES] for at in range(0, len(drawn), SALT_BYTES))
+
+
+def seal_event(event: Event, at: Micros, region: str, salts: Iterator[bytes] | None = None) -> Sealed:
+    """The event's bytes. Neither its number nor any running counter is in them.
+
+    Args:
+        salts: from `draw_salts`, one for each event that has items; None draws one.
+    """
     body: dict[str, Any] = {
         "v": VERSION,
         "kind": event.kind,
@@ -157,7 +167,7 @@ def seal_event(event: Event, at: Micros, region: str) -> Sealed:
     items = salt = None
     if event.items:
         items = canonical(event.items)
-        salt = os.urandom(_SALT_BYTES)
+        salt = next(draw_salts(1) if salts is None else salts)
         body["items_digest"] = items_digest(salt, items)
     encoded = canonical(body)
     return Sealed(encoded, leaf_hash(encoded), items, salt)
@@ -174,7 +184,7 @@ def check_event(body: bytes, leaf: bytes, items: bytes | None, salt: bytes | Non
     if items is None and salt is None:
         return
     # The salt's length is fixed: of salt and items one behind the other, the boundary could else be moved.
-    if items is None or salt is None or len(salt) != _SALT_BYTES:
+    if items is None or salt is None or len(salt) != SALT_BYTES:
         raise IntegrityError("audit_broken", reason="items")
     try:
         digest = msgspec.json.decode(body)["items_digest"]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any, Final
 
-from vault.audit.event import seal_event
+from vault.audit.event import draw_salts, seal_event
 from vault.clock import Micros, day_of
 from vault.errors import CoatcheckError, Internal, Stale, Unavailable
 from vault.ledger.command import Command, Committed, committed
@@ -264,13 +264,14 @@ def _write(session: Session, store: Store, writes: Writes) -> None:
 
 
 def _write_events(session: Session, store: Store, writes: Writes, first: int, at: Micros) -> None:
-    audit: list[dict[str, Any]] = []
-    kept: list[dict[str, Any]] = []
+    audit: list[tuple[Any, ...]] = []
+    kept: list[tuple[Any, ...]] = []
+    salts = draw_salts(sum(1 for event in writes.events if event.items))
     for number, event in enumerate(writes.events, first):
-        sealed = seal_event(event, at, writes.state.head.region)
-        audit.append({"number": number, "leaf": sealed.leaf, "body": sealed.body})
+        sealed = seal_event(event, at, writes.state.head.region, salts)
+        audit.append((number, sealed.leaf, sealed.body))
         if sealed.items is not None:
-            kept.append({"number": number, "salt": sealed.salt, "items": sealed.items})
+            kept.append((number, sealed.salt, sealed.items))
     try:
         if audit:
             session.run_many(store.record.insert_audit, audit)

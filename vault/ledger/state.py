@@ -11,6 +11,7 @@ from vault.audit.event import Event
 from vault.clock import Micros
 from vault.store.custody import KeyRow, Slot
 from vault.store.rows import ApiKeyRow, GrantRow, PrincipalRow
+from vault.store.session import Params
 
 
 class Head(NamedTuple):
@@ -109,7 +110,7 @@ class Writes:
     """What a group writes, as sets. The methods that change a counter change the state too."""
 
     state: State
-    inserts: dict[str, list[Mapping[str, Any]]] = field(default_factory=lambda: defaultdict(list))
+    inserts: dict[str, list[Params]] = field(default_factory=lambda: defaultdict(list))
     charges: dict[str, int] = field(default_factory=dict)
     counters: dict[tuple[str, str], int] = field(default_factory=dict)
     issued: dict[tuple[str, str, int], int] = field(default_factory=dict)
@@ -122,6 +123,13 @@ class Writes:
 
     def insert(self, table: str, **row: Any) -> None:
         """Inserts a row by the statement `insert_<table>`."""
+        self.inserts[table].append(row)
+
+    def insert_row(self, table: str, *row: Any) -> None:
+        """The same for a whole row, in the order of the table's columns: for tables that many rows go into.
+
+        A table's rows come this way or the other, not both.
+        """
         self.inserts[table].append(row)
 
     def charge(self, grant: str, uses: int) -> None:

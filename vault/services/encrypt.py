@@ -121,7 +121,9 @@ def _make(
         if item.value is None:
             continue
         rule = tenant.schema.fields[item.field]
-        count = counts.setdefault(item.field, Count(rule))
+        count = counts.get(item.field)
+        if count is None:
+            count = counts[item.field] = Count(rule)
         try:
             record = _check(rule, item, item.value)
         except ValueRefused as refusal:

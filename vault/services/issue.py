@@ -176,7 +176,7 @@ class Issue(CallerCommand):
         for row in self._rows:
             if row.entry is None:  # a token that no index names is this command's alone
                 self._insert(state, writes, row)
-                writes.insert("claim", token=row.row, key=row.key.id, sealed=row.claim)
+                writes.insert_row("claim", row.row, row.key.id, row.claim)
                 continue
             if row.new and row.row not in state.tokens:
                 state.tokens[row.row] = TokenRow(tenant, row.field, [], row.surrogate)
@@ -191,14 +191,7 @@ class Issue(CallerCommand):
     def _insert(self, state: State, writes: Writes, row: Vaulted) -> None:
         """A token that is new, under its entry and with its surrogate registered."""
         tenant = self.caller.principal.tenant
-        writes.insert(
-            "token",
-            id=row.row,
-            tenant=tenant,
-            field=row.field,
-            created_at=state.now,
-            surrogate=row.surrogate,
-        )
+        writes.insert_row("token", row.row, tenant, row.field, state.now, row.surrogate)
         if row.surrogate is not None:
             writes.insert("surrogate", tenant=tenant, field=row.field, surrogate=row.surrogate, token=row.row)
         if row.entry is None:
@@ -215,7 +208,7 @@ class Issue(CallerCommand):
             return
         token = state.tokens[row.row]
         if not token.claims or all(claim.key.id != row.key.id for claim in token.claims):
-            writes.insert("claim", token=row.row, key=row.key.id, sealed=row.claim)
+            writes.insert_row("claim", row.row, row.key.id, row.claim)
             token.claims.append(Claim(row.claim, state.data_keys[row.key.id]))
 
     def _count(self, state: State, writes: Writes, tenant: str, count: Count) -> None:

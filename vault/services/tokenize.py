@@ -167,7 +167,9 @@ def _make(
         if item.value is None:
             continue
         rule = tenant.schema.fields[item.field]
-        count = made.counts.setdefault(item.field, Count(rule))
+        count = made.counts.get(item.field)
+        if count is None:
+            count = made.counts[item.field] = Count(rule)
         try:
             if rule.protection is Protection.VAULTLESS:
                 made.tokens[index], made.versions[index] = _vaultless(cell, name, rule, item)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -33,6 +34,7 @@ MAX_INSERTED: Final = 256
 _PRIMARY_CODE: Final = 0xFF  # of SQLite's extended result codes
 _READ_ONLY_SQL_TRANSACTION: Final = "25006"  # PostgreSQL, appendix A
 Row = Sequence[Any]
+Params = Mapping[str, Any] | tuple[Any, ...]
 
 
 class Statement:
@@ -47,7 +49,7 @@ class Statement:
         plain: whether it is an INSERT of its parameters and nothing else, so that `many` can take it.
     """
 
-    __slots__ = ("_defaults", "_many", "_names", "_one", "element", "plain", "sql")
+    __slots__ = ("_columns", "_defaults", "_many", "_names", "_one", "element", "plain", "sql")
 
     def __init__(self, element: ClauseElement, dialect: Dialect, *, locks: bool = False) -> None:
         locking = element.with_for_update() if locks and isinstance(element, Select) else element
@@ -57,34 +59,45 @@ class Statement:
         self._names: tuple[str, ...] | None = None
         if getattr(compiled, "positional", False):
             self._names = tuple(compiled.positiontup or ())  # type: ignore[attr-defined]
+        self._columns = tuple(compiled.params or ())
         self._defaults = {k: v for k, v in (compiled.params or {}).items() if v is not None}
         self._many: dict[int, str] = {}
         self._one = f" VALUES ({', '.join('?' * len(self._names or ()))})"
         self.plain = self._names is not None and self._one in self.sql
 
-    def bind(self, params: Mapping[str, Any]) -> Any:
+    def bind(self, params: Params) -> Any:
         """The parameters in the driver's form."""
+        if isinstance(params, tuple):
+            params = dict(zip(self._columns, params, strict=True))
         if self._names is None:
             return {**self._defaults, **params}
         if self._defaults:
             params = {**self._defaults, **params}
         return tuple([params[name] for name in self._names])
 
-    def many(self, rows: Sequence[Mapping[str, Any]]) -> Iterable[tuple[str, list[Any]]]:
+    def many(self, rows: Sequence[Params]) -> Iterable[tuple[str, list[Any]]]:
         """An INSERT's text with parameters for all rows, as few texts as need be.
+
+        All rows have one form: tables of parameters, or tuples of a whole row, as the table's columns stand.
 
         A driver that gives up the interpreter's lock for every row waits for it as often; so rows go
         into the database by the hundred, in texts for powers of two, of which there are few.
         """
-        names = self._names or ()
         start, left = 0, len(rows)
         while left:
             size = min(1 << left.bit_length() - 1, MAX_INSERTED)
             chunk = rows if size == len(rows) else rows[start : start + size]
-            if self._defaults:
-                chunk = [{**self._defaults, **row} for row in chunk]
-            yield self._text(size), [row[name] for row in chunk for name in names]
+            yield self._text(size), list(chain.from_iterable(self._whole(chunk)))
             start, left = start + size, left - size
+
+    def _whole(self, rows: Sequence[Params]) -> Iterable[Iterable[Any]]:
+        if isinstance(rows[0], tuple):
+            return rows
+        names, defaults = self._names or (), self._defaults
+        tables = cast(Sequence[Mapping[str, Any]], rows)
+        if defaults:
+            tables = [{**defaults, **row} for row in tables]
+        return [[row[name] for name in names] for row in tables]
 
     def _text(self, size: int) -> str:
         text = self._many.get(size)
@@ -237,7 +250,7 @@ class Session:
         count: int = self._cursor.execute(statement.sql, statement.bind(params)).rowcount
         return count
 
-    def run_many(self, statement: Statement, rows: Sequence[Mapping[str, Any]]) -> int:
+    def run_many(self, statement: Statement, rows: Sequence[Params]) -> int:
         """Runs a statement for each row; the number of rows that they changed in all."""
         if not (self._sqlite and statement.plain):
             self._cursor.executemany(statement.sql, [statement.bind(row) for row in rows])

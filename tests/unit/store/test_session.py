@@ -180,14 +180,16 @@ def test_time_on_sqlite_is_the_clock_s_and_never_goes_back(tmp_path: Path) -> No
     store.close()
 
 
+@pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 64, 255, 256, 257, 1000])
-def test_many_rows_go_in_with_few_statements(sqlite: Store, count: int) -> None:
+def test_many_rows_go_in_with_few_statements(sqlite: Store, count: int, whole: bool) -> None:
     session = sqlite.session()
     session.begin()
     asked: list[str] = []
     session._connection.set_trace_callback(asked.append)
     rows = [{"number": n, "leaf": n.to_bytes(32, "big"), "body": b"b%d" % n} for n in range(count)]
-    assert session.run_many(sqlite.record.insert_audit, rows) == count
+    asked_for = [tuple(row.values()) for row in rows] if whole else rows
+    assert session.run_many(sqlite.record.insert_audit, asked_for) == count
     session._connection.set_trace_callback(None)
     assert len(asked) <= 4 + count // 256 + 4
     found = session._cursor.execute("SELECT number, leaf, body FROM re_audit ORDER BY number").fetchall()
