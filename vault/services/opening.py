@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from vault.context import EncryptionContext, Use
-from vault.envelope.seal import open_message
+from vault.context import EncryptionContext, Use, encode_for
+from vault.envelope.seal import open_encoded, open_message
 from vault.errors import IntegrityError, ValueRefused
 from vault.ledger.command import Committed
 from vault.services.asked import Asked, Asking, Used
@@ -51,9 +51,9 @@ def open_values(
 def _claim(cell: Cell, tenant: str, one: Asked, used: Used, index: int) -> str:
     claim = used.claims[index]
     record = claim_record(one.row or b"", one.surrogate)
-    context = EncryptionContext(Use.CLAIM, tenant, cell.region, one.field, record)
+    context = encode_for(Use.CLAIM, tenant, cell.region, one.field, record)
     try:
-        return open_message(cell.keyring.data_key(claim.key), context, claim.sealed).decode()
+        return open_encoded(cell.keyring.data_key(claim.key), context, claim.sealed).decode()
     except (IntegrityError, UnicodeDecodeError):
         raise IntegrityError("integrity_failed") from None
 

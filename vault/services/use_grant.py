@@ -197,8 +197,9 @@ class UseGrant(Command):
         if decision.code is not None:
             facts |= {"code": decision.code, "check": decision.check}
         # A mask's name is the schema's only if a field of the request has it; else it is a caller's text.
-        if any(one.rule is not None and self._use.mask in one.rule.masks for one in self._asked):
-            facts["mask"] = self._use.mask
+        mask = self._use.mask
+        if mask is not None and any(one.rule is not None and mask in one.rule.masks for one in self._asked):
+            facts["mask"] = mask
         keys = self._keys_used(used)
         items: dict[str, Any] = {}
         if keys:
