@@ -72,7 +72,10 @@ class Api:
         self._outer: Litestar | None = None
         self._document = _encode(openapi.document(ROUTES))
         self._bridges: dict[str, Bridge] = {}
-        self._pool = ThreadPoolExecutor(2, thread_name_prefix="batch")
+        # One thread for large bodies: their steps compute, and two would only take the interpreter's lock
+        # from each other. What is slow waits for the database.
+        self._batch = ThreadPoolExecutor(1, thread_name_prefix="batch")
+        self._slow = ThreadPoolExecutor(2, thread_name_prefix="slow")
         items = max((cell.limits.items for cell in cells.values()), default=0)
         self._decoders: dict[type[Any] | None, BodyDecoder] = {
             route.body: BodyDecoder(route.body, items) for route in ROUTES if route.body
@@ -189,22 +192,20 @@ class Api:
         recognise(cell, request, route.who)
         query = parse_query(scope.get("query_string", b""), route.query)
         body = None
-        large = False
+        pool = self._slow if route.slow else None
         if route.body is not None:
             limit = cell.limits.batch_bytes if route.batch else cell.limits.body_bytes
             exchange = exchange_of(scope)
             whole = exchange.body() if exchange is not None else None
             raw = await read_body(receive, headers.get(b"content-length"), limit, whole)
-            large = len(raw) > LARGE_BODY_BYTES
             media_type = headers.get(b"content-type", b"")
-            if large:
+            if len(raw) > LARGE_BODY_BYTES:
+                pool = pool or self._batch
                 loop = asyncio.get_running_loop()
-                body = await loop.run_in_executor(self._pool, self._decode, route, media_type, raw)
+                body = await loop.run_in_executor(pool, self._decode, route, media_type, raw)
             else:
                 body = self._decode(route, media_type, raw)
-        return await self._bridge(cell).perform(
-            route.start, Call(cell, request, body, path, query), large=large or route.slow
-        )
+        return await self._bridge(cell).perform(route.start, Call(cell, request, body, path, query), pool)
 
     def _decode(self, route: Route, media_type: bytes, raw: bytes) -> Any:
         if not raw and route.body_optional:
@@ -232,7 +233,7 @@ class Api:
     def _bridge(self, cell: Cell) -> Bridge:
         bridge = self._bridges.get(cell.region)
         if bridge is None:
-            bridge = self._bridges[cell.region] = Bridge(cell, asyncio.get_running_loop(), self._pool)
+            bridge = self._bridges[cell.region] = Bridge(cell, asyncio.get_running_loop())
         return bridge
 
     def _page(self, page: Callable[[], tuple[int, bytes, bytes]]) -> _Handler:
@@ -295,7 +296,8 @@ class Api:
 
     async def _shutdown(self) -> None:
         self.draining = True
-        self._pool.shutdown(wait=True)
+        self._batch.shutdown(wait=True)
+        self._slow.shutdown(wait=True)
 
 
 def _head(headers: _Headers, body: bytes, request: str) -> bytes:
