@@ -9,6 +9,7 @@ Facts are numbers, flags and names that are ours (codes, field names the schema 
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -279,6 +280,19 @@ class Internal(CoatcheckError):
 
 class Stale(Exception):
     """A command assumed what is no longer so; its verb prepares again. No effect, no event."""
+
+
+MAX_TRIES: Final = 8
+"""How often a verb is made while its commands come back stale; then it is `too_busy`."""
+
+
+def pause_after(tries: int) -> float:
+    """Seconds to wait before a stale verb is made again, after so many tries.
+
+    None after the first: most that was stale is fresh now. Then a time of chance with a bound that doubles,
+    so that requests which are in each other's way do not meet again.
+    """
+    return 0.0 if tries < 2 else random.uniform(0, 0.005 * 2**tries)  # noqa: S311 - no secret
 
 
 FAMILIES: Final[dict[Exit, type[CoatcheckError]]] = {

@@ -7,6 +7,7 @@ cells. COATCHECK_FULL=1 runs 500 rounds.
 from __future__ import annotations
 
 import os
+import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -140,6 +141,31 @@ def test_requests_at_once_make_one_token(tmp_path: Path) -> None:
             assert {answer.status for answer in answers} == {200}
             check(built, EMAIL, [answer.json()["tokens"][0] for answer in answers], round_)
         verify(built.cell.store)
+
+
+def test_batches_that_overlap_make_one_token_a_value(tmp_path: Path) -> None:
+    """Each batch is in the way of most others, and none of their values was seen before."""
+    rng = random.Random(1)
+    with within(tmp_path) as door:
+        token_of: dict[str, str] = {}
+        for round_ in range(max(3, ROUNDS // 10)):
+            values = [f"{word}{round_}@example.org" for word in range(150)]
+            asked = [rng.sample(values, 40) for _ in range(RACERS // 2)]
+            answers = door.together(
+                (
+                    "POST",
+                    "tokenize",
+                    {"field": EMAIL, "values": batch, "subjects": [person(number)] * len(batch)},
+                    door.built.service,
+                )
+                for number, batch in enumerate(asked)
+            )
+            assert [answer.status for answer in answers] == [200] * len(asked)
+            for batch, answer in zip(asked, answers, strict=True):
+                for value, token in zip(batch, answer.json()["tokens"], strict=True):
+                    assert token_of.setdefault(value, token) == token
+        assert count(door.built, "tokens", EMAIL) == entries(door.built) == len(token_of)
+        verify(door.built.cell.store)
 
 
 def test_within_a_person_there_is_one_each(tmp_path: Path) -> None:

@@ -11,11 +11,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from vault.errors import CoatcheckError, Stale, Unavailable
+from vault.errors import MAX_TRIES, CoatcheckError, Stale, Unavailable, pause_after
 from vault.services.cell import Cell
 
 LARGE_BODY_BYTES: Final = 2 * 1024  # about 64 values, or 200 short ones
-MAX_TRIES: Final = 8
 
 
 class Bridge:
@@ -24,28 +23,33 @@ class Bridge:
     Args:
         cell: the cell.
         loop: the loop that the requests run on.
-        pool: where the steps of large bodies run.
     """
 
-    def __init__(self, cell: Cell, loop: asyncio.AbstractEventLoop, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, cell: Cell, loop: asyncio.AbstractEventLoop) -> None:
         self.cell = cell
         self._loop = loop
-        self._pool = pool
         self._tick: list[Any] = []
 
-    async def perform(self, start: Callable[[Any], Any], call: Any, *, large: bool) -> Any:
+    async def perform(
+        self, start: Callable[[Any], Any], call: Any, pool: ThreadPoolExecutor | None = None
+    ) -> Any:
         """Runs the verb of a call to its end and returns its answer; makes it again while it is stale.
+
+        Args:
+            pool: where its steps run; None: here, for they are short.
 
         Raises:
             CoatcheckError: what the verb raised; `too_busy` when it stayed stale.
         """
-        for _ in range(MAX_TRIES):
+        for tries in range(MAX_TRIES):
+            if tries:
+                await asyncio.sleep(pause_after(tries))
             verb = start(call)
             outcome: Any = None
             try:
                 while True:
-                    if large:
-                        ended, result = await self._loop.run_in_executor(self._pool, _step, verb, outcome)
+                    if pool is not None:
+                        ended, result = await self._loop.run_in_executor(pool, _step, verb, outcome)
                         if ended:
                             return result
                     elif isinstance(outcome, Exception):

@@ -9,12 +9,13 @@ import contextlib
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from vault.errors import CoatcheckError, Internal, Stale, Unavailable
+from vault.errors import MAX_TRIES, CoatcheckError, Internal, Stale, Unavailable, pause_after
 from vault.ledger.command import Answer, Command, Committed, Verb
-from vault.ledger.group import MAX_TRIES, Outcome, run_group
+from vault.ledger.group import Outcome, run_group
 from vault.store.cell import Store
 from vault.store.session import Session
 
@@ -172,7 +173,8 @@ def drive(
     Raises:
         CoatcheckError: what the verb raised; `too_busy` when it stayed stale.
     """
-    for _ in range(MAX_TRIES):
+    for tries in range(MAX_TRIES):
+        time.sleep(pause_after(tries))
         verb = start()
         try:
             command = next(verb)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.support.ledgers import Ledger, Note, fails
-from vault.errors import BadInput, Stale, Unavailable
+from vault.errors import MAX_TRIES, BadInput, Stale, Unavailable, pause_after
 from vault.ledger.command import Verb
 from vault.ledger.committer import drive
-from vault.ledger.group import MAX_TRIES
 
 
 class Trial:
@@ -55,6 +54,14 @@ def test_it_is_made_eight_times_at_most(sqlite_ledger: Ledger) -> None:
     assert (trial.made, trial.closed, trial.forgot) == (8, 8, 8)
     assert sqlite_ledger.numbers() == [n * 10 for n in range(1, 9)]
     assert sqlite_ledger.tenants() == set()
+
+
+def test_who_was_stale_twice_waits_for_a_time_of_chance() -> None:
+    assert pause_after(1) == 0
+    for tries in range(2, MAX_TRIES + 1):
+        waits = [pause_after(tries) for _ in range(100)]
+        assert len(set(waits)) > 90
+        assert 0 <= min(waits) <= max(waits) <= 0.005 * 2**tries < 1.5
 
 
 def test_a_refusal_reaches_the_verb_which_may_answer_it(sqlite_ledger: Ledger) -> None:
