@@ -9,7 +9,7 @@ Facts are numbers, flags and names that are ours (codes, field names the schema 
 
 from __future__ import annotations
 
-import random
+import secrets
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -292,7 +292,7 @@ def pause_after(tries: int) -> float:
     None after the first: most that was stale is fresh now. Then a time of chance with a bound that doubles,
     so that requests which are in each other's way do not meet again.
     """
-    return 0.0 if tries < 2 else random.uniform(0, 0.005 * 2**tries)  # noqa: S311 - no secret
+    return 0.0 if tries < 2 else secrets.randbelow(5_000 << tries) / 1_000_000
 
 
 FAMILIES: Final[dict[Exit, type[CoatcheckError]]] = {
