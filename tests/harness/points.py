@@ -6,6 +6,7 @@ program as it is; only calls that it makes are wrapped.
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import os
 import re
@@ -196,13 +197,17 @@ def _closing(doom: Doom) -> None:
 
 
 def _lose(doom: Doom) -> None:
-    """Once armed, commits are undone and said to have taken place, until the process ends."""
+    """Once armed, every third commit is undone and said to have taken place, until the process ends.
+
+    Not each: a token whose data key was undone with it is stale, and never acknowledged.
+    """
     from vault.store.session import Session
 
     original = Session.commit
+    commits = itertools.count()
 
     def commit(session: Session) -> None:
-        if doom.armed:
+        if doom.armed and next(commits) % 3 == 0:
             session.rollback()
             doom.reach(CONTROL)
         else:

@@ -87,7 +87,7 @@ Request = tuple[str, str, Any]
         (vault.api.audit, "read_audit", AUDIT),
         (vault.services.tokenize, "admit", TOKENIZE),
         (vault.services.vaulting, "seal_encoded", TOKENIZE),
-        (vault.services.vaulting, "encode", TOKENIZE),
+        (vault.services.vaulting, "encode_many", TOKENIZE),
         (vault.services.tokenize, "TokenizeItem", TOKENIZE),
         (vault.services.issue.Issue, "decide", TOKENIZE),
         (vault.services.issue.Issue, "needs", TOKENIZE),
@@ -126,7 +126,7 @@ def test_a_failure_inside_shows_nothing(
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        (vault.services.opening, "open_message"),
+        (vault.services.opening, "open_encoded"),
         (vault.services.opening, "_claim"),
         (vault.services.use_grant, "open_values"),
     ],
