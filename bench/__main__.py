@@ -8,9 +8,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from bench import ff1, service, ve1
+from bench import ff1, ff1_batch, service, ve1
 
-ALL: dict[str, Callable[[], bool | None]] = {"ff1": ff1.main, "ve1": ve1.main, "service": service.main}
+ALL: dict[str, Callable[[], bool | None]] = {
+    "ff1": ff1.main,
+    "ff1_batch": ff1_batch.main,
+    "ve1": ve1.main,
+    "service": service.main,
+}
 
 
 def main() -> None:

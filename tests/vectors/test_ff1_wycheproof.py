@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from vault.crypto.ff1 import FF1
+from vault.crypto.ff1_batch import COLUMNS_FROM, SCALAR_BELOW, FF1Batch
 from vault.errors import ValueRefused
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,6 +67,41 @@ def run(radix: int, alphabet: str | None, case: Case, way: str, what: str) -> An
         return refused.code
     except ValueError:
         return "ValueError"
+
+
+def run_batch(radix: int, alphabet: str | None, case: Case, way: str, what: str, copies: int) -> Any:
+    """The same by the batch face: a case as often as its size takes to go one way or another."""
+    text = case[what]
+    if alphabet is None:  # numerals: characters that stand for them
+        alphabet = "".join(map(chr, range(0x4E00, 0x4E00 + radix)))
+        if any(not 0 <= numeral < radix for numeral in text):
+            return "value_alphabet" if radix ** len(text) >= 1_000_000 else "domain_too_small"
+        text = "".join(alphabet[numeral] for numeral in text)
+    try:
+        batch = FF1Batch(bytes.fromhex(case["key"]), alphabet)
+        made = getattr(batch, way)([text] * copies, bytes.fromhex(case["tweak"]))
+    except ValueRefused as refused:
+        return refused.code if refused.facts.get("item") == 0 else "another item"
+    except ValueError:
+        return "ValueError"
+    assert set(made) == {made[0]}
+    assert len(made) == copies
+    return [ord(character) - 0x4E00 for character in made[0]] if isinstance(case[what], list) else made[0]
+
+
+@pytest.mark.parametrize("copies", [1, SCALAR_BELOW, COLUMNS_FROM])
+@pytest.mark.parametrize("name", FILES)
+def test_wycheproof_by_the_batch_face(name: str, copies: int) -> None:
+    """Each case gives, or is refused with, what one value alone is."""
+    count = 0
+    for radix, alphabet, case in cases(name):
+        count += 1
+        alone = run(radix, alphabet, case, "encrypt", "msg")
+        assert run_batch(radix, alphabet, case, "encrypt", "msg", copies) == alone, case["tcId"]
+        if case["result"] == "valid":
+            alone = run(radix, alphabet, case, "decrypt", "ct")
+            assert run_batch(radix, alphabet, case, "decrypt", "ct", copies) == alone, case["tcId"]
+    assert count == FILES[name]
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -52,7 +52,7 @@ _leading_eight: Final = Struct(">Q8x").unpack
 _from_bytes: Final = int.from_bytes  # looked up once; ten look-ups a value are a tenth of its time
 
 _Encrypt = Callable[[bytes], bytes]
-_Rounds = Callable[[_Encrypt, "_State", int], int]
+_Rounds = Callable[[_Encrypt, "State", int], int]
 
 
 class _Aes(local):
@@ -67,7 +67,7 @@ class _Aes(local):
         self.encrypt: _Encrypt = cipher.encryptor().update
 
 
-class _Layout(NamedTuple):
+class Layout(NamedTuple):
     """What n numerals and a tweak of t bytes fix, under one key."""
 
     mod_u: int  # radix^u, the modulus of the even rounds
@@ -79,7 +79,7 @@ class _Layout(NamedTuple):
     d: int  # bytes of S, step 4
 
 
-class _State(NamedTuple):
+class State(NamedTuple):
     """What n numerals and one tweak fix, under one key."""
 
     mod_u: int
@@ -100,7 +100,7 @@ class FF1:
         ValueError: not such a key or radix.
     """
 
-    __slots__ = ("_aes", "_state", "radix")
+    __slots__ = ("_aes", "layout", "radix", "state")
 
     def __init__(self, key: bytes | Secret, radix: int) -> None:
         if type(radix) is not int:
@@ -117,8 +117,8 @@ class FF1:
             modes.ECB(),  # noqa: S305 - the bare block cipher that SP 800-38G builds on, never a mode for data
         )
         self._aes = _Aes(cipher)
-        layout = lru_cache(maxsize=_CACHED_LAYOUTS)(partial(_layout, self._aes, radix))
-        self._state = lru_cache(maxsize=_CACHED_STATES)(partial(_state, self._aes, layout))
+        self.layout = lru_cache(maxsize=_CACHED_LAYOUTS)(partial(_layout, self._aes, radix))
+        self.state = lru_cache(maxsize=_CACHED_STATES)(partial(_state, self._aes, self.layout))
 
     def encrypt(self, numerals: Sequence[int], tweak: bytes = b"") -> list[int]:
         """FF1.Encrypt(K, T, X), Algorithm 7, of a list of n numerals.
@@ -162,7 +162,7 @@ class FF1:
         if not isinstance(tweak, bytes):
             raise ValueError(_NO_TWEAK)  # noqa: TRY004
         n = len(numerals)
-        state = self._state(n, tweak)
+        state = self.state(n, tweak)
         number = run(self._aes.encrypt, state, number_of(numerals, self.radix))
         return digits(number, self.radix, n)
 
@@ -172,11 +172,12 @@ class FF1:
         if not isinstance(tweak, bytes):
             raise ValueError(_NO_TWEAK)  # noqa: TRY004
         n = len(text)
-        state = self._state(n, tweak)
-        numerals = self._over(alphabet)
+        state = self.state(n, tweak)
+        numerals = self.numerals(alphabet)
         return numerals.string(run(self._aes.encrypt, state, numerals.number(text)), n)
 
-    def _over(self, alphabet: str) -> Numerals:
+    def numerals(self, alphabet: str) -> Numerals:
+        """NUM and STR over an alphabet of `radix` characters. Raises: ValueError: it has not as many."""
         if isinstance(alphabet, str):  # a list is not hashable, so the cache cannot say so
             numerals = numerals_of(alphabet)
             if numerals.radix == self.radix:
@@ -184,7 +185,7 @@ class FF1:
         raise ValueError("an alphabet is a str of as many characters as the radix")
 
 
-def _layout(aes: _Aes, radix: int, n: int, t: int) -> _Layout:
+def _layout(aes: _Aes, radix: int, n: int, t: int) -> Layout:
     """The layout for n numerals and t bytes of tweak: checks the bounds, then steps 1 and 3 to 5.
 
     Raises:
@@ -206,7 +207,7 @@ def _layout(aes: _Aes, radix: int, n: int, t: int) -> _Layout:
         bytes((1, 2, 1)) + radix.to_bytes(3) + bytes((_ROUNDS, u % 256)) + n.to_bytes(4) + t.to_bytes(4)
     )
     zeros = (-t - b - 1) % _BLOCK
-    return _Layout(
+    return Layout(
         mod_u=radix**u,
         mod_v=radix**v,
         head=int.from_bytes(aes.encrypt(p)),
@@ -217,7 +218,7 @@ def _layout(aes: _Aes, radix: int, n: int, t: int) -> _Layout:
     )
 
 
-def _state(aes: _Aes, layout_of: Callable[[int, int], _Layout], n: int, tweak: bytes) -> _State:
+def _state(aes: _Aes, layout_of: Callable[[int, int], Layout], n: int, tweak: bytes) -> State:
     """The state for n numerals under a tweak: step 6.i and 6.ii as far as all rounds share them.
 
     Raises:
@@ -229,7 +230,7 @@ def _state(aes: _Aes, layout_of: Callable[[int, int], _Layout], n: int, tweak: b
     chain = _chain(aes.encrypt, head, fixed[:folded])
     rest = fixed[folded:]
     base = chain << 8 * (width - _BLOCK) ^ int.from_bytes(rest) << 8 * (width - len(rest))
-    return _State(mod_u, mod_v, tuple([(base ^ even, base ^ odd) for even, odd in steps]), width, d)
+    return State(mod_u, mod_v, tuple([(base ^ even, base ^ odd) for even, odd in steps]), width, d)
 
 
 def _chain(encrypt: _Encrypt, chain: int, data: bytes) -> int:
@@ -240,7 +241,7 @@ def _chain(encrypt: _Encrypt, chain: int, data: bytes) -> int:
     return chain
 
 
-def _encrypt(encrypt: _Encrypt, state: _State, x: int) -> int:
+def _encrypt(encrypt: _Encrypt, state: State, x: int) -> int:
     """Algorithm 7, steps 2, 6 and 7, on integers: NUM(X) to NUM(Y)."""
     mod_u, mod_v, pairs, width, d = state
     a, b = divmod(x, mod_v)  # step 2
@@ -260,7 +261,7 @@ def _encrypt(encrypt: _Encrypt, state: _State, x: int) -> int:
     return a * mod_v + b  # step 7
 
 
-def _decrypt(encrypt: _Encrypt, state: _State, x: int) -> int:
+def _decrypt(encrypt: _Encrypt, state: State, x: int) -> int:
     """Algorithm 8, steps 2, 6 and 7, on integers: NUM(X) to NUM(Y)."""
     mod_u, mod_v, pairs, width, d = state
     a, b = divmod(x, mod_v)  # step 2

@@ -235,7 +235,7 @@ def test_state_stays_bounded_when_tweaks_vary() -> None:
     for number in range(2000):
         ff1.encrypt_str("0123456789", DIGITS, number.to_bytes(2, "big"))
         ff1.encrypt_str("7" * (6 + number % 400), DIGITS, bytes(number % 200))
-    info = ff1._state.cache_info()
+    info = ff1.state.cache_info()
     assert info.maxsize == 256
     assert info.currsize <= 256
     assert ff1.decrypt_str(ff1.encrypt_str("0123456789", DIGITS, b"\0\0"), DIGITS, b"\0\0") == "0123456789"
