@@ -198,6 +198,7 @@ CODES: Final[dict[str, Code]] = {
         0,
         Exit.CONFIG,
         config_invalid="The configuration is not valid.",
+        extra_missing="This needs an optional part. | Install it: `pip install 'coatcheck[EXTRA]'`.",
         migration_required="The database has another version than this program.",
         host_permissions="A file or folder on this host cannot be used as it is.",
         not_initialised="There is no cell here yet. | Run `coatcheck init` first.",

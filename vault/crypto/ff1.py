@@ -25,7 +25,7 @@ from struct import Struct
 from threading import local
 from typing import Final, NamedTuple
 
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 
 from vault.crypto.numerals import MAX_RADIX, Numerals, digits, number_of, numerals_of
 from vault.errors import ValueRefused
@@ -64,7 +64,8 @@ class _Aes(local):
     """
 
     def __init__(self, cipher: Cipher[modes.ECB]) -> None:
-        self.encrypt: _Encrypt = cipher.encryptor().update
+        self.context: CipherContext = cipher.encryptor()
+        self.encrypt: _Encrypt = self.context.update
 
 
 class Layout(NamedTuple):
@@ -176,6 +177,11 @@ class FF1:
         numerals = self.numerals(alphabet)
         return numerals.string(run(self._aes.encrypt, state, numerals.number(text)), n)
 
+    @property
+    def encryptor(self) -> CipherContext:
+        """CIPH_K, this thread's own, for whole blocks."""
+        return self._aes.context
+
     def numerals(self, alphabet: str) -> Numerals:
         """NUM and STR over an alphabet of `radix` characters. Raises: ValueError: it has not as many."""
         if isinstance(alphabet, str):  # a list is not hashable, so the cache cannot say so
@@ -227,13 +233,13 @@ def _state(aes: _Aes, layout_of: Callable[[int, int], Layout], n: int, tweak: by
     mod_u, mod_v, head, zeros, steps, width, d = layout_of(n, len(tweak))
     fixed = tweak + zeros
     folded = len(fixed) & -_BLOCK  # whole blocks; what is left begins the first block of the rounds
-    chain = _chain(aes.encrypt, head, fixed[:folded])
+    chain = chain_of(aes.encrypt, head, fixed[:folded])
     rest = fixed[folded:]
     base = chain << 8 * (width - _BLOCK) ^ int.from_bytes(rest) << 8 * (width - len(rest))
     return State(mod_u, mod_v, tuple([(base ^ even, base ^ odd) for even, odd in steps]), width, d)
 
 
-def _chain(encrypt: _Encrypt, chain: int, data: bytes) -> int:
+def chain_of(encrypt: _Encrypt, chain: int, data: bytes) -> int:
     """CBC-MAC, Algorithm 6: continues from the state `chain` over whole blocks."""
     for start in range(0, len(data), _BLOCK):
         block = chain ^ int.from_bytes(data[start : start + _BLOCK])
@@ -293,7 +299,7 @@ def _wide(encrypt: _Encrypt, q: int, width: int, d: int) -> int:
     if width == _BLOCK:
         r = int.from_bytes(encrypt(q.to_bytes(_BLOCK)))  # step 6.ii
     else:
-        r = _chain(encrypt, 0, q.to_bytes(width))
+        r = chain_of(encrypt, 0, q.to_bytes(width))
     if d <= _BLOCK:
         return r >> 8 * (_BLOCK - d)
     # step 6.iii: S = R || CIPH(R xor [1]16) || CIPH(R xor [2]16) ..., cut to d bytes; at most 34 blocks

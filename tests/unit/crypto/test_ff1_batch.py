@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vault.crypto.ff1 import FF1
-from vault.crypto.ff1_batch import CHUNK, COLUMNS_FROM, MAX_HALF, SCALAR_BELOW, THREADS_FROM, FF1Batch
+from vault.crypto.ff1_batch import COLUMNS_FROM, SCALAR_BELOW, THREADS_FROM, FF1Batch
+from vault.crypto.ff1_columns import CHUNK, MAX_HALF
 from vault.errors import ValueRefused
 from vault.formats.alphabet import ALPHANUMERIC, DIGITS
 from vault.secret import Secret
@@ -67,6 +68,26 @@ def test_every_length_size_and_tweak(name: str) -> None:
                 tokens = expected(alphabet, values, tweaks)
                 assert batch.encrypt(values, tweak) == tokens, (n, size, t)
                 assert batch.decrypt(tokens, tweak) == values, (n, size, t)
+
+
+@pytest.mark.parametrize("size", [3, COLUMNS_FROM - 1, COLUMNS_FROM + 13])
+@pytest.mark.parametrize("n", [10, 19, 29, 50])
+def test_tweaks_that_begin_alike(n: int, size: int) -> None:
+    """A prefix and the rest make the tweak, wherever the prefix ends within a block."""
+    chosen, batch, alphabet = random.Random(n), FF1Batch(KEY, DIGITS.characters), DIGITS.characters
+    values = ["".join(chosen.choices(alphabet, k=n)) for _ in range(size)]
+    matrix = np.frombuffer("".join(values).encode(), np.uint8).reshape(size, n)
+    for p in (0, 1, 15, 16, 17, 40, 64):
+        for t in (0, 1, 9, 33):
+            prefix, own = chosen.randbytes(p), [chosen.randbytes(t) for _ in values]
+            for rest, tweaks in ((own, [prefix + one for one in own]), (own[0], [prefix + own[0]] * size)):
+                tokens = expected(alphabet, values, tweaks)
+                assert batch.encrypt(values, rest, prefix) == tokens, (p, t)
+                assert batch.decrypt(tokens, rest, prefix) == values, (p, t)
+                rows = np.array([list(one) for one in rest], np.uint8) if isinstance(rest, list) else rest
+                made = batch.encrypt_matrix(matrix, rows, prefix)
+                assert made.tobytes().decode() == "".join(tokens), (p, t)
+                assert (batch.decrypt_matrix(made, rows, prefix) == matrix).all(), (p, t)
 
 
 values_of_any_length = st.lists(st.text(DIGITS.characters, min_size=6, max_size=40), max_size=90)

@@ -1,0 +1,88 @@
+"""Many texts in one buffer of bytes, where Arrow arrays, JSON arrays and files have them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+Bytes = NDArray[np.uint8]
+Places = NDArray[np.int64]
+
+TOGETHER: Final = 65_536  # texts that are brought together at once; bounds the memory this takes
+
+
+class Texts(NamedTuple):
+    """Texts of bytes, each with its place in one buffer. They may not overlap.
+
+    Attributes:
+        data: the buffer, one byte an element.
+        starts: where each text begins.
+        lengths: how many bytes each has.
+    """
+
+    data: Bytes
+    starts: Places
+    lengths: Places
+
+    @classmethod
+    def on_grid(cls, data: Bytes, first: int, width: int, step: int, count: int) -> Texts:
+        """`count` texts of `width` bytes, the first at `first`, one every `step` bytes."""
+        return cls(data, np.arange(first, first + count * step, step, dtype=np.int64), np.full(count, width))
+
+    def view(self, buffer: Bytes, at: Places | slice, width: int) -> Bytes | None:
+        """Some texts of one length as a matrix, a text a row, in place; None where they lie irregularly.
+
+        Args:
+            buffer: `data`, or one like it.
+        """
+        starts = self.starts[at]
+        step = _step(starts)
+        return as_strided(buffer[starts[0] :], (len(starts), width), (step, 1)) if step else None
+
+    def rows(self, at: Places | slice, width: int) -> Bytes:
+        """Some texts of one length as a matrix: a view if that can be, else a copy."""
+        view = self.view(self.data, at, width)
+        return _windows(self.data, width)[self.starts[at]] if view is None else view
+
+    def put(self, buffer: Bytes, at: Places | slice, rows: Bytes) -> None:
+        """Writes a matrix to the places of those texts in a buffer like `data`."""
+        if len(rows):
+            _windows(buffer, rows.shape[1])[self.starts[at]] = rows
+
+    def by_length(self, at: Places | None = None) -> Iterator[tuple[int, Places | slice]]:
+        """(length, which texts) of each length, at most `TOGETHER` texts at once unless all have one length.
+
+        Args:
+            at: only these; None for all.
+        """
+        lengths = self.lengths if at is None else self.lengths[at]
+        if not len(lengths):
+            return
+        if (lengths == lengths[0]).all():
+            yield int(lengths[0]), slice(None) if at is None else at
+            return
+        order = np.argsort(lengths, kind="stable")
+        found, first = np.unique(lengths[order], return_index=True)
+        for length, start, end in zip(found, first, [*first[1:], len(order)], strict=True):
+            for begin in range(start, end, TOGETHER):
+                some = order[begin : min(begin + TOGETHER, end)]
+                yield int(length), some if at is None else at[some]
+
+
+def _windows(data: Bytes, width: int) -> Bytes:
+    """The bytes from each place of a buffer on: (places, width), all in the same memory."""
+    return as_strided(data, (len(data) - width + 1, width), (1, 1))
+
+
+def _step(starts: Places) -> int:
+    """The distance between neighbours, if it is the same for all and upwards; else 0."""
+    if len(starts) == 1:
+        return 1
+    if not len(starts):
+        return 0
+    step = int(starts[1] - starts[0])
+    return step if step > 0 and bool((np.diff(starts) == step).all()) else 0
