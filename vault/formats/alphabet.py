@@ -59,7 +59,15 @@ ALNUM_LOWER: Final = Alphabet("digits and lower-case letters", _0_9 + _a_z)
 ALNUM_UPPER: Final = Alphabet("digits and upper-case letters", _0_9 + _A_Z)
 ALPHANUMERIC: Final = Alphabet("digits and letters", _0_9 + _A_Z + _a_z)
 
+BITS: Final = Alphabet("bits", "01")
+"""What ranks are written in."""
+
 ANY: Final = Alphabet("any character", "")
 """Stands where a template takes whatever characters; its radix is 0, so FF1 has no use for it."""
 
 NAMED: Final = (DIGITS, LOWER, UPPER, ALNUM_LOWER, ALNUM_UPPER, ALPHANUMERIC)
+
+DIGIT_CLASSES: Final = bytes(
+    1 if chr(byte) in _0_9 else byte if chr(byte) in " +-./()" else 0 for byte in range(256)
+)
+"""For `Reversible.classes`: digits are alike, and each separator is itself."""

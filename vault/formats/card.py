@@ -13,12 +13,18 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar, Final, Literal
 
+import numpy as np
+
 from vault.crypto.ff1 import MIN_DOMAIN
 from vault.errors import ValueRefused
-from vault.formats.alphabet import DIGITS, Alphabet
-from vault.formats.checksum import luhn_digit_at, luhn_valid
+from vault.formats.alphabet import DIGIT_CLASSES, DIGITS, Alphabet
+from vault.formats.checksum import luhn_digit_at, luhn_digits_at, luhn_valid
+from vault.formats.columnar import digit_places, digit_values
 from vault.formats.template import (
+    Bytes,
     Domain,
+    Kinds,
+    Reversible,
     Shape,
     parameter_invalid,
     require_characters,
@@ -36,7 +42,7 @@ _SEPARATORS: Final = {ord(" "): None, ord("-"): None}
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class Card(Reversible):
     """Transforms the middle of a card number.
 
     Args:
@@ -52,9 +58,7 @@ class Card:
     keep_last: int = 4
     luhn: Literal["keep", "break"] = "keep"
 
-    version: ClassVar[int] = 1
-    reversible_by_ff1: ClassVar[bool] = True
-    parts: ClassVar[frozenset[str]] = frozenset()
+    classes: ClassVar[bytes | None] = DIGIT_CLASSES
 
     def __post_init__(self) -> None:
         if self.domain(LONGEST).size < MIN_DOMAIN:
@@ -106,6 +110,22 @@ class Card:
     def render_value(self, shape: Shape, text: str) -> str:
         """The value, in the layout of the token."""
         return self._render(shape, text, 0)
+
+    def kinds(self, rows: Bytes, *, token: bool) -> Kinds | None:
+        """Those whose check digit is as it should be."""
+        digits = digit_values(rows)
+        place = len(digits) - self.keep_last - 1
+        if place < self.keep_first:
+            return None
+        right = (luhn_digits_at(digits, place) + (self._offset if token else 0)) % 10
+        return np.where(digits[place] == right, 0, -1).astype(np.int8)
+
+    def complete(self, rows: Bytes, shape: Shape, *, token: bool) -> None:
+        """Sets the determined digit."""
+        digits = digit_values(rows)
+        place = len(digits) - self.keep_last - 1
+        right = (luhn_digits_at(digits, place) + (self._offset if token else 0)) % 10
+        rows[:, digit_places(rows[0])[place]] = right + ord("0")
 
     def canonical(self, value: str) -> str:
         """The digits."""

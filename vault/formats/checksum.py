@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 _DIGITS: Final = frozenset("0123456789")
 _DOUBLED: Final = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)  # the digit sum of twice the digit
 _HALVED: Final = tuple(_DOUBLED.index(value) for value in range(10))
+_DOUBLED_TABLE: Final = np.array(_DOUBLED, np.uint8)
+_HALVED_TABLE: Final = np.array(_HALVED, np.uint8)
 
 # Characters to summands, for bytes.translate: sums then run over bytes, not over ints of ours.
 _SINGLE_TABLE: Final = bytes(code - 48 if 48 <= code < 58 else 0 for code in range(256))
@@ -39,6 +44,21 @@ def luhn_digit_at(digits: str, position: int) -> str:
     wanted = -_sum(digits[:position] + "0" + digits[position + 1 :]) % 10
     doubled = (len(digits) - position) % 2 == 0
     return str(_HALVED[wanted] if doubled else wanted)
+
+
+def luhn_digits_at(digits: NDArray[np.uint8], position: int) -> NDArray[np.uint8]:
+    """`luhn_digit_at` of many numbers.
+
+    Args:
+        digits: the numbers' digits, each 0 to 9: (digits, numbers).
+        position: the same in all.
+    """
+    total = np.zeros(digits.shape[1], np.uint16)
+    for place, digit in enumerate(digits):
+        if place != position:
+            total += _DOUBLED_TABLE[digit] if (len(digits) - place) % 2 == 0 else digit
+    wanted = ((10 - total % 10) % 10).astype(np.uint8)
+    return _HALVED_TABLE[wanted] if (len(digits) - position) % 2 == 0 else wanted
 
 
 def _sum(digits: str) -> int:

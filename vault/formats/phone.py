@@ -14,10 +14,22 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+import numpy as np
+
 from vault.errors import ValueRefused
-from vault.formats.alphabet import DIGITS, Alphabet
+from vault.formats.alphabet import DIGIT_CLASSES, DIGITS, Alphabet
 from vault.formats.calling import LONGEST_CODE, USUAL_LENGTH, country_code
-from vault.formats.template import Domain, Shape, require_characters, require_length, spell
+from vault.formats.columnar import digit_values
+from vault.formats.template import (
+    Bytes,
+    Domain,
+    Kinds,
+    Reversible,
+    Shape,
+    require_characters,
+    require_length,
+    spell,
+)
 
 SHORTEST: Final = 8  # digits; shorter ones are of islands with a few hundred lines, or typing errors
 LONGEST: Final = 15  # digits, E.164
@@ -26,14 +38,18 @@ TYPICAL: Final = 12  # digits
 _WRITTEN: Final = Alphabet("digits, plus, spaces, hyphens and dots", DIGITS.characters + "+ -.")
 _LAYOUT: Final = re.compile(r"\+[0-9](?:[ .-]?[0-9])*")
 _SEPARATORS: Final = str.maketrans("", "", " -.")
+# By the first three digits: how many of them are the country's; -1: there is no such country
+_CODE_LENGTHS: Final = np.full(1000, -1, np.int8)
+for _code in USUAL_LENGTH:
+    _step = 10 ** (LONGEST_CODE - len(_code))
+    _CODE_LENGTHS[int(_code) * _step : (int(_code) + 1) * _step] = len(_code)
 
 
 @dataclass(frozen=True, slots=True)
-class E164:
+class E164(Reversible):
     """Keeps `+` and the country calling code, transforms the national digits."""
 
-    version: ClassVar[int] = 1
-    reversible_by_ff1: ClassVar[bool] = True
+    classes: ClassVar[bytes | None] = DIGIT_CLASSES
     parts: ClassVar[frozenset[str]] = frozenset(("country",))
 
     @property
@@ -53,17 +69,14 @@ class E164:
             index += character in DIGITS
         return Shape(DIGITS, digits[code:], tuple(kept), len(value))
 
-    def parse_token(self, token: str) -> Shape:
-        """Takes a token apart: tokens look like values."""
-        return self.parse(token)
-
-    def render_token(self, shape: Shape, text: str) -> str:
-        """The token, in the layout of the value."""
-        return shape.fill(text)
-
-    def render_value(self, shape: Shape, text: str) -> str:
-        """The value, in the layout of the token."""
-        return shape.fill(text)
+    def kinds(self, rows: Bytes, *, token: bool) -> Kinds | None:
+        """By how many digits the country's code has."""
+        digits = digit_values(rows)
+        if len(digits) < LONGEST_CODE:
+            return None
+        first = digits[:LONGEST_CODE].astype(np.int32)
+        lengths: Kinds = _CODE_LENGTHS[first[0] * 100 + first[1] * 10 + first[2]]
+        return lengths
 
     def canonical(self, value: str) -> str:
         """`+` and the digits."""

@@ -10,6 +10,7 @@ from vault.errors import ValueRefused
 from vault.formats.alphabet import ALNUM_LOWER, ALNUM_UPPER, ALPHANUMERIC, DIGITS, Alphabet
 from vault.formats.template import (
     Domain,
+    Reversible,
     Shape,
     parameter_invalid,
     require_characters,
@@ -20,14 +21,12 @@ from vault.formats.template import (
 _CASES: Final = {"mixed": ALPHANUMERIC, "lower": ALNUM_LOWER, "upper": ALNUM_UPPER}
 
 
-class _Run:
+class _Run(Reversible):
     """What `digits` and `alphanumeric` share; a class of its own names the alphabet and the lengths."""
 
     __slots__ = ()
 
-    version: ClassVar[int] = 1
-    reversible_by_ff1: ClassVar[bool] = True
-    parts: ClassVar[frozenset[str]] = frozenset()
+    classes: ClassVar[bytes | None] = b""
 
     shortest: int
     longest: int
@@ -42,22 +41,6 @@ class _Run:
         require_length(value, self.shortest, self.longest)
         require_characters(value, self.alphabet)
         return Shape(self.alphabet, value, (), len(value))
-
-    def parse_token(self, token: str) -> Shape:
-        """Takes a token apart: tokens look like values."""
-        return self.parse(token)
-
-    def render_token(self, shape: Shape, text: str) -> str:
-        """The token: the transformed characters and nothing else."""
-        return shape.fill(text)
-
-    def render_value(self, shape: Shape, text: str) -> str:
-        """The value: the transformed characters and nothing else."""
-        return shape.fill(text)
-
-    def canonical(self, value: str) -> str:
-        """The value itself."""
-        return value
 
     def domain(self, length: int | None = None) -> Domain:
         """radix^length; the shortest length counts as typical, since it decides what is safe."""

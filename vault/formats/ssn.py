@@ -14,9 +14,21 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+import numpy as np
+
 from vault.errors import ValueRefused
-from vault.formats.alphabet import DIGITS, Alphabet
-from vault.formats.template import Domain, Shape, require_characters, require_length, spell
+from vault.formats.alphabet import DIGIT_CLASSES, DIGITS, Alphabet
+from vault.formats.columnar import digit_values
+from vault.formats.template import (
+    Bytes,
+    Domain,
+    Kinds,
+    Reversible,
+    Shape,
+    require_characters,
+    require_length,
+    spell,
+)
 
 _COUNT: Final = 9
 _WRITTEN: Final = Alphabet("digits and hyphens", DIGITS.characters + "-")
@@ -25,7 +37,7 @@ _HYPHENS: Final = ((3, "-"), (6, "-"))
 
 
 @dataclass(frozen=True, slots=True)
-class Ssn:
+class Ssn(Reversible):
     """All nine digits are transformed; hyphens stay where they are.
 
     Args:
@@ -34,9 +46,7 @@ class Ssn:
 
     strict: bool = False
 
-    version: ClassVar[int] = 1
-    reversible_by_ff1: ClassVar[bool] = True
-    parts: ClassVar[frozenset[str]] = frozenset()
+    classes: ClassVar[bytes | None] = DIGIT_CLASSES
 
     @property
     def spec(self) -> str:
@@ -56,13 +66,14 @@ class Ssn:
         hyphens = _HYPHENS if len(token) > _COUNT else ()
         return Shape(DIGITS, area + group + serial, hyphens, len(token))
 
-    def render_token(self, shape: Shape, text: str) -> str:
-        """The token, in the layout of the value."""
-        return shape.fill(text)
-
-    def render_value(self, shape: Shape, text: str) -> str:
-        """The value, in the layout of the token."""
-        return shape.fill(text)
+    def kinds(self, rows: Bytes, *, token: bool) -> Kinds | None:
+        """Of strict values: those that the SSA could have issued."""
+        digits = digit_values(rows).astype(np.int32)
+        if token or not self.strict or len(digits) != _COUNT:
+            return None
+        area = digits[0] * 100 + digits[1] * 10 + digits[2]
+        issuable = (area > 0) & (area != 666) & (area < 900) & digits[3:5].any(axis=0)
+        return np.where(issuable & digits[5:].any(axis=0), 0, -1).astype(np.int8)
 
     def canonical(self, value: str) -> str:
         """The digits."""

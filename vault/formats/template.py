@@ -5,6 +5,10 @@ A value consists of characters that are transformed (`Shape.text`) and character
 are layout and do not, so a token whose hyphens were added or dropped on its way still opens as the same
 value, in the layout of the token.
 
+Where a value is not a text over one alphabet (a number in a range, an address, letters among digits), its
+rank among all values of its shape is transformed instead: `Shape.text` is the rank in bits, and what FF1
+makes of it is walked on until it is a rank again (`Shape.takes`).
+
 No error of this room quotes a value: positions and bounds at most.
 """
 
@@ -13,11 +17,14 @@ from __future__ import annotations
 import hashlib
 import random
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import ClassVar, Final, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vault.crypto.ff1 import MIN_DOMAIN
 from vault.errors import BadInput, ValueRefused
-from vault.formats.alphabet import Alphabet
+from vault.formats.alphabet import BITS, Alphabet
 
 MAX_LENGTH: Final = 256  # characters that a template hands to FF1; bounds its quadratic conversions
 MAX_SPEC: Final = 64  # characters of a canonical spelling
@@ -25,33 +32,58 @@ MAX_KEPT_BYTES: Final = 33  # of `Shape.kept_bytes`: a form byte and a SHA-256, 
 
 _KEPT_LISTED: Final = 0
 _KEPT_DIGEST: Final = 1
+_KEPT_STYLED: Final = 2
+
+
+Bytes = NDArray[np.uint8]  # (values, characters)
+Kinds = NDArray[np.int8]
 
 
 class Shape(NamedTuple):
     """A value or a token taken apart. Holds plaintext, so it has no repr to speak of.
 
     Characters that a check digit determines are in neither `text` nor `kept`.
+
+    Attributes:
+        text: the characters that are transformed, in order; or the rank, in bits.
+        kept: (position in the whole value, character), ascending.
+        length: of the whole value, in characters.
+        style: what else of the value its token shows and no character stands for, such as where capitals
+            are; read off value and token alike.
+        ranks: how many ranks there are; 0 where characters are transformed.
     """
 
     alphabet: Alphabet
-    text: str  # the characters that are transformed, in order
-    kept: tuple[tuple[int, str], ...]  # (position in the whole value, character), ascending
-    length: int  # of the whole value, in characters
+    text: str
+    kept: tuple[tuple[int, str], ...]
+    length: int
+    style: str = ""
+    ranks: int = 0
 
     def __repr__(self) -> str:
         return f"<Shape of {self.length} characters>"
 
     @property
     def size(self) -> int:
-        """How many values FF1 can turn this one into: radix^n of the transformed characters."""
-        size: int = self.alphabet.radix ** len(self.text)
+        """How many values FF1 can turn this one into: the ranks, or radix^n of the transformed characters."""
+        size: int = self.ranks or self.alphabet.radix ** len(self.text)
         return size
 
+    @property
+    def rank(self) -> int:
+        """The rank, of a shape that has one."""
+        return int(self.text, 2)
+
+    def takes(self, text: str) -> bool:
+        """Whether `text` may stand in place of this one's; ranks end somewhere between powers of two."""
+        return not self.ranks or int(text, 2) < self.ranks
+
     def kept_bytes(self) -> bytes:
-        """The kept letters and digits by position: canonical, at most `MAX_KEPT_BYTES`.
+        """The kept letters and digits by position, and the style: canonical, at most `MAX_KEPT_BYTES`.
 
         Byte format: `0x00` and for each `position u16 | character UTF-8`, positions counted without
-        separators; if that is longer than 33 bytes, `0x01` and its SHA-256. Nothing kept: no bytes.
+        separators; if that is longer than 33 bytes, `0x01` and its SHA-256. With a style: `0x02` and the
+        SHA-256 of `length u16 | style UTF-8` and the list. Nothing kept and no style: no bytes.
         """
         out = bytearray()
         separators = 0
@@ -60,6 +92,10 @@ class Shape(NamedTuple):
                 out += (position - separators).to_bytes(2, "big") + character.encode()
             else:
                 separators += 1
+        if self.style:
+            style = self.style.encode()
+            digest = hashlib.sha256(len(style).to_bytes(2, "big") + style + out).digest()
+            return bytes((_KEPT_STYLED,)) + digest
         if not out:
             return b""
         if len(out) < MAX_KEPT_BYTES:
@@ -160,6 +196,79 @@ class Template(Protocol):
 
     def sample(self, rng: random.Random) -> str:
         """An accepted value, lengths and layouts mixed; for property tests and `explain`."""
+
+
+class Reversible:
+    """What templates share whose values FF1 transforms and whose tokens look like values.
+
+    Attributes:
+        classes: what makes values alike in layout, for columns of them (`columnar`): None: nothing simple;
+            b"": their length; else a class for each byte, 0 for those that no value has.
+    """
+
+    __slots__ = ()
+
+    version: ClassVar[int] = 1
+    reversible_by_ff1: ClassVar[bool] = True
+    parts: ClassVar[frozenset[str]] = frozenset()
+    classes: ClassVar[bytes | None] = None
+
+    def parse(self, value: str) -> Shape:
+        """Takes a value apart. See `Template.parse`."""
+        raise NotImplementedError
+
+    def parse_token(self, token: str) -> Shape:
+        """Takes a token apart: tokens look like values."""
+        return self.parse(token)
+
+    def render_token(self, shape: Shape, text: str) -> str:
+        """The token, in the layout of the value."""
+        return shape.fill(text)
+
+    def render_value(self, shape: Shape, text: str) -> str:
+        """The value, in the layout of the token."""
+        return self.render_token(shape, text)
+
+    def canonical(self, value: str) -> str:
+        """The value itself; a template with several spellings of one value says which is the one."""
+        return value
+
+    def kinds(self, rows: Bytes, *, token: bool) -> Kinds | None:
+        """Of values with the same classes: which have the same layout, and which only `parse` can tell about.
+
+        Args:
+            rows: their bytes, one a row; their classes may be ones that no value has.
+            token: whether they are tokens.
+
+        Returns:
+            A number a row, the same for the same layout, -1 for "ask `parse`"; None: all are alike.
+        """
+        return None
+
+    def text_places(self, shape: Shape) -> list[int]:
+        """The positions of the text: those that are not kept, without check digits, which come last here."""
+        kept = {position for position, _ in shape.kept}
+        return [place for place in range(shape.length) if place not in kept][: len(shape.text)]
+
+    def complete(self, rows: Bytes, shape: Shape, *, token: bool) -> None:
+        """Sets what the other characters determine (check digits), in place.
+
+        Args:
+            rows: tokens (`token`) or values of the layout of `shape`.
+        """
+        return
+
+
+def ranked(
+    rank: int, ranks: int, length: int, kept: tuple[tuple[int, str], ...] = (), style: str = ""
+) -> Shape:
+    """The shape of a value that is one of `ranks`, counted from 0."""
+    return Shape(BITS, f"{rank:0{bits_for(ranks)}b}", kept, length, style, ranks)
+
+
+def bits_for(ranks: int) -> int:
+    """How many bits so many ranks take; two at least, as FF1 has it."""
+    return max(2, (ranks - 1).bit_length())
 
 
 def require_domain(shape: Shape) -> None:
