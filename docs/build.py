@@ -568,6 +568,8 @@ def _template(entry: Entry[Template]) -> str:
             f"- Domain: {typical.size:,} ({typical.note}).",
             f"- Smallest domain: {smallest.size:,} ({smallest.note}){too_small}.",
         ]
+    if entry.examples:
+        facts.insert(0, f"- Also: {codes(entry.examples)}.")
     samples = [template.sample(rng) for _ in range(SAMPLES)] if entry.name != "text" else [_TEXT_SAMPLE]
     facts.append(f"- Samples: {codes(samples)}.")
     if template.parts:

@@ -10,22 +10,25 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal, cast
 
 import numpy as np
 
 from vault.crypto.ff1 import MIN_DOMAIN
+from vault.crypto.texts import Bytes
 from vault.errors import ValueRefused
 from vault.formats.alphabet import DIGIT_CLASSES, DIGITS, Alphabet
 from vault.formats.checksum import luhn_digit_at, luhn_digits_at, luhn_valid
 from vault.formats.columnar import digit_places, digit_values
+from vault.formats.spelling import Entry, Parameter, Value
 from vault.formats.template import (
-    Bytes,
     Domain,
     Kinds,
     Reversible,
     Shape,
+    Template,
     parameter_invalid,
     require_characters,
     require_length,
@@ -192,3 +195,29 @@ def compact(value: str) -> str:
 def _determined(digits: str, place: int, offset: int) -> str:
     """The digit at `place`: the one that makes the check right, moved on by `offset`."""
     return str((int(luhn_digit_at(digits, place)) + offset) % 10)
+
+
+def _build(given: Mapping[str, Value]) -> Card:
+    luhn = cast("Literal['keep', 'break']", given["luhn"])
+    return Card(int(given["keep_first"]), int(given["keep_last"]), luhn)
+
+
+ENTRY: Final[Entry[Template]] = Entry(
+    "card",
+    "Payment card number: 12 to 19 digits, Luhn checked; single spaces and hyphens stay in place.",
+    (
+        Parameter("keep_first", 0, "digits kept at the start", highest=LONGEST),
+        Parameter("keep_last", 4, "digits kept at the end", highest=LONGEST),
+        Parameter("luhn", "keep", "tokens pass the Luhn check, or always fail it", ("keep", "break")),
+    ),
+    _build,
+    ("**** **** **** {last:4}", "{first:6}******{last:4}"),
+    (
+        "card(luhn='break')",
+        "card(keep_first=6, keep_last=4)",
+        "card(keep_first=6, keep_last=4, luhn='break')",
+        "card(keep_first=8, keep_last=4, luhn='break')",
+        "card(keep_last=0)",
+        "card(keep_first=5, keep_last=0, luhn='break')",
+    ),
+)

@@ -15,10 +15,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from vault.crypto.texts import Bytes, Places
 from vault.errors import CoatcheckError
-from vault.formats.template import Bytes, Reversible, Shape
-
-Places = NDArray[np.int64]
+from vault.formats.template import Reversible, Shape
 
 _SAMPLES: Final = 8  # rows of a layout that are tried for one that is taken
 MAX_LAYOUTS: Final = 64  # that values of one length are sorted into; what is rarer goes one by one

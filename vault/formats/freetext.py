@@ -23,8 +23,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from vault.errors import ValueRefused
+from vault.formats.spelling import Entry, Parameter
 from vault.formats.stored import Stored, no_domain, whole
-from vault.formats.template import Domain, Shape, require_length, spell
+from vault.formats.template import Domain, Shape, Template, require_length, spell
 
 LONGEST: Final = 10_000  # characters that `max` can be set to; longer texts are `encrypted` fields
 
@@ -85,3 +86,13 @@ class Text(Stored):
         length = rng.randint(1, self.longest if rng.random() < 0.1 else min(self.longest, 24))
         pool = rng.choice(_SAMPLES) + rng.choice(_SAMPLES)
         return "".join(rng.choices(pool, k=length))
+
+
+ENTRY: Final[Entry[Template]] = Entry(
+    "text",
+    "Unicode text without control characters; for protections that keep a row.",
+    (Parameter("max", 200, "the longest value, in characters", lowest=1, highest=LONGEST),),
+    lambda given: Text(int(given["max"])),
+    ("{initials}", "{first:1}***"),
+    ("text(max=20)",),
+)

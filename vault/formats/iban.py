@@ -16,8 +16,9 @@ from typing import ClassVar, Final
 
 from vault.errors import ValueRefused
 from vault.formats.alphabet import ALNUM_UPPER, ALPHANUMERIC, DIGITS, UPPER, Alphabet
+from vault.formats.spelling import Entry
 from vault.formats.stored import Stored, no_domain, whole
-from vault.formats.template import Domain, Shape, require_characters, require_length, spell
+from vault.formats.template import Domain, Shape, Template, require_characters, require_length, spell
 
 # Country and BBAN structure: so many digits (n), letters (a), digits or letters (c).
 _REGISTRY: Final = """
@@ -129,3 +130,12 @@ def check_digits(country: str, account: str) -> str:
     """
     number = "".join(str(ALNUM_UPPER.index[character]) for character in account + country)
     return f"{96 + LOWEST_CHECK - int(number + '00') % 97:02d}"
+
+
+ENTRY: Final[Entry[Template]] = Entry(
+    "iban",
+    "IBAN: registered country, structure and check digits; single spaces and lower case are taken.",
+    (),
+    lambda _: Iban(),
+    ("{country}** **** {last:4}", "{country}"),
+)

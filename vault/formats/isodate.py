@@ -15,8 +15,9 @@ from typing import ClassVar, Final
 
 from vault.errors import ValueRefused
 from vault.formats.alphabet import DIGITS, Alphabet
+from vault.formats.spelling import Entry
 from vault.formats.stored import Stored, no_domain, whole
-from vault.formats.template import Domain, Shape, require_characters, require_length, spell
+from vault.formats.template import Domain, Shape, Template, require_characters, require_length, spell
 
 LENGTH: Final = 10  # characters
 DAYS: Final = datetime.date.max.toordinal()  # 3,652,059
@@ -66,3 +67,12 @@ class Date(Stored):
         return datetime.date.fromordinal(
             rng.randint(datetime.date(1920, 1, 1).toordinal(), datetime.date(2030, 12, 31).toordinal())
         ).isoformat()
+
+
+ENTRY: Final[Entry[Template]] = Entry(
+    "date",
+    "Date of the calendar: YYYY-MM-DD.",
+    (),
+    lambda _: Date(),
+    ("{year}-**-**",),
+)

@@ -16,16 +16,18 @@ from typing import ClassVar, Final
 
 import numpy as np
 
+from vault.crypto.texts import Bytes
 from vault.errors import ValueRefused
 from vault.formats.alphabet import DIGIT_CLASSES, DIGITS, Alphabet
 from vault.formats.calling import LONGEST_CODE, USUAL_LENGTH, country_code
 from vault.formats.columnar import digit_values
+from vault.formats.spelling import Entry
 from vault.formats.template import (
-    Bytes,
     Domain,
     Kinds,
     Reversible,
     Shape,
+    Template,
     require_characters,
     require_length,
     spell,
@@ -118,3 +120,13 @@ def compact(value: str) -> str:
     plain = value.translate(_SEPARATORS)
     require_length(plain[1:], SHORTEST, LONGEST)
     return plain
+
+
+ENTRY: Final[Entry[Template]] = Entry(
+    "e164",
+    "Telephone number: `+`, country calling code, 8 to 15 digits in all; single spaces, hyphens and dots "
+    "stay in place.",
+    (),
+    lambda _: E164(),
+    ("{country} *** {last:2}", "{country}"),
+)

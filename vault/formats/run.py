@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal, cast
 
 from vault.errors import ValueRefused
 from vault.formats.alphabet import ALNUM_LOWER, ALNUM_UPPER, ALPHANUMERIC, DIGITS, Alphabet
+from vault.formats.spelling import Entry, Parameter, Value
 from vault.formats.template import (
+    MAX_LENGTH,
     Domain,
     Reversible,
     Shape,
+    Template,
     parameter_invalid,
     require_characters,
     require_length,
@@ -120,3 +124,37 @@ class Alphanumeric(_Run):
     def alphabet(self) -> Alphabet:
         """Digits, and the letters of the case."""
         return _CASES[self.case]
+
+
+def _lengths(shortest: int) -> tuple[Parameter, Parameter]:
+    return (
+        Parameter("min", shortest, "the shortest value, in characters", lowest=1, highest=MAX_LENGTH),
+        Parameter("max", MAX_LENGTH, "the longest value, in characters", lowest=1, highest=MAX_LENGTH),
+    )
+
+
+def _alphanumeric(given: Mapping[str, Value]) -> Alphanumeric:
+    case = cast("Literal['mixed', 'lower', 'upper']", given["case"])
+    return Alphanumeric(case, int(given["min"]), int(given["max"]))
+
+
+DIGITS_ENTRY: Final[Entry[Template]] = Entry(
+    "digits",
+    "ASCII digits and nothing else.",
+    _lengths(6),
+    lambda given: Digits(int(given["min"]), int(given["max"])),
+    ("****{last:2}",),
+    ("digits(min=1, max=24)",),
+)
+
+ALPHANUMERIC_ENTRY: Final[Entry[Template]] = Entry(
+    "alphanumeric",
+    "ASCII digits and letters and nothing else.",
+    (
+        Parameter("case", "mixed", "which letters: both, lower, upper", ("mixed", "lower", "upper")),
+        *_lengths(4),
+    ),
+    _alphanumeric,
+    ("****{last:2}",),
+    ("alphanumeric(case='lower', min=1, max=30)", "alphanumeric(case='upper', min=4)"),
+)

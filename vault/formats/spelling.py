@@ -21,7 +21,7 @@ MAX_WRITTEN: Final = 4 * MAX_SPEC  # characters; a written spelling may be wider
 
 _SPEC: Final = re.compile(r"([a-z][a-z0-9_]{0,31})(?:\(([^()]*)\))?")
 _ARGUMENT: Final = re.compile(
-    r" *([a-z][a-z0-9_]{0,31}) *= *(?:(0|[1-9][0-9]{0,5})|(true|false)|'([a-z0-9][a-z0-9_.-]{0,62})') *",
+    r" *([a-z][a-z0-9_]{0,31}) *= *(?:(0|-?[1-9][0-9]{0,17})|(true|false)|'([a-z0-9][a-z0-9_.:-]{0,62})') *",
 )
 
 
@@ -56,6 +56,7 @@ class Entry(Generic[Built]):
     parameters: tuple[Parameter, ...]
     build: Callable[[Mapping[str, Value]], Built]
     masks: tuple[str, ...] = ()  # of a template: patterns that suit its values
+    examples: tuple[str, ...] = ()  # spellings with parameters, one for each way to use it
 
 
 def build(entries: Mapping[str, Entry[Built]], spec: str) -> Built:

@@ -16,15 +16,17 @@ from typing import ClassVar, Final
 
 import numpy as np
 
+from vault.crypto.texts import Bytes
 from vault.errors import ValueRefused
 from vault.formats.alphabet import DIGIT_CLASSES, DIGITS, Alphabet
 from vault.formats.columnar import digit_values
+from vault.formats.spelling import Entry, Parameter
 from vault.formats.template import (
-    Bytes,
     Domain,
     Kinds,
     Reversible,
     Shape,
+    Template,
     require_characters,
     require_length,
     spell,
@@ -119,3 +121,13 @@ def _issuable(digits: str) -> bool:
     """Whether the SSA could have issued the number."""
     area, group, serial = digits[:3], digits[3:5], digits[5:]
     return area not in ("000", "666") and area < "900" and group != "00" and serial != "0000"
+
+
+ENTRY: Final[Entry[Template]] = Entry(
+    "ssn",
+    "US social security number: ddd-dd-dddd or nine digits; hyphens stay in place.",
+    (Parameter("strict", False, "refuse numbers that the SSA never issues (ITINs among them)"),),
+    lambda given: Ssn(bool(given["strict"])),
+    ("***-**-{last:4}",),
+    ("ssn(strict=true)",),
+)

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vault.crypto.ff1 import MIN_DOMAIN
+from vault.crypto.texts import Bytes
 from vault.errors import BadInput, ValueRefused
 from vault.formats.alphabet import BITS, Alphabet
 
@@ -34,8 +35,6 @@ _KEPT_LISTED: Final = 0
 _KEPT_DIGEST: Final = 1
 _KEPT_STYLED: Final = 2
 
-
-Bytes = NDArray[np.uint8]  # (values, characters)
 Kinds = NDArray[np.int8]
 
 
@@ -204,6 +203,7 @@ class Reversible:
     Attributes:
         classes: what makes values alike in layout, for columns of them (`columnar`): None: nothing simple;
             b"": their length; else a class for each byte, 0 for those that no value has.
+        keeps_layout: whether a token has the length of its value, with letters and digits in the same places.
     """
 
     __slots__ = ()
@@ -212,6 +212,7 @@ class Reversible:
     reversible_by_ff1: ClassVar[bool] = True
     parts: ClassVar[frozenset[str]] = frozenset()
     classes: ClassVar[bytes | None] = None
+    keeps_layout: ClassVar[bool] = True
 
     def parse(self, value: str) -> Shape:
         """Takes a value apart. See `Template.parse`."""
