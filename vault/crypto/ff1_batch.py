@@ -12,8 +12,9 @@ Values are lists of text, matrices of characters, or texts in a buffer (Arrow ar
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
@@ -23,7 +24,7 @@ from vault.crypto.arrow import rewritten
 from vault.crypto.columns import Columns, columns_of
 from vault.crypto.ff1 import FF1
 from vault.crypto.ff1_columns import CHUNK, MAX_HALF, Plan, Rows, plan_for, plan_for_each, run
-from vault.crypto.texts import Bytes, Texts
+from vault.crypto.texts import TOGETHER, Bytes, Texts
 from vault.errors import ValueRefused
 from vault.secret import Secret
 
@@ -142,10 +143,29 @@ class FF1Batch:
             raise ValueError("there are as many tweaks as values, or one")
         if len(values) < SCALAR_BELOW:
             return self._one_by_one(values, tweak, prefix, decrypt=decrypt)
-        if isinstance(tweak, bytes):
-            matrix = self._columns.matrix(values)
-            if matrix is not None:
-                return self._of_one_length(values, matrix, tweak, prefix, decrypt=decrypt)
+
+        def go(start: int, stop: int) -> list[str]:
+            made: list[str] = []
+            for at in range(start, stop, TOGETHER):
+                end = min(at + TOGETHER, stop)
+                own = tweak if isinstance(tweak, bytes) else tweak[at:end]
+                with _counting_from(at):
+                    made += self._some(values[at:end], own, prefix, decrypt=decrypt)
+            return made
+
+        if len(values) < THREADS_FROM:
+            return go(0, len(values))
+        first, second = _in_halves(len(values), go)
+        return first + second
+
+    def _some(
+        self, values: Sequence[str], tweak: bytes | Sequence[bytes], prefix: bytes, *, decrypt: bool
+    ) -> list[str]:
+        """Values of any lengths, a bounded number of them; those of one length together."""
+        if isinstance(tweak, bytes) and len(values) >= COLUMNS_FROM:
+            done = self._in_columns(values, tweak, prefix, decrypt=decrypt)
+            if done is not None:
+                return done
         groups: dict[tuple[int, int | None], list[int]] = defaultdict(list)
         for index, value in enumerate(values):
             groups[len(value), None if isinstance(tweak, bytes) else len(tweak[index])].append(index)
@@ -154,7 +174,7 @@ class FF1Batch:
             some = [values[place] for place in places]
             own = tweak if isinstance(tweak, bytes) else _one_if_alike([tweak[place] for place in places])
             try:
-                done = self._of_one_length(some, None, own, prefix, decrypt=decrypt)
+                done = self._of_one_length(some, own, prefix, decrypt=decrypt)
             except ValueRefused as refusal:
                 refusal.facts["item"] = places[_item(refusal)]
                 raise
@@ -163,29 +183,38 @@ class FF1Batch:
         return made
 
     def _of_one_length(
-        self,
-        values: Sequence[str],
-        matrix: Matrix | None,
-        tweak: bytes | list[bytes],
-        prefix: bytes,
-        *,
-        decrypt: bool,
+        self, values: Sequence[str], tweak: bytes | list[bytes], prefix: bytes, *, decrypt: bool
     ) -> list[str]:
-        """Values of one length, and tweaks of one length, by the way that suits how many there are.
-
-        Args:
-            matrix: the values' characters, where they were put into one already.
-        """
-        short = self._is_short(len(values[0]))
-        if short and len(values) >= COLUMNS_FROM:
-            if matrix is None:
-                matrix = self._columns.matrix(values)
-            if matrix is not None:  # None: a length of 0, which is refused with its index
-                made = self._matrix(matrix, _rows(tweak), prefix, decrypt=decrypt)
-                return self._columns.strings(made)
-        if short and len(values) >= SCALAR_BELOW and isinstance(tweak, bytes):
+        """Values of one length, and tweaks of one length, by the way that suits how many there are."""
+        if len(values) >= COLUMNS_FROM:
+            done = self._in_columns(values, tweak, prefix, decrypt=decrypt)
+            if done is not None:
+                return done
+        if len(values) >= SCALAR_BELOW and isinstance(tweak, bytes) and self._is_short(len(values[0])):
             return self._together(values, prefix + tweak, decrypt=decrypt)
         return self._one_by_one(values, tweak, prefix, decrypt=decrypt)
+
+    def _in_columns(
+        self, values: Sequence[str], tweak: bytes | list[bytes], prefix: bytes, *, decrypt: bool
+    ) -> list[str] | None:
+        """Values of one length; None if they have several, none, or one that is too long for columns.
+
+        In slices, so that all that is done to a value finds it in the cache.
+        """
+        n = len(values[0])
+        if not self._is_short(n):
+            return None
+        made: list[str] = []
+        for at in range(0, len(values), CHUNK):
+            with _counting_from(at):
+                matrix = self._columns.matrix(values[at : at + CHUNK])
+                if matrix is None or matrix.shape[1] != n:
+                    return None
+                out = self._columns.like(matrix)
+                own = tweak if isinstance(tweak, bytes) else _rows(tweak[at : at + CHUNK])
+                self._fill(matrix, out, own, prefix, decrypt=decrypt)
+                made += self._columns.strings(out)
+        return made
 
     def _one_by_one(
         self, values: Sequence[str], tweak: bytes | Sequence[bytes], prefix: bytes, *, decrypt: bool
@@ -268,7 +297,9 @@ class FF1Batch:
         if not self._is_short(n):
             self._columns.digits(matrix)  # refuses what is not of the alphabet; `strings` does not look
             own = tweak if isinstance(tweak, bytes) else [bytes(row) for row in tweak]
-            values = self._columns.strings(matrix)
+            copy = self._columns.like(matrix)
+            copy[:] = matrix
+            values = self._columns.strings(copy)
             done = self._columns.matrix(self._one_by_one(values, own, prefix, decrypt=decrypt))
             made[:] = done
             return
@@ -278,34 +309,20 @@ class FF1Batch:
             for at in range(start, stop, CHUNK):
                 end = min(at + CHUNK, stop)
                 some = plan or plan_for_each(self._ff1, n, prefix, np.asarray(tweak)[at:end])
-                try:
+                with _counting_from(at):
                     self._chunk(matrix[at:end], made[at:end], some, decrypt=decrypt)
-                except ValueRefused as refusal:
-                    refusal.facts["item"] = _item(refusal) + at
-                    raise
 
         if count < THREADS_FROM:
             go(0, count)
-            return
-        middle = count // 2 // CHUNK * CHUNK
-        other = _helper.submit(go, middle, count)
-        try:
-            go(0, middle)
-        finally:
-            failed = other.exception()
-        if failed is not None:
-            raise failed
+        else:
+            _in_halves(count, go)
 
     def _chunk(self, matrix: Matrix, made: Matrix, plan: Plan, *, decrypt: bool) -> None:
         columns = self._columns
-        n = matrix.shape[1]
         digits = columns.digits(matrix)
         a, b = columns.numbers(digits[: plan.u]), columns.numbers(digits[plan.u :])
         run(self._ff1, a, b, plan, decrypt=decrypt)
-        out = np.empty((n, len(matrix)), matrix.dtype)
-        columns.write(a, out[: plan.u])
-        columns.write(b, out[plan.u :])
-        made[:] = out.T
+        columns.fill(made, a, b, plan.u)
 
     # Texts in a buffer
 
@@ -335,10 +352,31 @@ def _one_if_alike(tweaks: list[bytes]) -> bytes | list[bytes]:
     return first if all(own == first for own in tweaks) else tweaks
 
 
-def _rows(tweak: bytes | list[bytes]) -> bytes | Rows:
-    """Tweaks of one length as a matrix; one for all stays as it is."""
-    if isinstance(tweak, bytes):
-        return tweak
+def _in_halves(count: int, go: Callable[[int, int], Made]) -> tuple[Made, Made]:
+    """What `go` makes of the first half and of the second, on two threads; errors of the first come first."""
+    middle = count // 2 // CHUNK * CHUNK
+    other = _helper.submit(go, middle, count)
+    try:
+        first = go(0, middle)
+    finally:
+        failed = other.exception()
+    if failed is not None:
+        raise failed
+    return first, other.result()
+
+
+@contextmanager
+def _counting_from(at: int) -> Iterator[None]:
+    """Makes the items that refusals name count from a place in the whole."""
+    try:
+        yield
+    except ValueRefused as refusal:
+        refusal.facts["item"] = at + _item(refusal)
+        raise
+
+
+def _rows(tweak: list[bytes]) -> Rows:
+    """Tweaks of one length as a matrix."""
     return np.frombuffer(b"".join(tweak), np.uint8).reshape(len(tweak), -1)
 
 

@@ -3,7 +3,7 @@
 Source: NIST SP 800-38G (March 2016), Algorithms 7 and 8, step 6. All that a round does not change of Q is
 folded into one 16-byte state, as the scalar rounds have it, so that a round is one exclusive or, one AES call
 over the whole column and one remainder. For radix^v <= 2^32 a remainder is a division by a constant, which
-numpy does exactly; beyond, y has 96 bits: its quotient is estimated in floating point and set right twice
+numpy does exactly; beyond, y has 96 bits: its quotient is estimated in floating point and set right
 (see `_remainder_96`). Everything is exact while radix^v < 2^62.
 """
 
@@ -23,6 +23,8 @@ MAX_HALF: Final = 1 << 62  # radix^v: sums of two stay in a signed word
 _ROUNDS: Final = 10
 _BLOCK: Final = 16
 _NARROW: Final = 8  # d, in bytes, where y is one word
+_WIDE: Final = 12  # d, in bytes, elsewhere
+_FACTOR: Final = 2.0**32 * (1 - 2.0**-51)
 
 _U64 = np.uint64
 _BIG = np.dtype(">u8")
@@ -106,7 +108,8 @@ def run(ff1: FF1, a: Words, b: Words, plan: Plan, *, decrypt: bool) -> None:
     count, mine = len(a), _scratch
     blocks, images = mine.blocks[:count], mine.images[: count * _BLOCK + _BLOCK - 1]
     given = blocks.reshape(-1).view(np.uint8)
-    words = images[: count * _BLOCK].view(_BIG).reshape(count, 2)
+    tops = np.ndarray(count, _BIG, images, 0, (_BLOCK,))
+    ends = np.ndarray(count, _BIG, images, _WIDE - 8, (_BLOCK,))
     y, spare, third = (column[:count] for column in mine.words)
     first, second = blocks[:, 0].view(_BIG), blocks[:, 1].view(_BIG)
     each = isinstance(plan.high, np.ndarray)
@@ -126,19 +129,21 @@ def run(ff1: FF1, a: Words, b: Words, plan: Plan, *, decrypt: bool) -> None:
                 first[:] = plan.high[i]
         second[:] = y
         encrypt(given.data, images.data)
-        y[:] = words[:, 0]
+        y[:] = tops
+        excess = 1  # y is to be under `excess` times m
         if plan.d == _NARROW:
             _remainder(y, modulus, spare)
         else:
-            spare[:] = words[:, 1]
-            _remainder_96(y, spare, modulus, third, mine.quotients[:count])
+            spare[:] = ends
+            excess = _remainder_96(y, spare, modulus, third, mine.quotients[:count])
         if decrypt:
             np.subtract(half, y, out=half)
-            np.add(half, _U64(modulus), out=spare)
+            np.add(half, _U64(excess * modulus), out=half)
         else:
             np.add(half, y, out=half)
+        for _ in range(excess):  # what wraps around below zero is the larger
             np.subtract(half, _U64(modulus), out=spare)
-        np.minimum(half, spare, out=half)  # what wrapped around is the larger
+            np.minimum(half, spare, out=half)
 
 
 @lru_cache(maxsize=256)
@@ -154,30 +159,35 @@ def _remainder(y: Words, modulus: int, spare: Words) -> None:
     np.subtract(y, spare, out=y)
 
 
-def _remainder_96(y: Words, rest: Words, modulus: int, spare: Words, quotients: NDArray[np.float64]) -> None:
-    """(y 2^32 + the upper half of `rest`) mod m, in y; m < 2^62.
+def _remainder_96(y: Words, end: Words, modulus: int, spare: Words, quotients: NDArray[np.float64]) -> int:
+    """A number of 96 bits, of which y is the upper and `end` the lower 64 bits, mod m < 2^62, in y.
 
-    The high word is reduced first where that keeps what follows small. For m < 2^32 all then fits a word.
-    Else the quotient is y 2^32 / m in floating point: at most 2^63 / 2^32 or 2^96 / 2^46, so under 2^51, and
-    off by one at most; the remainder, in words that wrap, is then in [-m, 2m), and two corrections by the
-    smaller of two bring it home, as what wrapped below zero is the larger.
+    The upper word is reduced first where that keeps what follows small. For m < 2^32 all then fits a word.
+    Else the quotient is y 2^32 / m in floating point, made smaller by 2^-51 of itself: three roundings to 53
+    bits are less than that, so it is never too large. It is under 2^32, or under 2^96 / 2^46 = 2^50, so all
+    this makes it less than 7/8 too small. What it does not count are the lower half of `end`, less than
+    2^32 / m, and the last bit of an upper word that was not reduced, less than 2^-13. Products and
+    differences may wrap: what is left fits.
+
+    Returns:
+        By how many times m the result is bounded: 1, 2, or 3.
     """
     m = _U64(modulus)
-    np.right_shift(rest, _U64(32), out=rest)
     if modulus < 1 << 46:
         _remainder(y, modulus, spare)
-    if modulus < 1 << 32:
-        np.left_shift(y, _U64(32), out=y)
-        np.bitwise_or(y, rest, out=y)
-        _remainder(y, modulus, spare)
-        return
-    np.multiply(y, 4_294_967_296.0 / modulus, out=quotients, casting="unsafe", dtype=np.float64)
-    np.left_shift(y, _U64(32), out=y)
-    np.bitwise_or(y, rest, out=y)
-    spare[:] = quotients
+        np.left_shift(y, _U64(32), out=spare)
+        np.bitwise_and(end, _U64(0xFFFF_FFFF), out=end)
+        np.bitwise_or(spare, end, out=end)
+        if modulus < 1 << 32:
+            y[:] = end
+            _remainder(y, modulus, spare)
+            return 1
+        factor = _FACTOR / modulus
+    else:
+        np.right_shift(y, _U64(1), out=y)  # converting signed words has no branch that is guessed wrong
+        factor = 2 * _FACTOR / modulus
+    np.multiply(y.view(np.int64), factor, out=quotients, casting="unsafe", dtype=np.float64)
+    spare.view(np.int64)[:] = quotients
     np.multiply(spare, m, out=spare)
-    np.subtract(y, spare, out=y)
-    np.add(y, m, out=spare)
-    np.minimum(y, spare, out=y)
-    np.subtract(y, m, out=spare)
-    np.minimum(y, spare, out=y)
+    np.subtract(end, spare, out=y)
+    return 2 if modulus >= 1 << 33 else 3
