@@ -3,8 +3,8 @@ in one thread: `python -m bench.ff1_batch`.
 
 For each batch size it prints nanoseconds a value and by how much the batch beats our scalar rounds, which it
 must nowhere fall far behind; for large batches, by how much it beats each of `bench.peers` that can run here,
-and its target is stated against the fastest of them as they come. Medians of rounds that take turns. BENCH_SIZE=small
-makes it short and rough.
+and its target is stated against the fastest of them as they come. Medians of rounds that take turns.
+BENCH_SIZE=small makes it short and rough.
 """
 
 from __future__ import annotations
