@@ -121,8 +121,8 @@ def noble_lacks() -> list[str]:
 
 
 # Bouncy Castle's engine takes any block cipher: its own AES, which is plain Java, is what it comes with, and
-# that of the JDK, which uses the processor's AES instructions, is the fastest that it can be given. This takes
-# an adapter that neither of them has (in BouncyCastle.java), so it is shown and not what targets mean.
+# that of the JDK, which uses the processor's AES instructions, is the fastest that it can be given. This
+# takes an adapter that neither of them has (in BouncyCastle.java): it is shown and not what targets mean.
 PEERS: Final = (
     Peer("libffx", list, libffx),
     Peer("Bouncy Castle", bouncy_castle_lacks, bouncy_castle("own")),

@@ -15,13 +15,10 @@ from litestar.types import Receive
 from vault.errors import BadInput, CoatcheckError
 
 _MAX_DEPTH: Final = 32
+_MAX_COLONS: Final = 64  # of a body whose names are looked up by them
 # Strings whole (so that nothing in them counts), with the colon that makes one a name; or structure.
 # A string that is never closed is one match to the end: the whole stays linear in the body's length.
 _PARTS: Final = re.compile(rb'"((?:[^"\\]|\\.)*+)"?\s*+(:?)|([\[\]{},])', re.DOTALL)
-# Members' names, if no string has an escape and none of what it finds is structure: between the end of one
-# string and the start of the next there is always some.
-_NAMES: Final = re.compile(rb'"([^"]*+)"\s*+:')
-_STRUCTURE: Final = re.compile(rb"[,:\[\]{}]")
 _PATH: Final = re.compile(r" - at `(\$[\w.\[\]]*)`")
 
 
@@ -107,9 +104,10 @@ def _check_names(body: bytes) -> None:
     Names are compared as written: the decoder knows only plain names, so one written with an escape
     can collide with another only if both decode to the same member, and escapes in names are refused.
     """
-    if b"\\" not in body and body.count(b"{") + body.count(b"[") <= _MAX_DEPTH:
-        names = _NAMES.findall(body)
-        if len(set(names)) == len(names) and _STRUCTURE.search(b"".join(names)) is None:
+    shallow = body.count(b"{") + body.count(b"[") <= _MAX_DEPTH
+    if shallow and b"\\" not in body and body.count(b":") <= _MAX_COLONS:
+        names = _before_colons(body)
+        if len(set(names)) == len(names):
             return
     stack: list[set[bytes]] = []
     for match in _PARTS.finditer(body):
@@ -129,6 +127,16 @@ def _check_names(body: bytes) -> None:
             if name in stack[-1]:
                 raise BadInput("member_duplicate")
             stack[-1].add(name)
+
+
+def _before_colons(body: bytes) -> list[bytes]:
+    """The ends of all members' names, and of values that look like names; equal names have equal ends.
+
+    Args:
+        body: without an escape.
+    """
+    parts = (part.rstrip(b" \t\r\n") for part in body.split(b":")[:-1])
+    return [part[:-1].rpartition(b'"')[2] for part in parts if part.endswith(b'"')]
 
 
 _LIST: Final[set[bytes]] = set()

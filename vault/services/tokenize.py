@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections import defaultdict
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 from msgspec import UNSET, UnsetType
 
 from vault.authn.identities import Caller
-from vault.errors import BadInput, ValueRefused
+from vault.errors import BadInput, CoatcheckError, ValueRefused
 from vault.ledger.command import Command, Committed, Verb
-from vault.schema.document import FieldRule, Protection
+from vault.schema.rules import FieldRule, Protection
 from vault.services.batch import FAIL, BatchRefused, Failures, ItemCode, ItemError, check_size, reports
 from vault.services.cell import Cell, Origin, TenantSchema
 from vault.services.gate import Request, admit, authenticate
@@ -69,12 +71,33 @@ class ItemsAnswer(Replayable, frozen=True, omit_defaults=True):
 
 
 @dataclass(slots=True, repr=False)
+class _Column:
+    """The values of one field, and which of all values of the body they are."""
+
+    field: str
+    places: Sequence[int]
+    values: list[str | None]
+    subjects: list[str | None] | None
+
+    def rows(self) -> Iterable[tuple[int, str | None, str | None]]:
+        """(place, value, subject) of each."""
+        return zip(self.places, self.values, self.subjects or repeat(None), strict=False)
+
+
+@dataclass(slots=True, repr=False)
 class _Made:
+    """Tokens and key versions by place, what is wrong with others, and what is to be written and counted."""
+
     tokens: list[str | None]
     versions: list[int | None]
     failures: Failures
     counts: dict[str, Count]
     rows: list[Vaulted]
+
+    def refuse(self, place: int, refusal: CoatcheckError, count: Count) -> None:
+        """A value that cannot be taken."""
+        self.failures[place] = refusal
+        count.failed[refusal.code] = count.failed.get(refusal.code, 0) + 1
 
 
 def tokenize(cell: Cell, request: Request, body: TokenizeBody) -> Verb[ColumnAnswer | ItemsAnswer]:
@@ -86,8 +109,7 @@ def tokenize(cell: Cell, request: Request, body: TokenizeBody) -> Verb[ColumnAns
     """
     caller = authenticate(cell, request)
     report = reports(body.on_error)
-    items = _items(cell, body)
-    fields = list(dict.fromkeys(item.field for item in items))
+    fields = _fields(cell, body)
     yield from admit(cell, caller, request.origin, "tokenize", *(f"tokenize:{name}" for name in fields))
     tenant = cell.schemas.of(caller.principal.tenant)
     for name in fields:
@@ -103,7 +125,7 @@ def tokenize(cell: Cell, request: Request, body: TokenizeBody) -> Verb[ColumnAns
         found = once(cell, request, caller, "tokenize", ColumnAnswer, body)
     if found.replay is not None:
         return found.replay
-    made = yield from _make(cell, caller, request.origin, tenant, items, report=report)
+    made = yield from _make(cell, caller, request.origin, tenant, _columns(body), report=report)
     epoch = cell.keyring.write_epoch
     command = Issue(caller, request.origin, "tokenize", tenant, epoch, made.counts.values(), made.rows)
     answer = _answer(body, made, command.decision, report=report)
@@ -125,28 +147,46 @@ def _answer(body: TokenizeBody, made: _Made, decision: str, *, report: bool) -> 
         ]
         return ItemsAnswer(shown, decision, failed)
     version = next((version for version in made.versions if version is not None), None)
-    tokens: list[str | ItemError | None] = [
-        errors.get(index) or token for index, token in enumerate(made.tokens)
-    ]
+    tokens: list[str | ItemError | None] = [*made.tokens]
+    for index, failure in errors.items():
+        tokens[index] = failure
     return ColumnAnswer(body.field or "", tokens, decision, version, failed)
 
 
-def _items(cell: Cell, body: TokenizeBody) -> list[TokenizeItem]:
-    """The items of either form."""
+def _fields(cell: Cell, body: TokenizeBody) -> list[str]:
+    """The fields that either form names, each once, after a look at its form.
+
+    Raises:
+        BadInput: `body_malformed`, `member_missing`, `items_mismatch`, `batch_too_large`.
+    """
     if body.items is not None:
         if body.field is not None or body.values is not None or body.subjects is not None:
             raise BadInput("body_malformed", pointer="items")
-        items = body.items
-    else:
-        if body.field is None or body.values is None:
-            raise BadInput("member_missing", member="field" if body.field is None else "values")
-        field, values = body.field, body.values
-        subjects = body.subjects if body.subjects is not None else [None] * len(values)
-        if len(subjects) != len(values):
-            raise BadInput("items_mismatch")
-        items = [TokenizeItem(field, *pair) for pair in zip(values, subjects, strict=True)]
-    check_size(items, cell.limits.items, "items" if body.items is not None else "values")
-    return items
+        check_size(body.items, cell.limits.items)
+        return list(dict.fromkeys(item.field for item in body.items))
+    if body.field is None or body.values is None:
+        raise BadInput("member_missing", member="field" if body.field is None else "values")
+    if body.subjects is not None and len(body.subjects) != len(body.values):
+        raise BadInput("items_mismatch")
+    check_size(body.values, cell.limits.items, "values")
+    return [body.field]
+
+
+def _columns(body: TokenizeBody) -> list[_Column]:
+    """The values of either form, by field."""
+    if body.items is None:
+        values = body.values or []
+        return [_Column(body.field or "", range(len(values)), values, body.subjects)]
+    places: dict[str, list[int]] = defaultdict(list)
+    for place, item in enumerate(body.items):
+        places[item.field].append(place)
+    items = body.items
+    return [
+        _Column(
+            field, those, [items[place].value for place in those], [items[place].subject for place in those]
+        )
+        for field, those in places.items()
+    ]
 
 
 def _make(
@@ -154,53 +194,69 @@ def _make(
     caller: Caller,
     origin: Origin,
     tenant: TenantSchema,
-    items: list[TokenizeItem],
+    columns: list[_Column],
     *,
     report: bool,
 ) -> Generator[Command, Committed, _Made]:
-    """Tokens of all items that can be taken, ready to be written."""
+    """Tokens of all values that can be taken, ready to be written."""
     name = caller.principal.tenant
-    made = _Made([None] * len(items), [None] * len(items), {}, {}, [])
+    size = sum(len(column.values) for column in columns)
+    made = _Made([None] * size, [None] * size, {}, {}, [])
     vaulted: list[int] = []
     wanted: list[Wanted] = []
-    for index, item in enumerate(items):
-        if item.value is None:
+    for column in columns:
+        if column.values.count(None) == len(column.values):
             continue
-        rule = tenant.schema.fields[item.field]
-        count = made.counts.get(item.field)
-        if count is None:
-            count = made.counts[item.field] = Count(rule)
-        try:
-            if rule.protection is Protection.VAULTLESS:
-                made.tokens[index], made.versions[index] = _vaultless(cell, name, rule, item)
-                count.key_version = made.versions[index]
+        rule = tenant.schema.fields[column.field]
+        count = made.counts[column.field] = Count(rule)
+        if rule.protection is Protection.VAULTLESS:
+            _vaultless(cell, name, column, count, made)
+            continue
+        for place, value, subject in column.rows():
+            if value is None:
+                continue
+            try:
+                check_vaulted(rule, value, subject)
+                wanted.append(Wanted(rule, value, subject, normal_form(rule, value)))
+            except ValueRefused as refusal:
+                made.refuse(place, refusal, count)
             else:
-                check_vaulted(rule, item.value, item.subject)
-                wanted.append(Wanted(rule, item.value, item.subject, normal_form(rule, item.value)))
-                vaulted.append(index)
-        except ValueRefused as refusal:
-            made.failures[index] = refusal
-            count.failed[refusal.code] = count.failed.get(refusal.code, 0) + 1
-        else:
-            count.values += 1
+                vaulted.append(place)
+                count.values += 1
     if made.failures and not report:
         raise BatchRefused(made.failures)
     if not wanted:
         return made
     keys = yield from data_keys(cell, caller, origin, tenant, wanted)
     made.rows = vault(cell, name, wanted, keys)
-    for index, token in zip(vaulted, tokens_of(cell, name, made.rows), strict=True):
-        made.tokens[index] = token
+    for place, token in zip(vaulted, tokens_of(cell, name, made.rows), strict=True):
+        made.tokens[place] = token
     return made
 
 
-def _vaultless(cell: Cell, tenant: str, rule: FieldRule, item: TokenizeItem) -> tuple[str, int]:
-    """The token of a vaultless value and its key version."""
-    if item.subject is not None:
-        raise ValueRefused("subjects_unenforceable")
+def _vaultless(cell: Cell, tenant: str, column: _Column, count: Count, made: _Made) -> None:
+    """The tokens of a column of a vaultless field, all together, and their key version."""
+    rule, values = count.rule, column.values
+    if column.subjects is not None and column.subjects.count(None) < len(column.subjects):
+        values = list(values)
+        for index, (place, value, subject) in enumerate(column.rows()):
+            if value is not None and subject is not None:
+                made.refuse(place, ValueRefused("subjects_unenforceable"), count)
+                values[index] = None
     version = cell.keyring.ff1_versions(tenant, rule.name).primary
-    value = item.value or ""
-    return cell.keyring.vaultless(tenant, rule.name, rule.shape, version).tokenize(value), version
+    tokens, refused = cell.keyring.vaultless(tenant, rule.name, rule.shape, version).tokenize_many(values)
+    for index, refusal in refused.items():
+        made.refuse(column.places[index], refusal, count)
+    count.values = len(tokens) - tokens.count(None)
+    if not count.values:
+        return
+    count.key_version = version
+    if len(tokens) == len(made.tokens):
+        made.tokens, made.versions = tokens, [None if token is None else version for token in tokens]
+        return
+    for place, token in zip(column.places, tokens, strict=True):
+        if token is not None:
+            made.tokens[place], made.versions[place] = token, version
 
 
 def check_vaulted(rule: FieldRule, value: str, subject: str | None) -> None:

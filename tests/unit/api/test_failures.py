@@ -88,7 +88,7 @@ Request = tuple[str, str, Any]
         (vault.services.tokenize, "admit", TOKENIZE),
         (vault.services.vaulting, "seal_encoded", TOKENIZE),
         (vault.services.vaulting, "encode_many", TOKENIZE),
-        (vault.services.tokenize, "TokenizeItem", TOKENIZE),
+        (vault.services.tokenize, "tokens_of", TOKENIZE),
         (vault.services.issue.Issue, "decide", TOKENIZE),
         (vault.services.issue.Issue, "needs", TOKENIZE),
         (vault.ledger.group, "load", TOKENIZE),
