@@ -54,6 +54,10 @@ from = "creation"
 template = "ssn"
 protection = "vaultless"
 retention = "key-lifetime"
+[fields."customer.account"]
+template = "digits(min=10, max=10)"
+protection = "vaultless"
+retention = "key-lifetime"
 [fields."customer.name"]
 template = "text(max=200)"
 protection = "vaulted"
@@ -72,7 +76,7 @@ schema = "schema.toml"
 [log]
 level = "error"
 """
-FIELDS = ("customer.name", "customer.ssn")
+FIELDS = ("customer.account", "customer.name", "customer.ssn")
 
 
 async def raw(scope: Scope, receive: Receive, send: Send) -> None:
@@ -197,9 +201,9 @@ def script(folder: Path, name: str, credential: str, body: object) -> Path:
     return path
 
 
-def load(url: str, seconds: float, lua: Path | None = None) -> tuple[float, float]:
+def load(url: str, seconds: float, lua: Path | None = None, clients: int = CLIENTS) -> tuple[float, float]:
     """Requests a second, and the 99th percentile in milliseconds. Any answer but 2xx ends the benchmark."""
-    command = ["wrk", "-t1", f"-c{CLIENTS}", f"-d{seconds:g}s", "--latency", "--timeout", "30s"]
+    command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds:g}s", "--latency", "--timeout", "30s"]
     done = subprocess.run(
         [*command, *(["-s", str(lua)] if lua else []), url], capture_output=True, text=True, check=True
     )
