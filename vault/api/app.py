@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from typing import Any, Final
 
 import msgspec
@@ -78,7 +79,7 @@ class Api:
         self._slow = ThreadPoolExecutor(2, thread_name_prefix="slow")
         items = max((cell.limits.items for cell in cells.values()), default=0)
         self._decoders: dict[type[Any] | None, BodyDecoder] = {
-            route.body: BodyDecoder(route.body, items) for route in ROUTES if route.body
+            route.body: BodyDecoder(route.body, items, route.column) for route in ROUTES if route.body
         }
 
     async def application(self, scope: Any, receive: Receive, send: Send) -> None:
@@ -191,28 +192,32 @@ class Api:
         # Nobody's body is read, let alone decoded, before somebody we know stands behind it.
         recognise(cell, request, route.who)
         query = parse_query(scope.get("query_string", b""), route.query)
-        body = None
         pool = self._slow if route.slow else None
+        call = Call(cell, request, None, path, query)
+        start = partial(route.start, call)
         if route.body is not None:
             limit = cell.limits.batch_bytes if route.batch else cell.limits.body_bytes
             exchange = exchange_of(scope)
             whole = exchange.body() if exchange is not None else None
             raw = await read_body(receive, headers.get(b"content-length"), limit, whole)
-            media_type = headers.get(b"content-type", b"")
+            decode = partial(self._decode, route, headers.get(b"content-type", b""), raw, call)
             if len(raw) > LARGE_BODY_BYTES:
-                pool = pool or self._batch
-                loop = asyncio.get_running_loop()
-                body = await loop.run_in_executor(pool, self._decode, route, media_type, raw)
-            else:
-                body = self._decode(route, media_type, raw)
-        return await self._bridge(cell).perform(route.start, Call(cell, request, body, path, query), pool)
+                pool, decoded = pool or self._batch, cache(decode)
+                return await self._bridge(cell).perform(lambda: route.start(decoded()), pool)
+            start = partial(route.start, decode())
+        return await self._bridge(cell).perform(start, pool)
 
-    def _decode(self, route: Route, media_type: bytes, raw: bytes) -> Any:
+    def _decode(self, route: Route, media_type: bytes, raw: bytes, call: Call) -> Call:
+        """The call with its body."""
+        decode = self._decoders[route.body]
         if not raw and route.body_optional:
-            return self._decoders[route.body](b"{}")
+            return call._replace(body=decode(b"{}"))
         if media_type != _JSON and media_type.split(b";")[0].strip().lower() != _JSON:
             raise BadInput("media_type_unsupported")
-        return self._decoders[route.body](raw)
+        if len(raw) <= LARGE_BODY_BYTES:
+            return call._replace(body=decode(raw))
+        body, written = decode.in_place(raw)
+        return call._replace(body=body, written=written)
 
     def _cell(self, region: str) -> Cell:
         """The cell of a region.

@@ -13,12 +13,15 @@ import msgspec
 from litestar.types import Receive
 
 from vault.errors import BadInput, CoatcheckError
+from vault.tokens.written import Written
 
 _MAX_DEPTH: Final = 32
 _MAX_COLONS: Final = 64  # of a body whose names are looked up by them
 # Strings whole (so that nothing in them counts), with the colon that makes one a name; or structure.
 # A string that is never closed is one match to the end: the whole stays linear in the body's length.
 _PARTS: Final = re.compile(rb'"((?:[^"\\]|\\.)*+)"?\s*+(:?)|([\[\]{},])', re.DOTALL)
+# An object up to the inside of a column, which is its first member or comes after one that is a text
+_BEFORE: Final = rb'\s*\{\s*(?:"[a-z_]{1,32}"\s*:\s*"[^"\\]{0,256}"\s*,\s*)?"%b"\s*:\s*\['
 _PATH: Final = re.compile(r" - at `(\$[\w.\[\]]*)`")
 
 
@@ -61,11 +64,27 @@ class BodyDecoder:
         type_: a msgspec struct that forbids unknown members.
         max_items: most elements of all lists together; more structure than they need is refused before
             anything is built of it.
+        column: a member of texts that may be left where it is (`in_place`).
     """
 
-    def __init__(self, type_: type[Any], max_items: int) -> None:
+    def __init__(self, type_: type[Any], max_items: int, column: str = "") -> None:
         self._decode = msgspec.json.Decoder(type_).decode
         self._max_items = max_items
+        self._before = re.compile(_BEFORE % column.encode()) if column else None
+
+    def in_place(self, body: bytes) -> tuple[Any, Written | None]:
+        """The body, decoded, but for its column of plain texts, which is empty there and comes beside it.
+
+        Bodies that are written in another way come whole: they are decoded as ever, with all that is refused.
+        """
+        before = self._before.match(body) if self._before else None
+        end = body.rfind(b"]")
+        if before is None or end < before.end():
+            return self(body), None
+        written = Written.of(body[before.end() : end])
+        if written is None:
+            return self(body), None
+        return self(body[: before.end()] + body[end:]), written
 
     def __call__(self, body: bytes) -> Any:
         """The body, decoded.

@@ -30,13 +30,12 @@ class Bridge:
         self._loop = loop
         self._tick: list[Any] = []
 
-    async def perform(
-        self, start: Callable[[Any], Any], call: Any, pool: ThreadPoolExecutor | None = None
-    ) -> Any:
-        """Runs the verb of a call to its end and returns its answer; makes it again while it is stale.
+    async def perform(self, start: Callable[[], Any], pool: ThreadPoolExecutor | None = None) -> Any:
+        """Runs a verb to its end and returns its answer; makes it again while it is stale.
 
         Args:
-            pool: where its steps run; None: here, for they are short.
+            start: makes the verb.
+            pool: where it is made and its steps run; None: here, for they are short.
 
         Raises:
             CoatcheckError: what the verb raised; `too_busy` when it stayed stale.
@@ -44,23 +43,27 @@ class Bridge:
         for tries in range(MAX_TRIES):
             if tries:
                 await asyncio.sleep(pause_after(tries))
-            verb = start(call)
+            verb: Any = None
             outcome: Any = None
             try:
                 while True:
                     if pool is not None:
-                        ended, result = await self._loop.run_in_executor(pool, _step, verb, outcome)
+                        verb, ended, result = await self._loop.run_in_executor(
+                            pool, _step, start, verb, outcome
+                        )
                         if ended:
                             return result
                     elif isinstance(outcome, Exception):
                         result = verb.throw(outcome)
                     else:
+                        verb = verb or start()
                         result = verb.send(outcome)
                     outcome = await self._commit(result)
             except StopIteration as end:
                 return end.value
             except Stale:
-                verb.close()
+                if verb is not None:
+                    verb.close()
                 self.cell.forget()
         raise Unavailable("too_busy", retry_after=1)
 
@@ -94,11 +97,12 @@ class Bridge:
                 pending.waiter.set_result(pending.outcome)
 
 
-def _step(verb: Any, outcome: Any) -> tuple[bool, Any]:
-    """Resumes a verb with an outcome: whether it ended, and its answer or its next command."""
+def _step(start: Callable[[], Any], verb: Any, outcome: Any) -> tuple[Any, bool, Any]:
+    """Makes a verb or resumes it with an outcome: the verb, whether it ended, its answer or next command."""
+    verb = verb or start()
     try:
         if isinstance(outcome, Exception):
-            return False, verb.throw(outcome)
-        return False, verb.send(outcome)
+            return verb, False, verb.throw(outcome)
+        return verb, False, verb.send(outcome)
     except StopIteration as end:
-        return True, end.value
+        return verb, True, end.value

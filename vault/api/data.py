@@ -33,10 +33,11 @@ ROUTES = (
         "POST",
         "tokenize",
         "Values become tokens, all or none; or, with `on_error` = `report`, with errors in their places.",
-        lambda call: tokenize(call.cell, call.request, call.body),
+        lambda call: tokenize(call.cell, call.request, call.body, call.written),
         (ColumnAnswer, ItemsAnswer),
         body=TokenizeBody,
         batch=True,
+        column="values",
         permission="tokenize:FIELD",
         codes=(
             *_BATCH_CODES,

@@ -12,19 +12,25 @@ from urllib.parse import parse_qsl
 from vault.errors import BadInput
 from vault.services.cell import Cell
 from vault.services.gate import Request
+from vault.tokens.written import Written
 
 MAX_QUERY = 2_048
 _IDEMPOTENCY_KEY: Final = re.compile(rb"[ -~]{1,128}")
 
 
 class Call(NamedTuple):
-    """One request as a verb needs it."""
+    """One request as a verb needs it.
+
+    Attributes:
+        written: the route's column, where the body has it empty because it was left as it came.
+    """
 
     cell: Cell
     request: Request
     body: Any
     path: Mapping[str, str]
     query: Mapping[str, str]
+    written: Written | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,7 @@ class Route:
         query: query parameters with a line of description each.
         who: `key` (service key), `grant` (grant's credential), or both.
         batch: whether the body may be as large as a batch.
+        column: a member of texts of a large body that the verb can take as it came; empty for none.
         slow: whether it may read a whole table, however small its body: its steps run in a thread.
         permission: what the caller must hold, for the reference.
         codes: refusals beyond those that every route can give.
@@ -58,6 +65,7 @@ class Route:
     query: Mapping[str, str] = field(default_factory=dict)
     who: tuple[str, ...] = ("key",)
     batch: bool = False
+    column: str = ""
     slow: bool = False
     permission: str = ""
     codes: tuple[str, ...] = ()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence, Sized
 from dataclasses import dataclass
 from itertools import repeat
 
+import msgspec
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from vault.authn.identities import Caller
 from vault.errors import BadInput, CoatcheckError, ValueRefused
@@ -21,6 +23,7 @@ from vault.services.idempotency import Once, Replayable, once
 from vault.services.issue import Count, Issue, Vaulted
 from vault.services.subjects import check_subject
 from vault.services.vaulting import Wanted, data_keys, normal_form, tokens_of, vault
+from vault.tokens.written import Written
 
 
 class TokenizeItem(Hidden, forbid_unknown_fields=True, frozen=True):
@@ -62,12 +65,25 @@ class ColumnAnswer(Replayable, frozen=True, omit_defaults=True):
     failed: int | None = None
 
 
+class WrittenAnswer(Hidden, frozen=True, omit_defaults=True):
+    """The same, the tokens as they are on the wire."""
+
+    field: str
+    tokens: msgspec.Raw
+    decision: str
+    key_version: int | None = None
+    failed: int | None = None
+
+
 class ItemsAnswer(Replayable, frozen=True, omit_defaults=True):
     """Tokens in the order of the items; errors among them as in `ColumnAnswer`."""
 
     items: list[TokenItem]
     decision: str
     failed: int | None = None
+
+
+Answer = ColumnAnswer | ItemsAnswer | WrittenAnswer
 
 
 @dataclass(slots=True, repr=False)
@@ -93,6 +109,7 @@ class _Made:
     failures: Failures
     counts: dict[str, Count]
     rows: list[Vaulted]
+    array: msgspec.Raw | None = None  # of all tokens, in place of `tokens`
 
     def refuse(self, place: int, refusal: CoatcheckError, count: Count) -> None:
         """A value that cannot be taken."""
@@ -100,8 +117,13 @@ class _Made:
         count.failed[refusal.code] = count.failed.get(refusal.code, 0) + 1
 
 
-def tokenize(cell: Cell, request: Request, body: TokenizeBody) -> Verb[ColumnAnswer | ItemsAnswer]:
+def tokenize(
+    cell: Cell, request: Request, body: TokenizeBody, written: Written | None = None
+) -> Verb[Answer]:
     """Turns values into tokens: all or none, or with the errors in their places.
+
+    Args:
+        written: the values, where the body has an empty list of them.
 
     Raises:
         Unauthenticated, Denied: the caller may not, or its budget does not cover it.
@@ -109,7 +131,7 @@ def tokenize(cell: Cell, request: Request, body: TokenizeBody) -> Verb[ColumnAns
     """
     caller = authenticate(cell, request)
     report = reports(body.on_error)
-    fields = _fields(cell, body)
+    fields = _fields(cell, body, written)
     yield from admit(cell, caller, request.origin, "tokenize", *(f"tokenize:{name}" for name in fields))
     tenant = cell.schemas.of(caller.principal.tenant)
     for name in fields:
@@ -118,6 +140,8 @@ def tokenize(cell: Cell, request: Request, body: TokenizeBody) -> Verb[ColumnAns
             raise BadInput("field_unknown")
         if rule.protection is Protection.ENCRYPTED:
             raise BadInput("operation_unsupported", field=name)
+    if written is not None and not _in_place(request, tenant, fields):
+        body, written = replace(body, values=written.strings()), None
     found: Once[ItemsAnswer] | Once[ColumnAnswer]
     if body.items is not None:
         found = once(cell, request, caller, "tokenize", ItemsAnswer, body)
@@ -125,7 +149,10 @@ def tokenize(cell: Cell, request: Request, body: TokenizeBody) -> Verb[ColumnAns
         found = once(cell, request, caller, "tokenize", ColumnAnswer, body)
     if found.replay is not None:
         return found.replay
-    made = yield from _make(cell, caller, request.origin, tenant, _columns(body), report=report)
+    if written is not None:
+        made = _rewritten(cell, caller, tenant.schema.fields[fields[0]], written, report=report)
+    else:
+        made = yield from _make(cell, caller, request.origin, tenant, _columns(body), report=report)
     epoch = cell.keyring.write_epoch
     command = Issue(caller, request.origin, "tokenize", tenant, epoch, made.counts.values(), made.rows)
     answer = _answer(body, made, command.decision, report=report)
@@ -135,7 +162,7 @@ def tokenize(cell: Cell, request: Request, body: TokenizeBody) -> Verb[ColumnAns
     return answer
 
 
-def _answer(body: TokenizeBody, made: _Made, decision: str, *, report: bool) -> ColumnAnswer | ItemsAnswer:
+def _answer(body: TokenizeBody, made: _Made, decision: str, *, report: bool) -> Answer:
     """The answer in the form of the body."""
     failed = len(made.failures) if report else None
     errors = {index: ItemError.of(failure) for index, failure in made.failures.items()}
@@ -147,13 +174,15 @@ def _answer(body: TokenizeBody, made: _Made, decision: str, *, report: bool) -> 
         ]
         return ItemsAnswer(shown, decision, failed)
     version = next((version for version in made.versions if version is not None), None)
+    if made.array is not None:
+        return WrittenAnswer(body.field or "", made.array, decision, version, failed)
     tokens: list[str | ItemError | None] = [*made.tokens]
     for index, failure in errors.items():
         tokens[index] = failure
     return ColumnAnswer(body.field or "", tokens, decision, version, failed)
 
 
-def _fields(cell: Cell, body: TokenizeBody) -> list[str]:
+def _fields(cell: Cell, body: TokenizeBody, written: Written | None) -> list[str]:
     """The fields that either form names, each once, after a look at its form.
 
     Raises:
@@ -166,10 +195,40 @@ def _fields(cell: Cell, body: TokenizeBody) -> list[str]:
         return list(dict.fromkeys(item.field for item in body.items))
     if body.field is None or body.values is None:
         raise BadInput("member_missing", member="field" if body.field is None else "values")
-    if body.subjects is not None and len(body.subjects) != len(body.values):
+    values: Sized = body.values if written is None else written
+    if body.subjects is not None and len(body.subjects) != len(values):
         raise BadInput("items_mismatch")
-    check_size(body.values, cell.limits.items, "values")
+    check_size(values, cell.limits.items, "values")
     return [body.field]
+
+
+def _in_place(request: Request, tenant: TenantSchema, fields: list[str]) -> bool:
+    """Whether values may be tokenized where they lie; what is asked under a key is kept as a body."""
+    return request.idempotency is None and tenant.schema.fields[fields[0]].protection is Protection.VAULTLESS
+
+
+def _rewritten(cell: Cell, caller: Caller, rule: FieldRule, written: Written, *, report: bool) -> _Made:
+    """Tokens of values of a vaultless field, written as the values were; some of them, one by one."""
+    tenant = caller.principal.tenant
+    version = cell.keyring.ff1_versions(tenant, rule.name).primary
+    vaultless = cell.keyring.vaultless(tenant, rule.name, rule.shape, version)
+    count = Count(rule, len(written), version)
+    made = _Made([], [version], {}, {rule.name: count}, [])
+    tokens = written.like()
+    left = vaultless.tokenize_texts(written.texts, tokens.data).tolist()
+    if not left and tokens.is_sound():
+        made.array = tokens.array()
+        return made
+    values = written.strings()
+    made.tokens, refused = vaultless.tokenize_many(values)
+    for place, refusal in refused.items():
+        made.refuse(place, refusal, count)
+    count.values -= len(refused)
+    if not count.values:
+        made.versions, count.key_version = [], None
+    if refused and not report:
+        raise BatchRefused(made.failures)
+    return made
 
 
 def _columns(body: TokenizeBody) -> list[_Column]:

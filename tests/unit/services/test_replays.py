@@ -20,7 +20,7 @@ from vault.services.detokenize import DetokenizeBody, DetokenizeItem, detokenize
 from vault.services.gate import Request
 from vault.services.grant_views import read_grant
 from vault.services.grants import RevokeBody, revoke_grant
-from vault.services.tokenize import TokenizeBody, tokenize
+from vault.services.tokenize import ColumnAnswer, TokenizeBody, tokenize
 
 KEY = "b9d5a7d1-c001-4f0e-a6c7-3f0a7e529d1c"
 NOON = parse_time("2026-11-23T12:00:00Z")
@@ -171,6 +171,7 @@ def test_tokens_are_the_same_again_and_made_once(built: BuiltCell) -> None:
     first = built.run(tokenize, body, once=KEY)
     done = rows(built)
     again = built.run(tokenize, body, once=KEY)
+    assert isinstance(again, ColumnAnswer)
     assert again.replayed
     assert (again.tokens, again.decision) == (first.tokens, first.decision)  # type: ignore[union-attr]
     assert rows(built) == done
