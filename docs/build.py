@@ -24,6 +24,7 @@ from vault.api import openapi
 from vault.api.app import ROUTES
 from vault.api.problems import TYPE_PREFIX
 from vault.api.route import Route
+from vault.api.streams import STREAMS, Stream
 from vault.audit.event import KINDS, Event, seal_event
 from vault.cli.main import cli
 from vault.clock import parse_time
@@ -331,11 +332,50 @@ def http_page() -> str:
         table(("route", "credential", "permission", "what it does"), rows),
         f"Every route can answer {codes(sorted(_common()))}; they are not repeated below.",
         *map(_route, ROUTES),
+        "## Streams",
+        _STREAMS,
+        *map(_stream, STREAMS),
         "## Outside `/v1`",
         table(("route", "what it says"), ((code(name), text) for name, text in _OUTSIDE)),
         "## Types",
         *(_type(name, schemas[name]) for name in sorted(schemas) if name != "Problem"),
     )
+
+
+_STREAMS: Final = """
+A stream is a POST of `application/x-ndjson`: a JSON text a line, UTF-8, both ways. The first line of the body
+is a header, an object with the members below. Each line after it is a text, `null`, or an object with its
+data subject. The answer's first line is an object that says what holds for all lines; then there is a line
+for each of yours, in order: a text, `null`, or, with `on_error` = `report`, an object with `error`. The last
+line is the trailer `{"done": true, "count": ..., "failed": ...}`. An answer without a trailer is broken off:
+its last line may be an object with `error`, a problem document whose `index` counts lines behind the header
+from 0. What was answered before that is done and stays done.
+
+What comes together is taken together, as one batch of the route without `/stream`, with its event, its charge
+and its codes, and is on disk before it is answered. The credential is looked at again each time, so a
+revocation ends a stream. Nothing is read while you do not read: read while you write, in another thread or
+with a client that does. A line may be as long as the body of a small request (`limits.body_kib`); a stream
+may be of any length. It takes no Idempotency-Key: go on behind the last line that was answered. Streams are
+not in `openapi.json`, which has no words for lines.
+"""
+
+
+def _stream(stream: Stream) -> str:
+    _, components = msgspec.json.schema_components([stream.header, stream.line])
+    parts = [
+        f"### POST {stream.path}",
+        sentence(stream.summary),
+        f"Credential: {', '.join(stream.who)}."
+        + (f" Permission: {code(stream.permission)}." if stream.permission else ""),
+    ]
+    for title, type_ in (("header", stream.header), ("line", stream.line)):
+        schema = components[type_.__name__]
+        required = schema.get("required", ())
+        rows = [
+            _member(member, of, required=member in required) for member, of in schema["properties"].items()
+        ]
+        parts.append(table((f"member of the {title}", "type", "default"), rows))
+    return "\n\n".join(parts)
 
 
 # codes.md

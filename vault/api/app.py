@@ -24,6 +24,7 @@ from vault.api.metrics import CONTENT_TYPE, Metrics
 from vault.api.problems import COMMON_HEADERS, problem_response
 from vault.api.route import Call, Route, idempotency_key, parse_query
 from vault.api.router import Resource, Router
+from vault.api.streams import MEDIA_TYPE, STREAMS, Reader, Stream, Streaming, Writer
 from vault.errors import BadInput, CoatcheckError, Unavailable, Unknown, error
 from vault.identifiers import new_id
 from vault.services.cell import Cell, Origin
@@ -69,6 +70,11 @@ class Api:
             f"/v1/{region}/{path}".encode(): (cell, resource, _NO_PARAMETERS)
             for region, cell in cells.items()
             for path, resource in self._router.plain.items()
+        }
+        self._streams = {
+            f"/v1/{region}/{stream.path}".encode(): (cell, stream)
+            for region, cell in cells.items()
+            for stream in STREAMS
         }
         self._outer: Litestar | None = None
         self._document = _encode(openapi.document(ROUTES))
@@ -131,8 +137,14 @@ class Api:
         name, code = "other", ""
         headers: _Headers
         try:
-            cell, resource, parameters = self._find(scope["raw_path"])
             method = str(scope.get("method", ""))
+            stream = self._streams.get(scope["raw_path"])
+            if stream is not None:
+                name = f"POST {stream[1].path}"
+                code = await self._stream(*stream, method, scope, receive, send, request)
+                self.metrics.answered(name, 200, code, time.perf_counter() - started)
+                return
+            cell, resource, parameters = self._find(scope["raw_path"])
             route = resource.routes.get(method)
             if route is None:
                 raise BadInput("method_not_allowed", allow=resource.allow.decode())
@@ -182,15 +194,9 @@ class Api:
         request_id: str,
     ) -> Any:
         headers = dict(scope["headers"])
-        client = scope.get("client")
-        authorization = headers.get(b"authorization")
-        request = Request(
-            authorization.decode("latin-1") if authorization else None,
-            Origin(client[0] if client else "", request_id),
-            idempotency=idempotency_key(scope["headers"], route) if b"idempotency-key" in headers else None,
-        )
+        once = idempotency_key(scope["headers"], route) if b"idempotency-key" in headers else None
         # Nobody's body is read, let alone decoded, before somebody we know stands behind it.
-        recognise(cell, request, route.who)
+        request = self._request(cell, route.who, headers, scope, request_id, once)
         query = parse_query(scope.get("query_string", b""), route.query)
         pool = self._slow if route.slow else None
         call = Call(cell, request, None, path, query)
@@ -206,6 +212,73 @@ class Api:
                 return await self._bridge(cell).perform(lambda: route.start(decoded()), pool)
             start = partial(route.start, decode())
         return await self._bridge(cell).perform(start, pool)
+
+    async def _stream(
+        self,
+        cell: Cell,
+        stream: Stream,
+        method: str,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        request_id: str,
+    ) -> str:
+        """Answers a stream, as far as it goes; the code of what ended it early."""
+        self._check_open()
+        if method != "POST":
+            raise BadInput("method_not_allowed", allow="POST")
+        headers = dict(scope["headers"])
+        if b"idempotency-key" in headers:
+            raise BadInput("operation_unsupported", member="Idempotency-Key")
+        parse_query(scope.get("query_string", b""), {})
+        asked = partial(self._request, cell, stream.who, headers, scope, request_id)
+        request = asked()
+        if headers.get(b"content-type", b"").split(b";")[0].strip().lower() != MEDIA_TYPE:
+            raise BadInput("media_type_unsupported")
+        exchange = exchange_of(scope)
+        bridge = self._bridge(cell)
+
+        def perform(start: Callable[[], Any], large: bool) -> Awaitable[Any]:
+            return bridge.perform(start, self._batch if large else None)
+
+        call = Call(cell, request, None, _NO_PARAMETERS, _NO_PARAMETERS)
+        reader = Reader(receive, cell.limits.body_bytes, cell.limits.items)
+        writer = Writer(send, request_id, exchange)
+        if exchange is not None:
+            exchange.streaming = True
+        try:
+            return await Streaming(stream, call, asked, perform, self._check_open).run(reader, writer)
+        finally:
+            if exchange is not None:
+                exchange.streaming = False
+
+    def _check_open(self) -> None:
+        if self.draining:
+            raise Unavailable("draining")
+
+    def _request(
+        self,
+        cell: Cell,
+        who: tuple[str, ...],
+        headers: Mapping[bytes, bytes],
+        scope: Scope,
+        request_id: str,
+        once: str | None = None,
+    ) -> Request:
+        """A request of somebody known, who is looked up each time.
+
+        Raises:
+            Unauthenticated: counted.
+        """
+        client = scope.get("client")
+        authorization = headers.get(b"authorization")
+        request = Request(
+            authorization.decode("latin-1") if authorization else None,
+            Origin(client[0] if client else "", request_id),
+            idempotency=once,
+        )
+        recognise(cell, request, who)
+        return request
 
     def _decode(self, route: Route, media_type: bytes, raw: bytes, call: Call) -> Call:
         """The call with its body."""
@@ -226,8 +299,7 @@ class Api:
             Unavailable: `misdirected_region` with the address of who hosts it, if that is known;
                 `draining`.
         """
-        if self.draining:
-            raise Unavailable("draining")
+        self._check_open()
         cell = self.cells.get(region)
         if cell is None:
             url = self.elsewhere.get(region)

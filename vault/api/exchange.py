@@ -18,12 +18,18 @@ class Exchange:
 
     Args:
         cycle: uvicorn's state of it.
+
+    Attributes:
+        streaming: whether it may take as long as both sides make progress.
+        taken: how many parts of a streamed answer the peer has taken, most of them.
     """
 
-    __slots__ = ("_cycle",)
+    __slots__ = ("_cycle", "streaming", "taken")
 
     def __init__(self, cycle: RequestResponseCycle) -> None:
         self._cycle = cycle
+        self.streaming = False
+        self.taken = 0
 
     def body(self) -> bytes | None:
         """The whole body if it is here, so that nobody is waited for; else None."""

@@ -66,6 +66,7 @@ class Protocol(HttpToolsProtocol):
         self._refused = False
         self._ending: float | None = None
         self._unsent: tuple[float, object] | None = None
+        self._exchange: Exchange | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A peer connected: its first request is expected."""
@@ -82,6 +83,8 @@ class Protocol(HttpToolsProtocol):
         if self._refused:
             return
         self._read_bytes = len(data)
+        if self._exchange is not None and self._exchange.streaming:
+            self._since = self._now()  # each part of a stream has its own time
         if self._phase != _BODY:
             self._head_bytes += self._read_bytes
             self._most_head_bytes += self._read_bytes
@@ -169,7 +172,8 @@ class Protocol(HttpToolsProtocol):
         self.transport.abort()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        cycle.scope["extensions"] = {EXTENSION: Exchange(cycle)}  # type: ignore[dict-item]
+        self._exchange = Exchange(cycle)
+        cycle.scope["extensions"] = {EXTENSION: self._exchange}  # type: ignore[dict-item]
         super()._start_asgi_task(cycle, app)
 
     def send_400_response(self, msg: str) -> None:
@@ -227,8 +231,9 @@ class Protocol(HttpToolsProtocol):
         if not self.transport.get_write_buffer_size():
             self._unsent = None
             return False
-        if self._unsent is None or self._unsent[1] is not self.cycle:
-            self._unsent = (now, self.cycle)  # each answer has its own time
+        answer = (self.cycle, self._exchange.taken if self._exchange is not None else 0)
+        if self._unsent is None or self._unsent[1] != answer:
+            self._unsent = (now, answer)  # each answer, and each part of a stream, has its own time
         return now - self._unsent[0] > self._bounds.answer_s
 
 
