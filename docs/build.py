@@ -746,7 +746,9 @@ _TABLES: Final = {
         "max_bytes": "encrypted: how long a value may be, in UTF-8",
         "tokenize_budget": "how many values may be handed over, repeats counted; not with encrypted fields",
         "rotation": "vaultless: after how long the field key is due for a new version, a day to ten years",
-        "small": "what happens to values whose domain is too small for FF1",
+        "small": "vaultless: what happens to values of which fewer than 1,000,000 look alike: they are "
+        "refused, get an opaque token and a row, or are handed back as they are, **without protection**",
+        "small_retention": '`small = "vaulted"`: the class of those rows, one with a period',
     },
     "fields.NAME.tokenize_budget": {"per_day": "values a UTC day, of each principal"},
 }
@@ -756,6 +758,7 @@ _VALUES: Final = {
     "from": "`creation`, `last_use`, `event:NAME`, by default `creation`",
     "template": "one of [templates](templates.md)",
     "retention": "a class's name",
+    "small_retention": "a class's name",
     "masks": '`{ last4 = "***-**-{last:4}" }`',
     "bearer": "table",
     "surrogate": "one of [templates](templates.md)",

@@ -118,6 +118,7 @@ def _readable(answer: dict[str, Any]) -> dict[str, Any]:
             lines[name] = f"{size['size']:,} ({size['note']})" if size["size"] else size["note"]
     if answer["refused"]:
         lines["smallest"] += "; too few for format-preserving encryption"
+        lines["small"] = answer["small"]
     if guess is not None:
         lines["made-up token"] = f"{guess['one']['text']} to be one certain token"
         lines["of 1,000,000"] = f"{guess['million']['text']} to be one of 1,000,000 in use"

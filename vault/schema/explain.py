@@ -14,7 +14,7 @@ from vault.crypto.ff1 import MIN_DOMAIN
 from vault.formats.revealed import revealed
 from vault.formats.surrogate import SURROGATES, Surrogate
 from vault.formats.template import Domain, Template
-from vault.schema.rules import Determinism, FieldRule, Protection
+from vault.schema.rules import Determinism, FieldRule, Protection, Small
 
 KNOWN: Final = 1_000_000  # tokens: what the second chance counts against
 ROOM: Final = 100  # made-up tokens for each that is somebody's, at least
@@ -115,6 +115,7 @@ class Explanation:
         domain: of the length that the template calls typical.
         smallest: of the smallest shape that a value can have.
         refused: whether FF1 refuses values of the smallest shape: under 1,000,000 look alike.
+        small: what a vaultless field does with those: `refuse`, `vaulted` or `pass`.
         guess: null where tokens cannot be guessed by counting: ciphertexts.
         equality: what equal tokens tell.
         shown: what a token or ciphertext shows of its value.
@@ -126,6 +127,7 @@ class Explanation:
     domain: Size | None
     smallest: Size | None
     refused: bool
+    small: str | None
     guess: Guess | None
     equality: str
     shown: tuple[str, ...]
@@ -158,7 +160,9 @@ def explain_template(
         raise ValueError("FF1 cannot transform values of this template")
     if surrogate is not None and protection is not Protection.VAULTED:
         raise ValueError("only vaulted tokens are surrogates")
-    return _explain(template, protection, Determinism.NONE, surrogate, max_rows, per_day, advice)
+    return _explain(
+        template, protection, Determinism.NONE, surrogate, max_rows, per_day, Small.REFUSE, advice
+    )
 
 
 def explain_field(rule: FieldRule) -> Explanation:
@@ -171,6 +175,7 @@ def explain_field(rule: FieldRule) -> Explanation:
         rule.surrogate,
         rule.max_rows,
         rule.budget_per_day,
+        rule.small,
         advice,
     )
 
@@ -228,6 +233,7 @@ def _explain(
     surrogate: Surrogate | None,
     max_rows: int | None,
     per_day: int | None,
+    small: Small,
     advice: Advice,
 ) -> Explanation:
     domain = None if template is None else template.domain()
@@ -239,17 +245,19 @@ def _explain(
         domain=_size(domain),
         smallest=_size(smallest),
         refused=reversible and smallest is not None and smallest.size < MIN_DOMAIN,
+        small=small.value if protection is Protection.VAULTLESS else None,
         guess=_guess(protection, domain, surrogate, max_rows),
         equality=_EQUALITY[protection, deterministic],
-        shown=_shown(template, protection),
+        shown=_shown(template, protection, small),
         dictionary=_dictionary(protection, deterministic, domain, per_day),
         advice=advice,
     )
 
 
-def _shown(template: Template | None, protection: Protection) -> tuple[str, ...]:
+def _shown(template: Template | None, protection: Protection, small: Small) -> tuple[str, ...]:
     if protection is Protection.VAULTLESS and template is not None:
-        return revealed(template)
+        passed = f"values of which fewer than {MIN_DOMAIN:,} look alike, whole: they are their own tokens"
+        return (*([passed] if small is Small.PASS else []), *revealed(template))
     if protection is Protection.ENCRYPTED:
         return (
             "how long the value is, in bytes of UTF-8",

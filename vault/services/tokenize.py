@@ -17,6 +17,7 @@ from vault.services.gate import Request, admit, authenticate
 from vault.services.hidden import Hidden
 from vault.services.idempotency import Once, Replayable, once
 from vault.services.issue import Count, Issue, Vaulted
+from vault.services.small import take_small
 from vault.services.subjects import check_subject
 from vault.services.vaulting import Wanted, data_keys, normal_form, tokens_of, vault
 
@@ -183,6 +184,13 @@ def _make(
             count.failed[refusal.code] = count.failed.get(refusal.code, 0) + 1
         else:
             count.values += 1
+    passed, small = take_small(
+        made.failures, made.counts, lambda at: (tenant.schema.fields[items[at].field], items[at].value or "")
+    )
+    for index, value in passed.items():
+        made.tokens[index] = value
+    vaulted += small.keys()
+    wanted += small.values()
     if made.failures and not report:
         raise BatchRefused(made.failures)
     if not wanted:
