@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from vault.errors import CoatcheckError
-from vault.formats.mask import Mask
+from vault.formats.mask import Mask, place_of
 from vault.formats.template import Shape, Template
 
 SAMPLES: Final = 128
@@ -34,7 +34,7 @@ def revealed(template: Template) -> tuple[str, ...]:
 def _phrases(template: Template, values: Sequence[str], shapes: Sequence[Shape]) -> Iterator[str]:
     tokens = [_another(template, shape) for shape in shapes]
     for part in sorted(template.parts):
-        mask = Mask.parse(f"{{{part}:1}}" if part == "local" else f"{{{part}}}")
+        mask = Mask.parse(place_of(part))
         pairs = [
             (mask.apply(value), token and mask.apply(token))
             for value, token in zip(values, tokens, strict=True)

@@ -198,6 +198,8 @@ def _key_uses(rule: FieldRule | None) -> dict[str, object]:
         uses["row-id"] = ()
     if rule.deterministic is not Determinism.NONE:
         uses["blind-index"] = (rule.deterministic, rule.normalize, template)
+    if any(mask.hashes for mask in rule.masks.values()):
+        uses["mask"] = (template,)
     return uses
 
 
