@@ -536,13 +536,25 @@ A template says what values of a field look like: which characters are transform
 is refused. It is named with its parameters, `card(keep_last=4, luhn='break')`; what is left out has its
 default. The *domain* is the number of values that look alike; format-preserving encryption needs
 {MIN_DOMAIN:,} (see [what it promises](../explanation/fpe-limits.md)). Samples are made up. Any mask may have
-`{{first:N}}` and `{{last:N}}`, N from 1 to 8; the places that a template adds stand with it.
+`{{first:N}}` and `{{last:N}}`, N from 1 to 8, and `{{hash:N}}`, N from 4 to 16; the places that a template
+adds stand with it.
 """
 _MASKS: Final = """
 A mask says what may be shown of a value. Letters and digits are counted, separators are not. Asterisks, as
 many for every value, stand where a value lacks a part, where a place would show all of its part, and in all
 places where these together would show every letter and digit. A domain or two initials can still say who it
-is: a mask shows less, it does not make anonymous.
+is: a mask shows less, it does not make anonymous. A mask without places is a fixed text.
+
+Some places show what is computed from the value:
+
+- `{age:N}`, of a date: the age in bands of 5, 10 or 20 years, `30-39`, on the day in UTC; `90+` from 90 on.
+  Nothing is shown of a day to come. Whoever asks every day learns the birthday when the band changes.
+- `{hash:N}`: the first N hexadecimal digits of a hash under a key of the field. Equal values of the field, in
+  the template's normal form, have equal hashes: they can be joined and counted, as tokens can. A few digits
+  are shared by several values. When no mask of the field has a hash any more, its key ends, and a later one
+  gives other hashes.
+- `{zip3}`, of five or nine digits of a US ZIP code: the first three, or `000` for areas of 20,000 people or
+  fewer (45 CFR 164.514(b)(2)(i)(B), census of 2000). Of other postal codes `{first:N}` shows a prefix.
 """
 _NORMALIZE: Final = """
 Deterministic tokens compare values by a normal form: the template's own (an IBAN, a card or telephone number
@@ -622,7 +634,7 @@ def _template(entry: Entry[Template]) -> str:
 
 
 _TEXT_SAMPLE: Final = "Anna Maria Example"
-_COUNTED: Final = {"local": "local:N"}
+_COUNTED: Final = {"local": "local:N", "age": "age:N"}
 
 
 def _surrogate(entry: Entry[Surrogate]) -> str:
@@ -786,7 +798,9 @@ _TABLES: Final = {
         "max_bytes": "encrypted: how long a value may be, in UTF-8",
         "tokenize_budget": "how many values may be handed over, repeats counted; not with encrypted fields",
         "rotation": "vaultless: after how long the field key is due for a new version, a day to ten years",
-        "small": "what happens to values whose domain is too small for FF1",
+        "small": "vaultless: what happens to values of which fewer than 1,000,000 look alike: they are "
+        "refused, get an opaque token and a row, or are handed back as they are, **without protection**",
+        "small_retention": '`small = "vaulted"`: the class of those rows, one with a period',
     },
     "fields.NAME.tokenize_budget": {"per_day": "values a UTC day, of each principal"},
 }
@@ -796,6 +810,7 @@ _VALUES: Final = {
     "from": "`creation`, `last_use`, `event:NAME`, by default `creation`",
     "template": "one of [templates](templates.md)",
     "retention": "a class's name",
+    "small_retention": "a class's name",
     "masks": '`{ last4 = "***-**-{last:4}" }`',
     "bearer": "table",
     "surrogate": "one of [templates](templates.md)",

@@ -171,6 +171,8 @@ PLACES = (
     "{{domain}}",
     "{{country}}",
     "{{year}}",
+    "{{month}}",
+    "{{zip3}}",
     "{{initials}}",
 )
 DISTINCT = st.lists(st.sampled_from("abcdefghijklmnopqrstuvwxyz0123456789 -.@+"), max_size=30, unique=True)

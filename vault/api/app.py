@@ -16,7 +16,7 @@ from litestar import Request as LitestarRequest
 from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 
-from vault.api import audit, data, grants, identities, keys, openapi, schema, tenants
+from vault.api import audit, data, explain, grants, identities, keys, openapi, schema, tenants
 from vault.api.body import BodyDecoder, read_body
 from vault.api.bridge import LARGE_BODY_BYTES, Bridge
 from vault.api.exchange import exchange_of
@@ -34,6 +34,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *data.ROUTES,
     *grants.ROUTES,
     *schema.ROUTES,
+    *explain.ROUTES,
     *identities.ROUTES,
     *tenants.ROUTES,
     *keys.ROUTES,

@@ -10,6 +10,7 @@ import click
 from vault import __version__
 from vault.cli import (
     audit,
+    catalog,
     cell,
     completion,
     config,
@@ -50,7 +51,7 @@ def version(door: Door) -> None:
 
 
 for module in (
-    *(init, data, grants, identities, tenants, schema, keys, audit),
+    *(init, data, grants, identities, tenants, schema, catalog, keys, audit),
     *(cell, doctor, config, profiles, completion),
 ):
     module.register(cli)

@@ -130,6 +130,8 @@ def _show(door: Door, plan: dict[str, Any]) -> None:
     door.output.table(rows, ("action", "kind", "name", "settings"))
     for name, domain in plan["domains"].items():
         door.output.note(f"{name}: each value hides among {domain['size']:,} ({domain['note']})")
+    for warning in plan["warnings"]:
+        door.output.note(f"warning: {warning}")
     for refusal in plan["refusals"]:
         door.output.note(f"refused: {refusal}")
     door.output.record({"digest": plan["digest"]})

@@ -30,7 +30,7 @@ _FORMAT: Final = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
 class Date(Stored):
     """A day. FF1 cannot transform it: the calendar is no alphabet, and it is too short."""
 
-    parts: ClassVar[frozenset[str]] = frozenset(("year",))
+    parts: ClassVar[frozenset[str]] = frozenset(("age", "month", "year"))
 
     @property
     def spec(self) -> str:

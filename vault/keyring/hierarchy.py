@@ -41,6 +41,7 @@ class Purpose(StrEnum):
     SUBJECT_REFERENCE = "subject-reference"
     INDEX_LAYER = "index-layer"
     BLIND_INDEX = "blind-index"
+    MASK = "mask"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from vault.store.cache import BoundedCache
 from vault.store.cell import Store
 from vault.store.custody import FieldKeyRow, KeyRow, Slot
 from vault.tokens.index import BlindIndex
+from vault.tokens.masked import MaskHash
 from vault.tokens.vaultless import Vaultless
 
 
@@ -89,6 +90,7 @@ class Keyring:
         self._row_ids: BoundedCache[tuple[str, str], BlockCipher] = BoundedCache()
         self._references: BoundedCache[str, References] = BoundedCache()
         self._indexes: BoundedCache[tuple[str, str], BlindIndex] = BoundedCache()
+        self._mask_hashes: BoundedCache[tuple[str, str], MaskHash] = BoundedCache()
 
     def epoch(self, number: int) -> Epoch:
         """An epoch in use.
@@ -179,6 +181,12 @@ class Keyring:
             ),
         )
 
+    def mask_hash(self, tenant: str, field: str) -> MaskHash:
+        """What hashes values for the masks of a field."""
+        return self._mask_hashes.get(
+            (tenant, field), lambda: MaskHash(self._single(tenant, field, Purpose.MASK), tenant, field)
+        )
+
     def forget(self) -> None:
         """Drops everything opened; it is read and opened again when next needed."""
         for cache in (
@@ -189,6 +197,7 @@ class Keyring:
             self._row_ids,
             self._references,
             self._indexes,
+            self._mask_hashes,
         ):
             cache.clear()
 

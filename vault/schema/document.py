@@ -18,7 +18,7 @@ from vault.schema.classes import read_class
 from vault.schema.fields import read_field
 from vault.schema.purposes import read_purpose
 from vault.schema.refusals import Refusals, is_label, shown
-from vault.schema.rules import Determinism, FieldRule, Protection, Purpose, RetentionRule
+from vault.schema.rules import Determinism, FieldRule, Protection, Purpose, RetentionRule, Small
 
 MAX_NAMES: Final = 1000
 MAX_TOML: Final = 256 * 1024  # characters
@@ -118,6 +118,7 @@ __all__ = [
     "Purpose",
     "RetentionRule",
     "Schema",
+    "Small",
     "parse_document",
     "parse_toml",
 ]

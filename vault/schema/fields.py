@@ -16,6 +16,7 @@ from vault.formats.mask import Mask
 from vault.formats.normalize import Normalization
 from vault.formats.surrogate import Surrogate, parse_surrogate
 from vault.formats.template import MAX_LENGTH, Template
+from vault.schema.opaque import takes_opaque_tokens
 from vault.schema.refusals import Refusals, is_label, shown
 from vault.schema.rules import (
     CREATION,
@@ -24,6 +25,7 @@ from vault.schema.rules import (
     FieldRule,
     Protection,
     RetentionRule,
+    Small,
 )
 
 MAX_BYTES: Final = 1024 * 1024  # of an encrypted value; a batch is a few MiB
@@ -49,6 +51,7 @@ _KNOWN: Final = (
     "tokenize_budget",
     "rotation",
     "small",
+    "small_retention",
 )
 
 _VAULTLESS, _VAULTED, _ENCRYPTED = Protection.VAULTLESS, Protection.VAULTED, Protection.ENCRYPTED
@@ -71,7 +74,7 @@ def read_field(
     """The field of a table; None after a refusal that leaves no field to speak of."""
     table = refusals.table(place, value, _KNOWN)
     protection = _protection(refusals, place, table)
-    refusals.choice(place, table, "small", ("refuse",), default="refuse", not_built=("vaulted", "pass"))
+    small = refusals.choice(place, table, "small", tuple(item.value for item in Small), default="refuse")
     words = tuple(item.value for item in Determinism)
     deterministic = Determinism(refusals.choice(place, table, "deterministic", words, default="none"))
     subject = refusals.choice(place, table, "subject", ("optional", "required"), default="optional")
@@ -87,6 +90,8 @@ def read_field(
         "max_bytes": refusals.number(place, table, "max_bytes", DEFAULT_MAX_BYTES, 1, MAX_BYTES),
         "budget_per_day": _budget(refusals, place, table),
         "rotation": _rotation(refusals, place, table),
+        "small": Small(small),
+        "small_retention": _small_class(refusals, place, table, retention),
     }
     if protection is None:
         return None
@@ -101,7 +106,10 @@ def read_field(
         **rest,
     )
     _agree(refusals, place, table, rule)
+    _agree_on_small(refusals, place, table, rule)
     _keepable(refusals, place, rule, retention.get(rule.retention))
+    if rule.small is Small.VAULTED:
+        _small_keepable(refusals, place, retention.get(rule.small_retention))
     return rule if template is not None or protection is Protection.ENCRYPTED else None
 
 
@@ -160,6 +168,16 @@ def _class(
         refusals.add(f"{place}.retention", "does not name a class of [retention]")
         return ""
     return name
+
+
+def _small_class(
+    refusals: Refusals, place: str, table: Mapping[str, Any], retention: Mapping[str, RetentionRule]
+) -> str:
+    name = table.get("small_retention", "")
+    if "small_retention" in table and (not isinstance(name, str) or name not in retention):
+        refusals.add(f"{place}.small_retention", "does not name a class of [retention]")
+        return ""
+    return str(name)
 
 
 def _surrogate(refusals: Refusals, place: str, table: Mapping[str, Any]) -> Surrogate | None:
@@ -225,6 +243,32 @@ def _agree(refusals: Refusals, place: str, table: Mapping[str, Any], rule: Field
             refusals.add(f"{place}.max_rows", f"is more than {most:,}: a hundredth of the surrogate's tokens")
     if "surrogate" not in table and rule.max_rows is not None:
         refusals.add(f"{place}.max_rows", _GOES_WITH["max_rows"][1])
+
+
+def _agree_on_small(refusals: Refusals, place: str, table: Mapping[str, Any], rule: FieldRule) -> None:
+    """What `small` needs, and what it cannot be told from."""
+    if rule.small is not Small.REFUSE and rule.protection is not Protection.VAULTLESS:
+        refusals.add(f"{place}.small", "goes with vaultless fields: no other has too few values for FF1")
+    elif rule.small is Small.VAULTED and "small_retention" not in table:
+        refusals.add(
+            f"{place}.small_retention", "is missing: a class with a period, for rows of small values"
+        )
+    elif rule.small is Small.VAULTED and rule.template is not None and takes_opaque_tokens(rule.template):
+        refusals.add(
+            f"{place}.small", "cannot be vaulted: a token of this template may look like an opaque one"
+        )
+    if rule.small is not Small.VAULTED and rule.small_retention:
+        refusals.add(f"{place}.small_retention", "goes with small = 'vaulted': nothing else has a row")
+
+
+def _small_keepable(refusals: Refusals, place: str, kept: RetentionRule | None) -> None:
+    """Rows of small values belong to nobody, so their class must end by itself."""
+    if kept is not None and (kept.keep is None or (kept.start != CREATION and kept.max is None)):
+        refusals.add(
+            f"{place}.small_retention",
+            "retention_unkeepable: a row without a person needs a class with a period, "
+            "and a max where that does not count from creation",
+        )
 
 
 def _keepable(refusals: Refusals, place: str, rule: FieldRule, kept: RetentionRule | None) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from vault.schema.document import Schema
-from vault.schema.rules import Determinism, FieldRule, Protection, Purpose, RetentionRule
+from vault.schema.rules import Determinism, FieldRule, Protection, Purpose, RetentionRule, Small
 
 Setting = Callable[[Any], object]
 
@@ -45,12 +45,16 @@ _FIELD: Final[Mapping[str, Callable[[FieldRule], object]]] = {
     "max_bytes": lambda rule: rule.max_bytes,
     "tokenize_budget": lambda rule: rule.budget_per_day,
     "rotation": lambda rule: rule.rotation,
+    "small": lambda rule: rule.small,
+    "small_retention": lambda rule: rule.small_retention,
 }
 
 # What a field may change while values live under it; everything else decides how a token is made, what it
 # is compared with, or when it dies. Bounds may be raised; masks are the grants' matter.
 _FREE: Final = frozenset({"classification", "subject", "masks", "tokenize_budget", "rotation"})
 _MAY_RISE: Final = frozenset({"max_rows", "max_bytes"})
+# What only values that are too few for FF1 depend on, which are counted by themselves.
+_OF_SMALL: Final = frozenset({"small", "small_retention"})
 
 _LIVES: Final[Mapping[Protection, str]] = {
     Protection.VAULTLESS: "tokens of it are with callers",
@@ -90,6 +94,7 @@ class Living:
 
     Attributes:
         values: by field: tokens whose values are here, or surrogates that callers keep.
+        small: of those, by vaultless field: values too few for FF1, vaulted ones that open or passed ones.
         keys: by retention class: data keys.
         grants: those that may still be used.
     """
@@ -97,6 +102,7 @@ class Living:
     values: Mapping[str, int] = field(default_factory=dict)
     keys: Mapping[str, int] = field(default_factory=dict)
     grants: tuple[LivingGrant, ...] = ()
+    small: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +154,11 @@ def bound(now: Schema, then: Schema) -> Bound:
         if change.kind == "retention":
             classes.add(change.name)
             # Where no key of the class lives, no value does; the first one is seen by its field's number.
-            fields |= {name for name, rule in now.fields.items() if rule.retention == change.name}
+            fields |= {
+                name
+                for name, rule in now.fields.items()
+                if change.name in (rule.retention, rule.small_retention)
+            }
         elif change.kind == "purpose":
             grants |= change.action == "remove" or _becomes_accounted(then, change)
         else:
@@ -184,10 +194,12 @@ def _key_uses(rule: FieldRule | None) -> dict[str, object]:
     template = _FIELD["template"](rule)
     if rule.protection is Protection.VAULTLESS:
         uses["ff1"] = (template,)
-    if rule.protection is Protection.VAULTED and rule.surrogate is None:
+    if rule.small is Small.VAULTED or (rule.protection is Protection.VAULTED and rule.surrogate is None):
         uses["row-id"] = ()
     if rule.deterministic is not Determinism.NONE:
         uses["blind-index"] = (rule.deterministic, rule.normalize, template)
+    if any(mask.hashes for mask in rule.masks.values()):
+        uses["mask"] = (template,)
     return uses
 
 
@@ -256,7 +268,13 @@ def _of_field(now: Schema, then: Schema, change: Change, living: Living) -> list
     naming = sum(name in grant.fields for grant in living.grants)
     if change.action == "remove":
         return [("be removed", lives, values), ("be removed", "grants that name it live", naming)]
-    counted = [(f"change {setting}", lives, values) for setting in _held(now, then, change)]
+    small = living.small.get(name, 0)
+    counted = [
+        (f"change {setting}", "small values of it live", small)
+        if setting in _OF_SMALL
+        else (f"change {setting}", lives, values)
+        for setting in _held(now, then, change)
+    ]
     if "protection" in change.settings:
         counted.append(("change protection", "grants that name it live", naming))
     for mask in _lost_masks(now, then, change):

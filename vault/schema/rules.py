@@ -36,6 +36,14 @@ class Determinism(StrEnum):
     FIELD = "field"
 
 
+class Small(StrEnum):
+    """What happens to values of a vaultless field of which fewer than 1,000,000 look alike."""
+
+    REFUSE = "refuse"
+    VAULTED = "vaulted"  # an opaque token and a row, another one each time
+    PASS = "pass"  # the value is its own token: it is not protected
+
+
 @dataclass(frozen=True, slots=True)
 class Purpose:
     """Why plaintext may be wanted, and the caps of bearer grants for it."""
@@ -86,6 +94,8 @@ class FieldRule:
         max_bytes: how long an encrypted value may be, in UTF-8.
         budget_per_day: how many values each principal may hand over a day, repeats counted.
         rotation: after how long the field key is due for a new version.
+        small: what happens to values that FF1 has too few of (vaultless).
+        small_retention: the class of their rows, where they are vaulted; else empty.
     """
 
     name: str
@@ -103,6 +113,13 @@ class FieldRule:
     max_bytes: int = DEFAULT_MAX_BYTES
     budget_per_day: int | None = None
     rotation: Period | None = None
+    small: Small = Small.REFUSE
+    small_retention: str = ""
+
+    @property
+    def row_class(self) -> str:
+        """The retention class that rows of the field are kept in."""
+        return self.small_retention or self.retention
 
     @property
     def shape(self) -> Template:

@@ -35,6 +35,7 @@ class Asked:
     row: bytes | None = None  # vaulted
     surrogate: str | None = None  # of a shaped vaulted token, as registered
     token: str = ""  # vaultless
+    passed: bool = False  # vaultless: the value itself
     key_version: int | None = None
     message: Message | None = None  # encrypted
     record: bytes | None = None

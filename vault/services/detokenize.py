@@ -13,6 +13,7 @@ from vault.services.cell import Cell, TenantSchema
 from vault.services.gate import Request, holder
 from vault.services.hidden import Hidden
 from vault.services.idempotency import Replayable, once
+from vault.services.small import is_opaque, is_passed
 from vault.services.subjects import check_subject, find
 from vault.services.use_grant import GrantUse, use_grant
 from vault.tokens.vaulted import decode
@@ -158,8 +159,12 @@ def _read_token(cell: Cell, tenant: str, one: Asked, item: DetokenizeItem) -> No
     if rule.protection is Protection.VAULTLESS:
         if item.subject is not None:
             raise ValueRefused("subjects_unenforceable")
-        rule.shape.parse_token(item.token)
-        one.token, one.key_version = item.token, item.key_version
+        if is_opaque(rule, item.token):
+            one.row = decode(cell.keyring.row_ids(tenant, rule.name), item.token)
+            return
+        one.token, one.key_version, one.passed = item.token, item.key_version, is_passed(rule, item.token)
+        if not one.passed:
+            rule.shape.parse_token(item.token)
     elif rule.protection is Protection.ENCRYPTED:
         raise ValueRefused("operation_unsupported")
     elif item.key_version is not None:

@@ -51,6 +51,7 @@ class FieldAnswer(msgspec.Struct, omit_defaults=True):
     surrogate: SurrogateAnswer | None = None
     max_bytes: int | None = None
     small: str | None = None
+    small_retention: str | None = None
     domain: DomainAnswer | None = None
     smallest_domain: DomainAnswer | None = None
 
@@ -94,7 +95,8 @@ def _field(cell: Cell, tenant: str, rule: FieldRule) -> FieldAnswer:
     if rule.protection is Protection.VAULTLESS:
         answer.key_version = cell.keyring.ff1_versions(tenant, rule.name).primary
         answer.rotation = rule.source.get("rotation")
-        answer.small = "refuse"
+        answer.small = rule.small.value
+        answer.small_retention = rule.small_retention or None
         answer.subject = "none"
         answer.domain = domain_answer(rule.shape.domain())
         answer.smallest_domain = domain_answer(rule.shape.smallest())

@@ -13,13 +13,15 @@ from vault.identifiers import format_id, new_id
 from vault.keystate.states import KeyState, may_open
 from vault.ledger.command import ROWS_A_WEIGHT, Needs, State, Writes
 from vault.ledger.state import Claim, TokenRow
-from vault.schema.document import FieldRule
+from vault.schema.document import FieldRule, Small
 from vault.services.cell import Origin, TenantSchema
 from vault.services.gate import CallerCommand, trace
 from vault.services.retention import due_after_seal
 from vault.store.custody import KeyRow
 
+_SMALL = {Small.VAULTED: "vaulted", Small.PASS: "passed"}  # how the log calls values of small domains
 ALERT_AT = 2  # a half of what there may be
+NO_VERSION = 0  # what is issued under no key version: tokens of rows, and values that are passed
 
 
 @dataclass(slots=True, repr=False)
@@ -52,12 +54,14 @@ class Count:
 
     Attributes:
         values: how many were asked for; what a budget counts.
+        small: of those, how many of a vaultless field FF1 has too few of, and `rule.small` takes.
         failed: how many could not be taken, by code.
     """
 
     rule: FieldRule
     values: int = 0
     key_version: int | None = None
+    small: int = 0
     failed: dict[str, int] = field(default_factory=dict)
 
 
@@ -215,14 +219,18 @@ class Issue(CallerCommand):
         name, most = count.rule.name, count.rule.max_rows
         if count.rule.budget_per_day is not None:
             writes.count(self._budget(count), count.values)
-        made = self._new.get(name, count.values)
+        if count.small:
+            writes.issue(tenant, name, NO_VERSION, count.small, None)
+            made = count.values - count.small
+        else:
+            made = self._new.get(name, count.values)
         if not made:
             return
         before = state.issued.get((tenant, name), 0)
         bound = most
         if most is not None and (before + made) * ALERT_AT < most:
             bound = (most - 1) // ALERT_AT  # beyond it this would have to raise the alert
-        writes.issue(tenant, name, count.key_version or 0, made, bound)
+        writes.issue(tenant, name, count.key_version or NO_VERSION, made, bound)
         if most is not None and before * ALERT_AT < most <= (before + made) * ALERT_AT:
             facts = {"code": "token_space_half", "field": name, "issued": before + made, "most": most}
             writes.event(Event("alert", tenant, self.caller.actor, facts))
@@ -234,6 +242,8 @@ class Issue(CallerCommand):
             entry["protection"] = count.rule.protection.value
             if count.key_version is not None:
                 entry["key_version"] = count.key_version
+            if count.small:
+                entry[_SMALL[count.rule.small]] = count.small
             if count.failed:
                 entry["failed"] = count.failed
             fields.append(entry)

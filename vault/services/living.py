@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from vault.clock import Micros
-from vault.schema.document import Protection, Schema
+from vault.schema.document import Protection, Schema, Small
 from vault.schema.plan import Bound, Living, LivingGrant
 from vault.services.cell import Cell
+from vault.services.issue import NO_VERSION
 from vault.store.rows import decode_scope
 
 
@@ -38,9 +39,10 @@ def count(cell: Cell, tenant: str, schema: Schema, bound: Bound) -> Counted:
         for name, made in issued.items()
         if made
     }
+    small = {name: _small(cell, tenant, name, schema.fields[name].small) for name in issued}
     keys = {name: _keys(cell, tenant, name) for name in sorted(bound.classes)}
     grants = _grants(cell, tenant, cell.clock.now()) if bound.grants else ()
-    return Counted(Living(values, keys, grants), issued)
+    return Counted(Living(values, keys, grants, small), issued)
 
 
 def living_grants(rows: Iterable[tuple[str, str]]) -> tuple[LivingGrant, ...]:
@@ -66,6 +68,16 @@ def living_grants(rows: Iterable[tuple[str, str]]) -> tuple[LivingGrant, ...]:
 def _issued(cell: Cell, tenant: str, name: str) -> int:
     rows = cell.store.read(cell.store.custody.issued, {"tenant": tenant, "field": name})
     return sum(row[1] for row in rows)
+
+
+def _small(cell: Cell, tenant: str, name: str, small: Small) -> int:
+    """The values of a field that were too few for FF1: vaulted ones that open, or all that were passed."""
+    if small is Small.VAULTED:
+        return _living(cell, tenant, name)
+    if small is Small.REFUSE:
+        return 0
+    rows = cell.store.read(cell.store.custody.issued, {"tenant": tenant, "field": name})
+    return sum(row[1] for row in rows if row[0] == NO_VERSION)
 
 
 def _living(cell: Cell, tenant: str, name: str) -> int:

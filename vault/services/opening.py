@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from vault.clock import utc_date
 from vault.context import EncryptionContext, Use, encode_for
 from vault.envelope.seal import open_encoded, open_message
 from vault.errors import IntegrityError, ValueRefused
+from vault.formats.mask import View
 from vault.ledger.command import Committed
+from vault.schema.document import FieldRule
 from vault.services.asked import Asked, Asking, Used
 from vault.services.cell import Cell
 from vault.tokens.shaped import claim_record
@@ -35,6 +38,8 @@ def open_values(
                 value = _claim(cell, tenant, one, used, index)
             elif index in used.keys:
                 value = _ciphertext(cell, tenant, one, used, index)
+            elif one.passed:
+                value = one.token
             else:
                 version = used.versions[index]
                 codec = cell.keyring.vaultless(tenant, one.field, one.rule.shape, version)
@@ -44,8 +49,20 @@ def open_values(
                 raise
             used.failures[index] = refusal
         else:
-            values[index] = one.rule.masks[asking.mask].apply(value) if asking.mask is not None else value
+            if asking.mask is not None:
+                value = _masked(cell, done, tenant, one.rule, asking.mask, value)
+            values[index] = value
     return values
+
+
+def _masked(cell: Cell, done: Committed, tenant: str, rule: FieldRule, name: str, value: str) -> str:
+    """What a mask of the field shows of a value, on the day of the commit (UTC)."""
+
+    def digest(whole: str) -> str:
+        form = whole if rule.template is None else rule.template.canonical(whole)
+        return cell.keyring.mask_hash(tenant, rule.name).of(form)
+
+    return rule.masks[name].apply(value, View(utc_date(done.at), digest))
 
 
 def _claim(cell: Cell, tenant: str, one: Asked, used: Used, index: int) -> str:

@@ -7,9 +7,10 @@ from typing import Any, Final
 import msgspec
 
 from vault.clock import format_time
+from vault.crypto.ff1 import MIN_DOMAIN
 from vault.errors import BadInput, Conflict, Unknown
 from vault.ledger.command import Verb
-from vault.schema.document import Protection, Schema, parse_document, parse_toml
+from vault.schema.document import Protection, Schema, Small, parse_document, parse_toml
 from vault.schema.plan import Bound, Plan, bound, make_plan
 from vault.services.applying import ApplySchema, plan_keys
 from vault.services.cell import Cell
@@ -43,11 +44,12 @@ class PlanAnswer(msgspec.Struct):
     """What applying changes, what is refused, and the digest to apply with.
 
     `domains` has the effective domain of each vaultless field: what one value hides among, after check
-    digits and kept characters.
+    digits and kept characters. `warnings` says which fields hand values back without protection.
     """
 
     changes: list[ChangeAnswer]
     refusals: list[str]
+    warnings: list[str]
     domains: dict[str, DomainAnswer]
     digest: str
 
@@ -127,7 +129,12 @@ def plan_schema(cell: Cell, request: Request, body: SchemaBody) -> Verb[PlanAnsw
         for name, rule in sorted(then.fields.items())
         if rule.protection is Protection.VAULTLESS
     }
-    return PlanAnswer(_changes(plan), list(plan.refusals), domains, plan.digest)
+    warnings = [
+        f"field {name}: values of which fewer than {MIN_DOMAIN:,} look alike are handed back as they are"
+        for name, rule in sorted(then.fields.items())
+        if rule.small is Small.PASS
+    ]
+    return PlanAnswer(_changes(plan), list(plan.refusals), warnings, domains, plan.digest)
 
 
 def apply_schema(cell: Cell, request: Request, body: SchemaBody) -> Verb[AppliedAnswer]:

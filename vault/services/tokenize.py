@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Generator, Iterable, Sequence, Sized
+from collections.abc import Callable, Generator, Iterable, Sequence, Sized
 from dataclasses import dataclass
 from itertools import repeat
 
@@ -21,6 +21,7 @@ from vault.services.gate import Request, admit, authenticate
 from vault.services.hidden import Hidden
 from vault.services.idempotency import Once, Replayable, once
 from vault.services.issue import Count, Issue, Vaulted
+from vault.services.small import take_small
 from vault.services.subjects import check_subject
 from vault.services.vaulting import Wanted, data_keys, normal_form, tokens_of, vault
 from vault.tokens.written import Written
@@ -149,9 +150,12 @@ def tokenize(
         found = once(cell, request, caller, "tokenize", ColumnAnswer, body)
     if found.replay is not None:
         return found.replay
+    made = None
     if written is not None:
-        made = _rewritten(cell, caller, tenant.schema.fields[fields[0]], written, report=report)
-    else:
+        made = _rewritten(cell, caller, tenant.schema.fields[fields[0]], written)
+        if made is None:
+            body = replace(body, values=written.strings())
+    if made is None:
         made = yield from _make(cell, caller, request.origin, tenant, _columns(body), report=report)
     epoch = cell.keyring.write_epoch
     command = Issue(caller, request.origin, "tokenize", tenant, epoch, made.counts.values(), made.rows)
@@ -207,28 +211,15 @@ def _in_place(request: Request, tenant: TenantSchema, fields: list[str]) -> bool
     return request.idempotency is None and tenant.schema.fields[fields[0]].protection is Protection.VAULTLESS
 
 
-def _rewritten(cell: Cell, caller: Caller, rule: FieldRule, written: Written, *, report: bool) -> _Made:
-    """Tokens of values of a vaultless field, written as the values were; some of them, one by one."""
+def _rewritten(cell: Cell, caller: Caller, rule: FieldRule, written: Written) -> _Made | None:
+    """Tokens of values of a vaultless field, written as the values were; None if that cannot be with all."""
     tenant = caller.principal.tenant
     version = cell.keyring.ff1_versions(tenant, rule.name).primary
-    vaultless = cell.keyring.vaultless(tenant, rule.name, rule.shape, version)
-    count = Count(rule, len(written), version)
-    made = _Made([], [version], {}, {rule.name: count}, [])
     tokens = written.like()
-    left = vaultless.tokenize_texts(written.texts, tokens.data).tolist()
-    if not left and tokens.is_sound():
-        made.array = tokens.array()
-        return made
-    values = written.strings()
-    made.tokens, refused = vaultless.tokenize_many(values)
-    for place, refusal in refused.items():
-        made.refuse(place, refusal, count)
-    count.values -= len(refused)
-    if not count.values:
-        made.versions, count.key_version = [], None
-    if refused and not report:
-        raise BatchRefused(made.failures)
-    return made
+    vaultless = cell.keyring.vaultless(tenant, rule.name, rule.shape, version)
+    if len(vaultless.tokenize_texts(written.texts, tokens.data)) or not tokens.is_sound():
+        return None
+    return _Made([], [version], {}, {rule.name: Count(rule, len(written), version)}, [], tokens.array())
 
 
 def _columns(body: TokenizeBody) -> list[_Column]:
@@ -282,6 +273,11 @@ def _make(
             else:
                 vaulted.append(place)
                 count.values += 1
+    passed, small = take_small(made.failures, made.counts, _given(tenant, columns))
+    for place, value in passed.items():
+        made.tokens[place] = value
+    vaulted += small.keys()
+    wanted += small.values()
     if made.failures and not report:
         raise BatchRefused(made.failures)
     if not wanted:
@@ -291,6 +287,22 @@ def _make(
     for place, token in zip(vaulted, tokens_of(cell, name, made.rows), strict=True):
         made.tokens[place] = token
     return made
+
+
+def _given(tenant: TenantSchema, columns: list[_Column]) -> Callable[[int], tuple[FieldRule, str]]:
+    """What was asked for at a place: the field's rule and the value."""
+
+    by_place: dict[int, tuple[FieldRule, str]] = {}
+
+    def given(place: int) -> tuple[FieldRule, str]:
+        if not by_place:  # hardly ever asked
+            for column in columns:
+                rule = tenant.schema.fields[column.field]
+                pairs = zip(column.places, column.values, strict=True)
+                by_place.update((at, (rule, value or "")) for at, value in pairs)
+        return by_place[place]
+
+    return given
 
 
 def _vaultless(cell: Cell, tenant: str, column: _Column, count: Count, made: _Made) -> None:

@@ -122,17 +122,24 @@ class UseGrant(Command):
         elif self._use.operation == "mask" and self._use.mask not in rule.masks:
             used.failures[index] = "operation_unsupported"
         elif rule.protection is Protection.VAULTLESS:
-            self._decide_version(used, index, asked, rule)
+            self._decide_vaultless(state, used, index, asked, rule)
         elif rule.protection is Protection.VAULTED:
             self._decide_claim(state, used, index, asked)
         else:
             self._decide_key(state, used, index, asked)
 
+    def _decide_vaultless(self, state: State, used: Used, index: int, asked: Asked, rule: FieldRule) -> None:
+        """A token that FF1 made, one of a small value's row, or a value that was passed."""
+        if asked.row is None and not asked.passed:
+            self._decide_version(used, index, asked, rule)
+        elif None not in self._pinned(used, rule):
+            used.failures[index] = "token_unknown"  # the grant is for tokens of one key version
+        elif asked.row is not None:
+            self._decide_claim(state, used, index, asked)
+
     def _decide_version(self, used: Used, index: int, asked: Asked, rule: FieldRule) -> None:
         """The key version a vaultless token is opened under: the item's, or the one its scope pins."""
-        use = self._use
-        entries = used.grant.entries_for(rule.name, use.operation, use.delivery, use.mask)
-        pinned = {entry.key_version for entry in entries}
+        pinned = self._pinned(used, rule)
         version = asked.key_version
         if version is None and len(pinned) == 1:
             (version,) = pinned
@@ -144,6 +151,12 @@ class UseGrant(Command):
             used.failures[index] = "key_version_unknown"
         else:
             used.versions[index] = version
+
+    def _pinned(self, used: Used, rule: FieldRule) -> set[int | None]:
+        """The key versions that the grant's scope names for a field; None for any."""
+        use = self._use
+        entries = used.grant.entries_for(rule.name, use.operation, use.delivery, use.mask)
+        return {entry.key_version for entry in entries}
 
     def _decide_claim(self, state: State, used: Used, index: int, asked: Asked) -> None:
         token = state.tokens.get(asked.row or b"")
@@ -224,6 +237,8 @@ class UseGrant(Command):
                 failure = used.failures[index]
                 code = failure if isinstance(failure, str) else failure.code
                 entry["failed"] = dict(Counter(entry.get("failed", {})) + Counter([code]))
+            elif asked.passed:
+                entry["passed"] = entry.get("passed", 0) + 1
             if index in used.versions:
                 entry["key_version"] = used.versions[index]
         return list(entries.values())

@@ -72,9 +72,9 @@ def data_keys(
     due: dict[tuple[str, bool], tuple[str, str]] = {}
     slots: list[Slot] = []
     for one in wanted:
-        key = (one.rule.retention, one.subject is None)
+        key = (one.rule.row_class, one.subject is None)
         if key not in due:
-            rule = tenant.schema.retention[one.rule.retention]
+            rule = tenant.schema.retention[one.rule.row_class]
             due[key] = (rule.name, retention_class(rule).due(now, person=one.subject is not None))
         person = NIL if one.subject is None else people[one.subject]
         slots.append(Slot(caller.principal.tenant, person, *due[key]))

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import datetime
+
 import pytest
 
 from tests.unit.echo import shown
 from vault.errors import BadInput
 from vault.formats.catalog import CATALOG, parse_template
-from vault.formats.mask import Mask
+from vault.formats.mask import Mask, View
 
 
 @pytest.mark.parametrize(
@@ -101,6 +103,20 @@ def test_a_value_is_never_shown_whole(pattern: str, value: str, masked: str) -> 
         "{domain}{domain}",
         "{local:1}{local:2}",
         "{tld}",
+        "{month:2}",
+        "{age}",
+        "{age:1}",
+        "{age:7}",
+        "{age:15}",
+        "{age:010}",
+        "{age:5}{age:10}",
+        "{hash}",
+        "{hash:3}",
+        "{hash:17}",
+        "{hash:64}",
+        "{hash:8}{hash:9}",
+        "{zip3:3}",
+        "{zip}",
         "***\0{last:4}",
         "***\n{last:4}",
         "\u202e{last:4}",
@@ -190,3 +206,92 @@ def test_the_parts_are_counted() -> None:
     mask = Mask.parse("{first:6}...{last:4}")
     assert (mask.first, mask.last, mask.pattern) == (6, 4, "{first:6}...{last:4}")
     assert Mask.parse("x").first == Mask.parse("x").last == 0
+
+
+TODAY = datetime.date(2026, 11, 24)
+
+
+@pytest.mark.parametrize(
+    ("born", "band", "age"),
+    [
+        ("1990-01-01", 10, "30-39"),
+        ("1990-01-01", 5, "35-39"),
+        ("1990-01-01", 20, "20-39"),
+        ("1986-11-24", 10, "40-49"),  # the fortieth birthday
+        ("1986-11-25", 10, "30-39"),  # the day before it
+        ("2026-11-24", 10, "0-9"),
+        ("2026-11-25", 10, "*****"),
+        ("1936-11-25", 10, "80-89"),
+        ("1936-11-25", 20, "80-89"),
+        ("1936-11-24", 10, "90+"),
+        ("1900-02-28", 5, "90+"),
+        ("0001-01-01", 5, "90+"),
+        ("1990-02-30", 10, "*****"),
+        ("19900101", 10, "*****"),
+        ("Ada", 10, "*****"),
+        ("", 10, "*****"),
+    ],
+)
+def test_ages(born: str, band: int, age: str) -> None:
+    mask = Mask.parse(f"{{age:{band}}}")
+    assert mask.apply(born, View(TODAY)) == age
+    assert mask.apply(born) == "*****"  # without a day there is no age
+
+
+def test_a_birthday_on_a_leap_day_is_the_day_after_the_28th() -> None:
+    mask = Mask.parse("{age:10}")
+    for day, age in ((datetime.date(2026, 2, 28), "20-29"), (datetime.date(2026, 3, 1), "30-39")):
+        assert mask.apply("1996-02-29", View(day)) == age
+
+
+@pytest.mark.parametrize(
+    ("pattern", "value", "masked"),
+    [
+        ("{month}", "1975-04-03", "04"),
+        ("{year}-{month}-**", "1975-04-03", "1975-04-**"),
+        ("{year}-{month}-{last:2}", "1975-04-03", "****-**-**"),
+        ("{month}", "1975-13-03", "**"),
+        ("{age:10}, {month}", "1990-04-03", "30-39, 04"),
+        ("{zip3}**", "90210", "902**"),
+        ("{zip3}**", "90210-1234", "902**"),
+        ("{zip3}", "902101234", "902"),
+        ("{zip3}", "03601", "000"),
+        ("{zip3}", "89301-0001", "000"),
+        ("{zip3}", "89401", "894"),
+        ("{zip3}{last:2}", "90210", "*****"),
+        ("{zip3}", "9021", "***"),
+        ("{zip3}", "902102", "***"),
+        ("{zip3}", "９0210", "***"),
+        ("{zip3}", "SW1A 1AA", "***"),
+        ("{first:2}** ***", "SW1A 1AA", "SW** ***"),
+    ],
+)
+def test_parts_of_dates_and_postal_codes(pattern: str, value: str, masked: str) -> None:
+    assert Mask.parse(pattern).apply(value, View(TODAY)) == masked
+
+
+def test_a_hash_is_whatever_the_field_makes_of_the_value() -> None:
+    asked: list[str] = []
+
+    def digest(value: str) -> str:
+        asked.append(value)
+        return "0123456789abcdef"
+
+    view = View(digest=digest)
+    assert Mask.parse("{hash:8} {last:4}").apply("123-45-6789", view) == "01234567 6789"
+    assert Mask.parse("{hash:16}").apply("A", view) == "0123456789abcdef"
+    assert asked == ["123-45-6789", "A"]
+    assert Mask.parse("{last:4}").apply("123-45-6789", view) == "6789"
+    assert len(asked) == 2  # it is made for masks that show it
+    assert Mask.parse("{hash:8}").apply("123-45-6789") == "********"
+    assert Mask.parse("{hash:8}").hashes
+    assert not Mask.parse("hash:8").hashes
+
+
+def test_what_templates_say_of_the_new_parts() -> None:
+    for pattern in ("{age:10}", "{month}", "{year}-{month}-**", "{hash:8}"):
+        Mask.parse(pattern).check(parse_template("date"))
+    Mask.parse("{hash:8}").check(parse_template("ssn"))
+    for pattern, spec in (("{age:10}", "ssn"), ("{month}", "text"), ("{zip3}", "ssn")):
+        with pytest.raises(BadInput):
+            Mask.parse(pattern).check(parse_template(spec))

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tomllib
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from tests.unit.schema.documents import GOOD, REMOVED, changed, refusals, schema
+from tests.unit.schema.documents import GOOD, REMOVED, Document, changed, refusals, schema
 from vault.cli.templates import DEVELOPMENT_SCHEMA
 from vault.clock import Period
+from vault.errors import ValueRefused
+from vault.formats.catalog import CATALOG, parse_template
+from vault.formats.stored import whole
 from vault.formats.surrogate import parse_surrogate
+from vault.formats.template import Reversible, Shape, Template
 from vault.schema.document import (
     EMPTY,
     MAX_NAMES,
@@ -22,6 +27,7 @@ from vault.schema.document import (
     parse_document,
     parse_toml,
 )
+from vault.schema.opaque import takes_opaque_tokens
 from vault.schema.purposes import LEGAL_BASES
 
 
@@ -262,8 +268,20 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("fields/customer.ssn/rotation", "P11Y", "fields.customer.ssn.rotation: is at least a day and at most"),
     ("fields/customer.ssn/rotation", "yearly", "fields.customer.ssn.rotation: is not an ISO 8601 duration"),
     ("fields/customer.name/deterministic", True, "fields.customer.name.deterministic: is not one of none"),
-    ("fields/customer.ssn/small", "vaulted", f"fields.customer.ssn.small: vaulted {NOT_BUILT}"),
-    ("fields/customer.ssn/small", "pass", f"fields.customer.ssn.small: pass {NOT_BUILT}"),
+    (
+        "fields/customer.ssn/small",
+        "vaulted",
+        "fields.customer.ssn.small_retention: is missing: a class with a period",
+    ),
+    (
+        "fields/customer.ssn/small_retention",
+        "customer",
+        "fields.customer.ssn.small_retention: goes with small = 'vaulted'",
+    ),
+    ("fields/customer.ssn/small_retention", "none", "ssn.small_retention: does not name a class"),
+    ("fields/customer.ssn/small_retention", ["customer"], "ssn.small_retention: does not name a class"),
+    ("fields/customer.name/small", "pass", "fields.customer.name.small: goes with vaultless fields"),
+    ("fields/customer.text/small", "vaulted", "fields.customer.text.small: goes with vaultless fields"),
     ("fields/customer.ssn/small", "keep", "fields.customer.ssn.small: is not one of refuse"),
     ("fields/customer.name/retention", REMOVED, "retention: does not name a class of [retention]"),
     ("fields/customer.name/retention", "nothing", "retention: does not name a class of [retention]"),
@@ -503,3 +521,51 @@ def test_a_vaultless_field_has_values_to_hide_among(template: str, taken: bool) 
         parse_document(document)
     else:
         assert refusals(document) == [f"fields.customer.ssn.template: {reason}"]
+
+
+SMALL = {"fields/customer.ssn/small": "vaulted", "fields/customer.ssn/small_retention": "rows"}
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [{"keep": "key"}, {"keep": "P1Y", "from": "event:closed"}, {"keep": "P1Y", "from": "last_use"}],
+    ids=str,
+)
+def test_rows_of_small_values_must_end_by_themselves(kept: Document) -> None:
+    (told,) = refusals(changed(SMALL | {"retention/rows": kept}))
+    assert told.startswith(
+        "fields.customer.ssn.small_retention: retention_unkeepable: a row without a person"
+    )
+
+
+@pytest.mark.parametrize(
+    "kept", [{"keep": "P1Y"}, {"keep": "P1Y", "from": "last_use", "max": "P2Y"}], ids=str
+)
+def test_rows_of_small_values_have_a_class_of_their_own(kept: Document) -> None:
+    field = parse_document(changed(SMALL | {"retention/rows": kept})).fields["customer.ssn"]
+    assert (field.small.value, field.retention, field.row_class) == ("vaulted", "key-lifetime", "rows")
+
+
+class TokLike(Reversible):
+    """Takes texts of a pattern."""
+
+    def __init__(self, only: str) -> None:
+        self.only = only
+
+    def parse(self, value: str) -> Shape:
+        if re.fullmatch(self.only, value) is None:
+            raise ValueRefused("value_format")
+        return whole(value)
+
+
+@pytest.mark.parametrize("only", ["tok_[a-z]+", "tok_[0-9]{26}", "tok_[a-z0-9]*", "[a-z0-9_]{30}"])
+def test_templates_that_take_opaque_tokens_are_found(only: str) -> None:
+    assert takes_opaque_tokens(cast("Template", TokLike(only)))
+    assert not takes_opaque_tokens(cast("Template", TokLike("tok-.*")))
+
+
+def test_no_template_of_the_catalogue_takes_opaque_tokens_and_is_vaultless() -> None:
+    for name, entry in CATALOG.items():
+        for spec in (name, *entry.examples):
+            template = parse_template(spec)
+            assert not (template.reversible_by_ff1 and takes_opaque_tokens(template))

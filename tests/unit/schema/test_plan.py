@@ -331,3 +331,50 @@ def test_a_change_of_what_is_compared_takes_a_new_index_key() -> None:
             frozenset({(NAME, "blind-index")}),
         )
     assert key_changes(now, schema()) == (NONE, frozenset({(NAME, "blind-index")}))
+
+
+# values that are too few for FF1
+
+PASS = {f"fields/{SSN}/small": "pass"}
+ROWS = {
+    f"fields/{SSN}/small": "vaulted",
+    f"fields/{SSN}/small_retention": "rows",
+    "retention/rows": OTHER_RULE,
+    "retention/more": OTHER_RULE,
+}
+FEW = Living({SSN: 3}, {"rows": 2}, (), {SSN: 2})
+
+
+@pytest.mark.parametrize("then", [PASS, ROWS], ids=str)
+def test_small_values_may_be_taken_from_now_on(then: dict[str, Any]) -> None:
+    assert plan(then, Living({SSN: 3})).refusals == ()
+    assert bound(schema(), schema(then)).fields == {SSN}
+
+
+@pytest.mark.parametrize("now", [PASS, ROWS], ids=str)
+def test_small_values_that_live_hold_their_setting(now: dict[str, Any]) -> None:
+    others = [one for one in ({}, PASS, ROWS) if one != now]
+    for then in others:
+        told = make_plan(schema(now), schema(then | {"retention/rows": OTHER_RULE}), FEW).refusals
+        assert "field customer.ssn: cannot change small while small values of it live: 2" in told
+        free = make_plan(schema(now), schema(then), Living({SSN: 3}))
+        assert free.refusals == ()
+
+
+def test_the_class_of_small_values_is_theirs_alone() -> None:
+    other = ROWS | {f"fields/{SSN}/small_retention": "more"}
+    assert make_plan(schema(ROWS), schema(other), FEW).refusals == (
+        "field customer.ssn: cannot change small_retention while small values of it live: 2",
+    )
+    longer = ROWS | {"retention/rows": {"keep": "P60D"}}
+    assert make_plan(schema(ROWS), schema(longer), FEW).refusals == (
+        "retention rows: cannot change keep while keys live under it: 2",
+    )
+    assert bound(schema(ROWS), schema(longer)) == Bound(frozenset({SSN}), frozenset({"rows"}), grants=False)
+
+
+def test_vaulted_small_values_need_a_key_for_their_tokens() -> None:
+    assert new_key_purposes(schema(ROWS).fields[SSN]) == ("ff1", "row-id")
+    assert new_key_purposes(schema(PASS).fields[SSN]) == ("ff1",)
+    assert key_changes(schema(), schema(ROWS)) == (frozenset({(SSN, "row-id")}), frozenset())
+    assert key_changes(schema(ROWS), schema()) == (frozenset(), frozenset({(SSN, "row-id")}))

@@ -15,6 +15,7 @@ from vault.services.audit import AuditQuery, read_audit
 from vault.services.decrypt import DecryptBody, DecryptItem, decrypt
 from vault.services.detokenize import detokenize
 from vault.services.encrypt import EncryptBody, EncryptItem, encrypt
+from vault.services.explain import TemplateQuestion, explain_field, explain_template
 from vault.services.fields import list_fields, read_field
 from vault.services.grant_views import GrantFilter, list_grants, read_grant
 from vault.services.grants import RevokeBody, create_grant, revoke_grant
@@ -161,6 +162,8 @@ CALLS: Final[dict[str, Call]] = {
     "read_version": Call(read_version, lambda b: (b.admin, ("1",)), 0, "schema:read"),
     "list_fields": Call(list_fields, lambda b: (b.service, ()), 0),
     "read_field": Call(read_field, lambda b: (b.service, (SSN,)), 0),
+    "explain_template": Call(explain_template, lambda b: (b.service, ("ssn", TemplateQuestion())), 0),
+    "explain_field": Call(explain_field, lambda b: (b.service, (SSN,)), 0),
     "create_tenant": Call(create_tenant, lambda b: (b.admin, (TenantBody("acme"),)), 1, "tenant:create"),
     "list_tenants": Call(list_tenants, lambda b: (b.admin, (Page(),)), 0, "tenant:read"),
     "list_stored_keys": Call(
