@@ -235,6 +235,12 @@ def iban_otherwise(plain: str, chosen: random.Random) -> str:
     return written.lower() if chosen.random() < 0.5 else written
 
 
+def bic_otherwise(plain: str, chosen: random.Random) -> str:
+    whole = plain + "XXX" if len(plain) == 8 and chosen.random() < 0.5 else plain
+    written = separated(" ", 1)(whole, chosen)
+    return written.lower() if chosen.random() < 0.5 else written
+
+
 def separated(separators: str, start: int) -> Callable[[str, random.Random], str]:
     """With separators here and there, from a place on."""
 
@@ -255,6 +261,9 @@ OTHERWISE: dict[str, Callable[[str, random.Random], str]] = {
     "e164": separated(" -.", 2),
     "email": email_otherwise,
     "iban": iban_otherwise,
+    "bic": bic_otherwise,
+    "imei": separated(" -/.", 1),
+    "imsi": separated(" -", 1),
 }
 
 

@@ -26,6 +26,10 @@ SPECS += [
     "card(keep_first=6)",
     "card(keep_first=6, keep_last=6)",
     "card(keep_last=0, luhn='break')",
+    "imei(keep='tac')",
+    "imsi(keep=6)",
+    "vin(check='require')",
+    "vin(check='require', keep='wmi')",
     "digits(min=10, max=10)",
     "alphanumeric(case='lower', min=20, max=20)",
 ]
