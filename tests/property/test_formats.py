@@ -33,6 +33,7 @@ from vault.tokens.vaultless import Vaultless
 VALUES = 100_000 if os.environ.get("COATCHECK_FULL") == "1" else 2_000
 SPECS = [spec for name, entry in CATALOG.items() for spec in (name, *entry.examples)]
 REVERSIBLE = [spec for spec in SPECS if parse_template(spec).reversible_by_ff1]
+LEAST = {"iban"}  # whose values of one length have domains of several sizes; `domain` says the least
 STORED = [spec for spec in SPECS if spec not in REVERSIBLE]
 ANY_TEXT = st.text(alphabet=st.characters(), max_size=60)  # lone surrogates among them
 LIKELY = st.text(alphabet=st.sampled_from("0123456789 -abzABZ４\0+.@\u0301\u200bяß"), max_size=40)
@@ -52,7 +53,10 @@ def keeps_its_shape(template: Template, value: str, token: str) -> None:
         assert (mine in ALPHANUMERIC) == (theirs in ALPHANUMERIC)
     if isinstance(template, Card):
         digits = token.replace(" ", "").replace("-", "")
-        assert luhn_valid(digits) == (template.luhn == "keep")
+        if template.luhn == "mark":
+            assert sum(character in "ABCDEFGHIJ" for character in digits) == 1
+        else:
+            assert luhn_valid(digits) == (template.luhn == "keep")
         assert digits[: template.keep_first] == value.replace(" ", "").replace("-", "")[: template.keep_first]
 
 
@@ -101,6 +105,9 @@ def test_domains_say_what_shapes_are(spec: str) -> None:
         if spec == "e164":  # counts three digits for the country, whose code may be shorter
             more = LONGEST_CODE - len(country_code(template.canonical(value)[1:]))
             assert (domain.length + more, domain.size * 10**more) == (len(shape.text), shape.size)
+            continue
+        if template.spec in LEAST:
+            assert domain.size <= shape.size
             continue
         assert (domain.radix, domain.length, domain.size) == (
             shape.alphabet.radix,
@@ -230,6 +237,12 @@ def iban_otherwise(plain: str, chosen: random.Random) -> str:
     return written.lower() if chosen.random() < 0.5 else written
 
 
+def bic_otherwise(plain: str, chosen: random.Random) -> str:
+    whole = plain + "XXX" if len(plain) == 8 and chosen.random() < 0.5 else plain
+    written = separated(" ", 1)(whole, chosen)
+    return written.lower() if chosen.random() < 0.5 else written
+
+
 def separated(separators: str, start: int) -> Callable[[str, random.Random], str]:
     """With separators here and there, from a place on."""
 
@@ -250,6 +263,9 @@ OTHERWISE: dict[str, Callable[[str, random.Random], str]] = {
     "e164": separated(" -.", 2),
     "email": email_otherwise,
     "iban": iban_otherwise,
+    "bic": bic_otherwise,
+    "imei": separated(" -/.", 1),
+    "imsi": separated(" -", 1),
 }
 
 

@@ -1,8 +1,9 @@
 """Payment card numbers: 12 to 19 digits with a Luhn check digit, single spaces or hyphens in place.
 
 One digit of the middle, the last before the kept ones, is determined by the Luhn formula. It carries
-nothing, is not transformed, and is what makes a token right (`luhn='keep'`) or wrong (`luhn='break'`: one
-more than right, modulo 10). So a number of L digits has 10^(L - keep_first - keep_last - 1) tokens.
+nothing, is not transformed, and is what makes a token right (`luhn='keep'`), wrong (`luhn='break'`: one
+more than right, modulo 10) or no number at all (`luhn='mark'`: a letter, A for 0 to J for 9, in its place).
+So a number of L digits has 10^(L - keep_first - keep_last - 1) tokens.
 Source: ISO/IEC 7812-1 (length, check digit).
 """
 
@@ -17,7 +18,7 @@ from typing import ClassVar, Final, Literal, cast
 import numpy as np
 
 from vault.crypto.ff1 import MIN_DOMAIN
-from vault.crypto.texts import Bytes
+from vault.crypto.texts import Bytes, Places
 from vault.errors import ValueRefused
 from vault.formats.alphabet import DIGIT_CLASSES, DIGITS, Alphabet
 from vault.formats.checksum import luhn_digit_at, luhn_digits_at, luhn_valid
@@ -42,6 +43,10 @@ TYPICAL: Final = 16  # digits
 _WRITTEN: Final = Alphabet("digits, spaces and hyphens", DIGITS.characters + " -")
 _LAYOUT: Final = re.compile(r"[0-9](?:[ -]?[0-9])*")
 _SEPARATORS: Final = {ord(" "): None, ord("-"): None}
+_MARKS: Final = "ABCDEFGHIJ"  # in place of 0 to 9
+_MARKED: Final = Alphabet("digits, A to J, spaces and hyphens", DIGITS.characters + _MARKS + " -")
+
+Luhn = Literal["keep", "break", "mark"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,8 @@ class Card(Reversible):
     Args:
         keep_first: digits kept at the start.
         keep_last: digits kept at the end.
-        luhn: whether the Luhn check of a token is right or, always in the same way, wrong.
+        luhn: whether the Luhn check of a token is right; wrong, always in the same way; or replaced by a
+            letter, so that a token is no number.
 
     Raises:
         BadInput: `template_invalid`, so many digits are kept that no length has 1,000,000 tokens.
@@ -59,7 +65,7 @@ class Card(Reversible):
 
     keep_first: int = 0
     keep_last: int = 4
-    luhn: Literal["keep", "break"] = "keep"
+    luhn: Luhn = "keep"
 
     classes: ClassVar[bytes | None] = DIGIT_CLASSES
 
@@ -92,6 +98,8 @@ class Card(Reversible):
         Raises:
             ValueRefused: as `parse`; `domain_too_small` where nothing is left to transform.
         """
+        if self.luhn == "mark":
+            return self._unmarked(token)
         digits = compact(token)
         place = len(digits) - self.keep_last - 1
         if place < self.keep_first:
@@ -108,27 +116,37 @@ class Card(Reversible):
         """
         if shape.length == len(shape.kept):
             raise ValueRefused("domain_too_small", minimum=MIN_DOMAIN)
-        return self._render(shape, text, self._offset)
+        token = self._render(shape, text, self._offset)
+        return token if self.luhn != "mark" else self._marked(shape, token)
 
     def render_value(self, shape: Shape, text: str) -> str:
         """The value, in the layout of the token."""
         return self._render(shape, text, 0)
 
     def kinds(self, rows: Bytes, *, token: bool) -> Kinds | None:
-        """Those whose check digit is as it should be."""
-        digits = digit_values(rows)
-        place = len(digits) - self.keep_last - 1
+        """Those whose check digit, or the letter in its place, is as it should be."""
+        marked = token and self.luhn == "mark"
+        columns = _columns(rows[0]) if marked else digit_places(rows[0])
+        place = len(columns) - self.keep_last - 1
         if place < self.keep_first:
             return None
-        right = (luhn_digits_at(digits, place) + (self._offset if token else 0)) % 10
+        digits = np.ascontiguousarray(rows.T[columns]) - np.uint8(ord("0"))
+        if marked:
+            digits[place] -= np.uint8(ord(_MARKS[0]) - ord("0"))
+            if (np.delete(digits[:, 0], place) >= DIGITS.radix).any():
+                return None  # a letter elsewhere, in all of them: `parse` refuses
+        right = (
+            luhn_digits_at(np.minimum(digits, DIGITS.radix - 1), place) + (self._offset if token else 0)
+        ) % 10
         return np.where(digits[place] == right, 0, -1).astype(np.int8)
 
     def complete(self, rows: Bytes, shape: Shape, *, token: bool) -> None:
-        """Sets the determined digit."""
-        digits = digit_values(rows)
-        place = len(digits) - self.keep_last - 1
-        right = (luhn_digits_at(digits, place) + (self._offset if token else 0)) % 10
-        rows[:, digit_places(rows[0])[place]] = right + ord("0")
+        """Sets the determined digit, or the letter in its place."""
+        columns = _columns(rows[0])
+        place = len(columns) - self.keep_last - 1
+        rows[:, columns[place]] = ord("0")
+        right = (luhn_digits_at(digit_values(rows), place) + (self._offset if token else 0)) % 10
+        rows[:, columns[place]] = right + ord(_MARKS[0] if token and self.luhn == "mark" else "0")
 
     def canonical(self, value: str) -> str:
         """The digits."""
@@ -170,6 +188,25 @@ class Card(Reversible):
         text = digits[self.keep_first : max(self.keep_first, tail - 1)]
         return Shape(DIGITS, text, tuple(kept), len(value))
 
+    def _marked(self, shape: Shape, token: str) -> str:
+        """A token whose determined digit became a letter."""
+        at = self.text_places(shape._replace(text=shape.text + "0"))[-1]
+        return token[:at] + _MARKS[int(token[at])] + token[at + 1 :]
+
+    def _unmarked(self, token: str) -> Shape:
+        """Takes a token apart that has a letter in the determined place."""
+        require_length(token, SHORTEST, 2 * LONGEST - 1)
+        require_characters(token, _MARKED)
+        plain = token.translate(_SEPARATORS)
+        require_length(plain, SHORTEST, LONGEST)
+        place = len(plain) - self.keep_last - 1
+        if place < self.keep_first:
+            raise ValueRefused("domain_too_small", minimum=MIN_DOMAIN)
+        at = [index for index, character in enumerate(token) if character not in " -"][place]
+        if token[at] not in _MARKS:
+            raise ValueRefused("value_format")
+        return self.parse(token[:at] + str(_MARKS.index(token[at])) + token[at + 1 :])
+
     def _render(self, shape: Shape, text: str, offset: int) -> str:
         if shape.length == len(shape.kept):
             return shape.fill(text)
@@ -192,14 +229,18 @@ def compact(value: str) -> str:
     return digits
 
 
+def _columns(row: Bytes) -> Places:
+    """The positions of all but separators."""
+    return np.flatnonzero((row != ord(" ")) & (row != ord("-")))
+
+
 def _determined(digits: str, place: int, offset: int) -> str:
     """The digit at `place`: the one that makes the check right, moved on by `offset`."""
     return str((int(luhn_digit_at(digits, place)) + offset) % 10)
 
 
 def _build(given: Mapping[str, Value]) -> Card:
-    luhn = cast("Literal['keep', 'break']", given["luhn"])
-    return Card(int(given["keep_first"]), int(given["keep_last"]), luhn)
+    return Card(int(given["keep_first"]), int(given["keep_last"]), cast("Luhn", given["luhn"]))
 
 
 ENTRY: Final[Entry[Template]] = Entry(
@@ -208,16 +249,23 @@ ENTRY: Final[Entry[Template]] = Entry(
     (
         Parameter("keep_first", 0, "digits kept at the start", highest=LONGEST),
         Parameter("keep_last", 4, "digits kept at the end", highest=LONGEST),
-        Parameter("luhn", "keep", "tokens pass the Luhn check, or always fail it", ("keep", "break")),
+        Parameter(
+            "luhn",
+            "keep",
+            "tokens pass the Luhn check, always fail it, or have a letter (A to J) in its place",
+            ("keep", "break", "mark"),
+        ),
     ),
     _build,
     ("**** **** **** {last:4}", "{first:6}******{last:4}"),
     (
         "card(luhn='break')",
+        "card(luhn='mark')",
         "card(keep_first=6, keep_last=4)",
         "card(keep_first=6, keep_last=4, luhn='break')",
         "card(keep_first=8, keep_last=4, luhn='break')",
         "card(keep_last=0)",
         "card(keep_first=5, keep_last=0, luhn='break')",
+        "card(keep_first=6, keep_last=0, luhn='mark')",
     ),
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from vault.formats import card, freetext, iban, isodate, mail, phone, run, spelling, ssn
+from vault.formats import bic, card, freetext, iban, imei, imsi, isodate, mail, phone, run, spelling, ssn, vin
 from vault.formats.spelling import Entry, build
 from vault.formats.template import Template
 
@@ -21,6 +21,10 @@ _ENTRIES: Final[tuple[Entry[Template], ...]] = (
     run.ALPHANUMERIC_ENTRY,
     phone.ENTRY,
     iban.ENTRY,
+    bic.ENTRY,
+    imei.ENTRY,
+    imsi.ENTRY,
+    vin.ENTRY,
     mail.ENTRY,
     isodate.ENTRY,
     freetext.ENTRY,

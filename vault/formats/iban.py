@@ -1,8 +1,9 @@
 """IBANs: country, two check digits, and the account number in the structure that the country registered.
 
-Single spaces between characters are layout (on paper an IBAN stands in groups of four), lower case is
-taken for upper case; both come back as they were given. The check digits are those of ISO 7064 MOD 97-10.
-National check digits inside the account number are not looked at.
+Single spaces between characters are layout (on paper an IBAN stands in groups of four); letters are all
+capitals or all small. The country is kept, the check digits (ISO 7064 MOD 97-10) are determined, and the
+account number is transformed as its rank among all of that structure. National check digits inside the
+account number are not looked at: a token is right as an IBAN, and mostly wrong as an account of its country.
 Source: ISO 13616-1:2020; SWIFT, IBAN Registry, release 101.
 """
 
@@ -15,10 +16,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from vault.errors import ValueRefused
-from vault.formats.alphabet import ALNUM_UPPER, ALPHANUMERIC, DIGITS, UPPER, Alphabet
+from vault.formats.alphabet import ALNUM_UPPER, DIGITS, UPPER, Alphabet
+from vault.formats.layout import Layout, kept, write
+from vault.formats.mixed import Mixed, mixed
 from vault.formats.spelling import Entry
-from vault.formats.stored import Stored, no_domain, whole
-from vault.formats.template import Domain, Shape, Template, require_characters, require_length, spell
+from vault.formats.template import Domain, Reversible, Shape, Template, bits_for, require_length, spell
 
 # Country and BBAN structure: so many digits (n), letters (a), digits or letters (c).
 _REGISTRY: Final = """
@@ -51,14 +53,17 @@ LOWEST_CHECK: Final = 2  # check digits run from 02 to 98
 SHORTEST: Final = HEAD + min(map(len, STRUCTURES.values()))
 LONGEST: Final = HEAD + max(map(len, STRUCTURES.values()))
 
-_WRITTEN: Final = Alphabet("digits, letters and spaces", ALPHANUMERIC.characters + " ")
-_LAYOUT: Final = re.compile(r"[A-Za-z0-9](?: ?[A-Za-z0-9])*")
+TYPICAL: Final = 22  # characters: Germany, Great Britain
+
+_VALUES: Final = {character: str(value) for character, value in ALNUM_UPPER.index.items()}
+_LAYOUT: Final = Layout(" ", "both")
+_PLACES: Final = {country: mixed(structure) for country, structure in STRUCTURES.items()}
 _GROUP: Final = 4  # characters
 
 
 @dataclass(frozen=True, slots=True)
-class Iban(Stored):
-    """An IBAN. FF1 cannot transform it: its parts have alphabets of their own."""
+class Iban(Reversible):
+    """Keeps the country, transforms the account number; the check digits of a token are right."""
 
     parts: ClassVar[frozenset[str]] = frozenset(("country",))
 
@@ -68,33 +73,42 @@ class Iban(Stored):
         return spell("iban")
 
     def parse(self, value: str) -> Shape:
-        """Takes a value as it is. See `Template.parse`; wrong check digits are `value_checksum`."""
-        plain = compact(value)
-        structure = STRUCTURES.get(plain[:2])
-        if structure is None:
+        """Takes a value apart. See `Template.parse`; wrong check digits are `value_checksum`."""
+        written = _LAYOUT.read(value, SHORTEST, LONGEST)
+        plain = written.plain
+        places = _PLACES.get(plain[:2])
+        if places is None:
             raise ValueRefused("value_format")
-        require_length(plain, HEAD + len(structure), HEAD + len(structure))
-        for place, character in zip((DIGITS, DIGITS, *structure), plain[2:], strict=True):
-            if character not in place:
-                raise ValueRefused("value_format")
-        if plain[2:HEAD] != check_digits(plain[:2], plain[HEAD:]):
+        whole = HEAD + len(places.alphabets)
+        require_length(plain, whole, whole)
+        account = plain[HEAD:]
+        if not places.takes(account) or plain[2] not in DIGITS or plain[3] not in DIGITS:
+            raise ValueRefused("value_format")
+        if plain[2:HEAD] != check_digits(plain[:2], account):
             raise ValueRefused("value_checksum")
-        return whole(value)
+        return places.shape(account, len(value), kept(value, written, 2), written.style)
+
+    def render_token(self, shape: Shape, text: str) -> str:
+        """The token, in the layout of the value."""
+        country = "".join([character for _, character in shape.kept if character != " "]).upper()
+        account = _PLACES[country].of_bits(text)
+        return write(country + check_digits(country, account) + account, shape)
 
     def canonical(self, value: str) -> str:
         """Upper case, no spaces."""
-        return value.replace(" ", "").upper()
+        return _LAYOUT.bare(value)
 
     def domain(self, length: int | None = None) -> Domain:
-        """Size 0: there is none that FF1 could use."""
-        count = LONGEST if length is None else length
-        if not SHORTEST <= count <= LONGEST:
+        """That of the country with the fewest account numbers among those whose IBANs are as long."""
+        count = TYPICAL if length is None else length
+        sized = [places for places in _PLACES.values() if HEAD + len(places.alphabets) == count]
+        if not sized:
             raise ValueRefused("value_length", minimum=SHORTEST, maximum=LONGEST)
-        return no_domain(count, "an alphabet for each place; format-preserving encryption has no use for it")
+        return _domain(min(sized, key=_ranks))
 
     def smallest(self) -> Domain:
-        """Size 0, as all of them."""
-        return self.domain(SHORTEST)
+        """That of the country with the fewest account numbers."""
+        return _domain(min(_PLACES.values(), key=_ranks))
 
     def sample(self, rng: random.Random) -> str:
         """An account of any country, plain or in groups of four."""
@@ -112,13 +126,7 @@ def compact(value: str) -> str:
     Raises:
         ValueRefused: `value_empty`, `value_length`, `value_alphabet`, `value_format`.
     """
-    require_length(value, SHORTEST, 2 * LONGEST - 1)
-    require_characters(value, _WRITTEN)
-    if _LAYOUT.fullmatch(value) is None:
-        raise ValueRefused("value_format")
-    plain = value.replace(" ", "").upper()
-    require_length(plain, SHORTEST, LONGEST)
-    return plain
+    return _LAYOUT.read(value, SHORTEST, LONGEST).plain
 
 
 def check_digits(country: str, account: str) -> str:
@@ -128,13 +136,23 @@ def check_digits(country: str, account: str) -> str:
         country: two upper-case letters.
         account: digits and upper-case letters.
     """
-    number = "".join(str(ALNUM_UPPER.index[character]) for character in account + country)
+    number = "".join([_VALUES[character] for character in account + country])
     return f"{96 + LOWEST_CHECK - int(number + '00') % 97:02d}"
+
+
+def _ranks(places: Mixed) -> int:
+    return places.ranks
+
+
+def _domain(places: Mixed) -> Domain:
+    note = f"{HEAD + len(places.alphabets)} characters, 2 kept, 2 check digits; more in some countries"
+    return Domain(2, bits_for(places.ranks), places.ranks, note)
 
 
 ENTRY: Final[Entry[Template]] = Entry(
     "iban",
-    "IBAN: registered country, structure and check digits; single spaces and lower case are taken.",
+    "IBAN: registered country, structure and check digits; the country is kept, single spaces stay in place, "
+    "letters are all capitals or all small.",
     (),
     lambda _: Iban(),
     ("{country}** **** {last:4}", "{country}"),

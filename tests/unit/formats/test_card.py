@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.unit.formats.refusals import STRANGERS, refused
@@ -11,6 +13,7 @@ from vault.formats.template import Shape
 
 KEEP = Card()
 BREAK = Card(luhn="break")
+MARK = Card(luhn="mark")
 VISA = "4111111111111111"
 
 
@@ -148,3 +151,52 @@ def test_twelve_kept_leave_the_longest_numbers() -> None:
 def test_spelling() -> None:
     assert KEEP.spec == "card(keep_last=4, luhn='keep')"
     assert Card(6, 0, "break").spec == "card(keep_first=6, keep_last=0, luhn='break')"
+    assert MARK.spec == "card(keep_last=4, luhn='mark')"
+
+
+def test_a_marked_token_is_no_number() -> None:
+    for value in (VISA, "4111 1111-1111 1111", number(12), number(19)):
+        shape = MARK.parse(value)
+        token = MARK.render_token(shape, shape.text)
+        plain = token.replace(" ", "").replace("-", "")
+        assert [place for place, one in enumerate(plain) if one.isalpha()] == [len(plain) - 5]
+        assert refused(MARK.parse, token) == refused(KEEP.parse_token, token) == "value_alphabet"
+        assert MARK.parse_token(token) == shape
+        assert MARK.render_value(shape, shape.text) == value
+
+
+def test_only_the_one_letter_marks_a_token() -> None:
+    """It says which digit the check wants, so it finds typing errors as the digit does."""
+    token = MARK.render_token(MARK.parse(VISA), "12345678901")
+    codes = dict.fromkeys("ABCDEFGHIJ", "")
+    for letter in codes:
+        changed = token[:11] + letter + token[12:]
+        if changed != token:
+            codes[letter] = refused(MARK.parse_token, changed)
+    assert sorted(codes.values()) == ["", *["value_checksum"] * 9]
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda token: VISA, "value_format"),
+        (lambda token: token.lower(), "value_alphabet"),
+        (lambda token: token[:11] + "K" + token[12:], "value_alphabet"),
+        (lambda token: "A" + token[1:], "value_alphabet"),
+        (lambda token: token[:11] + "1" + token[11:][:1] + token[13:], "value_format"),
+        (lambda token: token[:-1] + "A", "value_alphabet"),
+        (lambda token: token + "-", "value_format"),
+        (lambda token: token[:4] + "  " + token[4:], "value_format"),
+        (lambda token: token[:11], "value_length"),
+        (lambda token: token + "1111", "value_length"),
+        (lambda token: "", "value_empty"),
+    ],
+)
+def test_what_is_no_marked_token(change: Callable[[str], str], code: str) -> None:
+    token = MARK.render_token(MARK.parse(VISA), "12345678901")
+    assert refused(MARK.parse_token, change(token)) == code
+
+
+def test_marking_does_not_make_small_domains_larger() -> None:
+    assert Card(6, 4, "mark").domain(16).size == 10**5
+    assert refused(Card(8, 4, "mark").parse_token, number(12)) == "domain_too_small"

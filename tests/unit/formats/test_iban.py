@@ -9,8 +9,11 @@ from stdnum.exceptions import ValidationError
 from tests.unit.formats.refusals import refused
 from vault.errors import ValueRefused
 from vault.formats.iban import LONGEST, SHORTEST, STRUCTURES, Iban, check_digits
+from vault.secret import Secret
+from vault.tokens.vaultless import Vaultless
 
 IBAN = Iban()
+TOKENS = Vaultless(Secret(bytes(range(32))), "main", "customer.iban", IBAN)
 GERMAN = "DE89370400440532013000"
 
 # Examples of the SWIFT IBAN Registry.
@@ -55,6 +58,8 @@ def test_registered_examples(value: str) -> None:
         ("DEA9370400440532013000", "value_format"),
         ("DE8937040044053201300A", "value_format"),
         ("GB29NW1K60161331926819", "value_format"),
+        ("De89370400440532013000", "value_format"),
+        ("gb29NWBK60161331926819", "value_format"),
         (" " + GERMAN, "value_format"),
         (GERMAN + " ", "value_format"),
         ("DE89  3704 0044 0532 0130 00", "value_format"),
@@ -134,8 +139,35 @@ def test_another_implementation_agrees(country: str) -> None:
 
 def test_lengths() -> None:
     assert (SHORTEST, LONGEST) == (15, 33)
-    assert IBAN.domain().size == IBAN.smallest().size == 0
+    assert IBAN.smallest().size == IBAN.domain(15).size == 10**11  # Norway
+    assert IBAN.domain().size == IBAN.domain(22).size
     for length in (0, 14, 34):
         with pytest.raises(ValueRefused):
             IBAN.domain(length)
     assert IBAN.spec == "iban"
+
+
+@pytest.mark.parametrize("country", STRUCTURES)
+def test_tokens_are_ibans_of_the_country(country: str) -> None:
+    chosen = random.Random(country)
+    account = "".join(chosen.choice(place.characters) for place in STRUCTURES[country])
+    value = country + check_digits(country, account) + account
+    for written in (value, value.lower(), f"{value[:1]} {value[1:5]} {value[5:]}"):
+        token = TOKENS.tokenize(written)
+        assert token != written
+        assert token.islower() == written.islower()
+        assert [place for place, one in enumerate(token) if one == " "] == [
+            place for place, one in enumerate(written) if one == " "
+        ]
+        plain = IBAN.canonical(token)
+        assert plain[:2] == country
+        assert stdnum.iban.validate(plain, check_country=False) == plain
+        assert TOKENS.detokenize(token) == written
+        assert IBAN.domain(len(value)).size <= IBAN.parse(value).size
+
+
+def test_spaces_and_case_of_a_token() -> None:
+    """Spaces may be lost on the way; the case is part of what was transformed."""
+    token = TOKENS.tokenize("DE89 3704 0044 0532 0130 00")
+    assert TOKENS.detokenize(token.replace(" ", "")) == GERMAN
+    assert TOKENS.detokenize(token.lower()) != GERMAN.lower()
