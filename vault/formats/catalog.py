@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from vault.formats import card, code, freetext, iban, isodate, mail, phone, run, spelling, ssn
+from vault.formats import card, code, freetext, iban, isodate, mail, name, phone, run, spelling, ssn
 from vault.formats.spelling import Entry, build
 from vault.formats.template import Template
 
@@ -24,6 +24,7 @@ _ENTRIES: Final[tuple[Entry[Template], ...]] = (
     iban.ENTRY,
     mail.ENTRY,
     isodate.ENTRY,
+    name.ENTRY,
     freetext.ENTRY,
 )
 

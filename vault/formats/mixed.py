@@ -101,7 +101,7 @@ def shape_of(
     """
     if alphabets and alphabets.count(alphabets[0]) == len(alphabets):
         return Shape(alphabets[0], text, kept, length, style)
-    places = mixed(alphabets)
+    places = Mixed(tuple(alphabets))  # not remembered: there is no end of layouts of words
     if bits_for(places.ranks) > MAX_NUMERALS:
         raise ValueRefused("value_length", bits=MAX_NUMERALS)
     return places.shape(text, length, kept, style)
@@ -109,7 +109,7 @@ def shape_of(
 
 def text_of(alphabets: Sequence[Alphabet], shape: Shape, text: str) -> str:
     """The characters of those places that `text` of a shape by `shape_of` stands for."""
-    return mixed(alphabets).of_bits(text) if shape.ranks else text
+    return Mixed(tuple(alphabets)).of_bits(text) if shape.ranks else text
 
 
 def at_least(radix: int, length: int, note: str) -> Domain:

@@ -154,6 +154,7 @@ def test_what_only_looks_like_a_part_is_hidden(pattern: str, value: str) -> None
         ("code", []),
         ("e164", ["{country}"]),
         ("iban", ["{country}"]),
+        ("name", ["{initials}"]),
         ("email", ["{local:1}", "{domain}"]),
         ("date", ["{year}"]),
         ("text", ["{initials}"]),
@@ -183,6 +184,7 @@ def test_every_template_is_here() -> None:
         "e164",
         "iban",
         "email",
+        "name",
         "date",
         "text",
     } == CATALOG.keys()
