@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from vault.formats import card, code, freetext, iban, isodate, mail, name, phone, run, spelling, ssn
+from vault.formats import card, code, freetext, iban, isodate, mailbox, name, phone, run, spelling, ssn
 from vault.formats.spelling import Entry, build
 from vault.formats.template import Template
 
@@ -22,7 +22,7 @@ _ENTRIES: Final[tuple[Entry[Template], ...]] = (
     code.ENTRY,
     phone.ENTRY,
     iban.ENTRY,
-    mail.ENTRY,
+    mailbox.ENTRY,
     isodate.ENTRY,
     name.ENTRY,
     freetext.ENTRY,
