@@ -134,8 +134,8 @@ ENTRY: Final[Entry[Template]] = Entry(
         Parameter(
             "domain",
             "stored",
-            "`keep`: only what is before the `@` is transformed; `token`: the domain with it, but for its last "
-            "label; `stored`: nothing is, for protections that keep a row",
+            "`keep`: only what is before the `@` is transformed; `token`: the domain with it, but for its "
+            "last label; `stored`: nothing is, for protections that keep a row",
             ("stored", "keep", "token"),
         ),
     ),
