@@ -5,7 +5,8 @@ A setting that its protection cannot honour is refused, with the reason.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from vault.clock import Period
@@ -66,9 +67,20 @@ _GOES_WITH: Final[Mapping[str, tuple[tuple[Protection, ...], str]]] = {
 
 
 def read_field(
-    refusals: Refusals, place: str, name: str, value: object, retention: Mapping[str, RetentionRule]
+    refusals: Refusals,
+    place: str,
+    name: str,
+    value: object,
+    retention: Mapping[str, RetentionRule],
+    templates: Mapping[str, Template] = MappingProxyType({}),
+    named: Collection[str] = (),
 ) -> FieldRule | None:
-    """The field of a table; None after a refusal that leaves no field to speak of."""
+    """The field of a table; None after a refusal that leaves no field to speak of.
+
+    Args:
+        templates: the schema's own.
+        named: the names of all of them, also of those that were refused.
+    """
     table = refusals.table(place, value, _KNOWN)
     protection = _protection(refusals, place, table)
     refusals.choice(place, table, "small", ("refuse",), default="refuse", not_built=("vaulted", "pass"))
@@ -77,7 +89,7 @@ def read_field(
     subject = refusals.choice(place, table, "subject", ("optional", "required"), default="optional")
     forms = tuple(item.value for item in Normalization)
     normalize = Normalization(refusals.choice(place, table, "normalize", forms, default="none"))
-    template = _template(refusals, place, table, protection)
+    template = _template(refusals, place, table, protection, templates, named)
     rest: dict[str, Any] = {
         "retention": _class(refusals, place, table, retention),
         "classification": refusals.text(place, table, "classification", limit=64),
@@ -113,13 +125,21 @@ def _protection(refusals: Refusals, place: str, table: Mapping[str, Any]) -> Pro
 
 
 def _template(
-    refusals: Refusals, place: str, table: Mapping[str, Any], protection: Protection | None
+    refusals: Refusals,
+    place: str,
+    table: Mapping[str, Any],
+    protection: Protection | None,
+    templates: Mapping[str, Template],
+    named: Collection[str],
 ) -> Template | None:
     if "template" not in table and protection in (None, Protection.ENCRYPTED):
         return None
     spec = table.get("template")
+    spec = spec if isinstance(spec, str) else ""
+    if spec in named and spec not in templates:
+        return None  # its own refusal is enough
     try:
-        template = parse_template(spec if isinstance(spec, str) else "")
+        template = templates[spec] if spec in templates else parse_template(spec)
     except CoatcheckError:
         refusals.add(f"{place}.template", "is not a template; docs/reference/templates.md lists them")
         return None
