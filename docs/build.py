@@ -33,6 +33,7 @@ from vault.config.settings import NOT_BUILT
 from vault.crypto.ff1 import MIN_DOMAIN
 from vault.errors import CODES, CoatcheckError, Exit
 from vault.formats.catalog import CATALOG, parse_template
+from vault.formats.custom import NAMED
 from vault.formats.mask import Mask
 from vault.formats.normalize import Normalization
 from vault.formats.spelling import Entry, Parameter
@@ -756,6 +757,7 @@ Adding is free. What something lives under stays as it is, and the plan's refusa
 - a *mask* that a grant which may still be used may show is neither removed nor changed.
 - a *purpose* with grants that may still be used is not removed; with such grants over `vaultless` fields it
   does not become `non_tpo`, because disclosures that must be accounted for are accounted for by person.
+- a *template* of the schema's own changes with its definition, and with it every field that names it.
 - a *retention class* with data keys that still open something is neither removed nor changed.
 
 Without anything that lives, all of these may change. It is decided again, under the ledger's lock, when the
@@ -781,6 +783,10 @@ _TABLES: Final = {
         "from": "when the time begins; making a value counts as its first use",
         "max": "how long a value is kept if its event never comes, and a value without a person in any case",
         "period": "values that fall due in one such period share a data key for each person",
+    },
+    "templates.NAME": {
+        "pattern": "what whole values look like; what stands in groups is transformed, all else is kept",
+        "alphabet": "the characters that groups may have; without it, those that the pattern takes",
     },
     "fields.NAME": {
         "template": "what values look like",
@@ -808,7 +814,8 @@ _TABLES: Final = {
 _VALUES: Final = {
     "delivery": "list",
     "from": "`creation`, `last_use`, `event:NAME`, by default `creation`",
-    "template": "one of [templates](templates.md)",
+    "template": "one of [templates](templates.md), or the name of one of the schema's own",
+    "alphabet": f"{codes(NAMED)}, or 2 to 65,536 distinct characters",
     "retention": "a class's name",
     "small_retention": "a class's name",
     "masks": '`{ last4 = "***-**-{last:4}" }`',
@@ -878,6 +885,7 @@ def schema_page() -> str:
     sample = {
         "purposes": {"name": {"legal_basis": "contract"}},
         "retention": {"name": {"keep": "P1Y", "from": "last_use", "max": "P2Y"}, "key": {"keep": "key"}},
+        "templates": {"employee": {"pattern": r"EMP-(\d{8})", "alphabet": "digits"}},
         "fields": {
             "one": {
                 "template": "ssn",
@@ -911,8 +919,7 @@ def schema_page() -> str:
             table(("setting", "meaning", "values"), rows),
             f"Not built yet, and refused: {codes(later)}." if later else "",
         ]
-    tables = f"A table that is not built yet, and refused: {codes(Recorder.later['schema'])}."
-    return page("The schema", _SCHEMA, tables, *parts, "## Changes", _CHANGES)
+    return page("The schema", _SCHEMA, *parts, "## Changes", _CHANGES)
 
 
 PAGES: Final[dict[str, Callable[[], str]]] = {

@@ -35,6 +35,8 @@ SPECS = [spec for name, entry in CATALOG.items() for spec in (name, *entry.examp
 REVERSIBLE = [spec for spec in SPECS if parse_template(spec).reversible_by_ff1]
 LEAST = {"iban"}  # whose values of one length have domains of several sizes; `domain` says the least
 STORED = [spec for spec in SPECS if spec not in REVERSIBLE]
+# Templates whose values of one length differ in how many others they have; they tell the fewest.
+FLOORS = {"code", "name", "email"}
 ANY_TEXT = st.text(alphabet=st.characters(), max_size=60)  # lone surrogates among them
 LIKELY = st.text(alphabet=st.sampled_from("0123456789 -abzABZ４\0+.@\u0301\u200bяß"), max_size=40)
 
@@ -50,7 +52,7 @@ def keeps_its_shape(template: Template, value: str, token: str) -> None:
     assert len(token) == len(value)
     assert made.kept == taken.kept
     for mine, theirs in zip(value, token, strict=True):
-        assert (mine in ALPHANUMERIC) == (theirs in ALPHANUMERIC)
+        assert mine.isalnum() == theirs.isalnum()
     if isinstance(template, Card):
         digits = token.replace(" ", "").replace("-", "")
         if template.luhn == "mark":
@@ -99,6 +101,9 @@ def test_domains_say_what_shapes_are(spec: str) -> None:
     for _ in range(200):
         value = template.sample(chosen)
         shape = template.parse(value)
+        if spec.partition("(")[0] in FLOORS:
+            assert template.smallest().size <= shape.size
+            continue
         length = sum(character in ALPHANUMERIC for character in value)
         domain = template.domain(length if getattr(template, "keeps_layout", True) else None)
         assert domain.size >= template.smallest().size

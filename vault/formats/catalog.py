@@ -8,7 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from vault.formats import bic, card, freetext, iban, imei, imsi, isodate, mail, phone, run, spelling, ssn, vin
+from vault.formats import (
+    bic,
+    card,
+    code,
+    freetext,
+    iban,
+    imei,
+    imsi,
+    isodate,
+    mailbox,
+    name,
+    phone,
+    run,
+    spelling,
+    ssn,
+    vin,
+)
 from vault.formats.spelling import Entry, build
 from vault.formats.template import Template
 
@@ -19,14 +35,16 @@ _ENTRIES: Final[tuple[Entry[Template], ...]] = (
     card.ENTRY,
     run.DIGITS_ENTRY,
     run.ALPHANUMERIC_ENTRY,
+    code.ENTRY,
     phone.ENTRY,
     iban.ENTRY,
     bic.ENTRY,
     imei.ENTRY,
     imsi.ENTRY,
     vin.ENTRY,
-    mail.ENTRY,
+    mailbox.ENTRY,
     isodate.ENTRY,
+    name.ENTRY,
     freetext.ENTRY,
 )
 

@@ -22,9 +22,8 @@ from typing import ClassVar, Final
 
 from vault.errors import ValueRefused
 from vault.formats.alphabet import ALNUM_LOWER, ALPHANUMERIC, LOWER
-from vault.formats.spelling import Entry
 from vault.formats.stored import Stored, no_domain, whole
-from vault.formats.template import Domain, Shape, Template, require_length, spell
+from vault.formats.template import Domain, Shape, require_length, spell
 
 SHORTEST: Final = 6  # characters: a@b.cd
 LONGEST: Final = 254  # bytes, RFC 3696, erratum 1690
@@ -225,12 +224,3 @@ def _fold(text: str) -> str:
     if text.isascii():
         return text.lower()
     return _nfc("".join(_FOLDED.get(character) or character.casefold() for character in _nfc(text)))
-
-
-ENTRY: Final[Entry[Template]] = Entry(
-    "email",
-    "E-mail address: a dot-atom, `@`, a host name; letters of any script, one script between dots.",
-    (),
-    lambda _: Email(),
-    ("{local:1}***@{domain}", "***@{domain}"),
-)

@@ -2,6 +2,7 @@
 
 FF1 takes one radix for all numerals, so such a value goes through it as its rank: the places, from the
 left, are the digits of a number of mixed radix, and there are as many ranks as the product of the radices.
+Where all places happen to have one alphabet, the text itself is transformed (`shape_of`, `text_of`).
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from vault.crypto.ff1 import MAX_NUMERALS
+from vault.errors import ValueRefused
 from vault.formats.alphabet import Alphabet
-from vault.formats.template import Shape, ranked
+from vault.formats.template import Domain, Shape, bits_for, ranked
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +79,40 @@ def mixed(alphabets: Sequence[Alphabet]) -> Mixed:
 @lru_cache(maxsize=1024)
 def _mixed(alphabets: tuple[Alphabet, ...]) -> Mixed:
     return Mixed(alphabets)
+
+
+def shape_of(
+    alphabets: Sequence[Alphabet],
+    text: str,
+    length: int,
+    kept: tuple[tuple[int, str], ...] = (),
+    style: str = "",
+) -> Shape:
+    """The shape of a value with `text` in places of these alphabets: the text if they are one, else its rank.
+
+    Which of both is decided by the alphabets alone, so a token has the same as its value.
+
+    Args:
+        length: of the whole value, in characters.
+        kept, style: as in `Shape`.
+
+    Raises:
+        ValueRefused: `value_length`, the rank has more bits than FF1 takes numerals.
+    """
+    if alphabets and alphabets.count(alphabets[0]) == len(alphabets):
+        return Shape(alphabets[0], text, kept, length, style)
+    places = Mixed(tuple(alphabets))  # not remembered: there is no end of layouts of words
+    if bits_for(places.ranks) > MAX_NUMERALS:
+        raise ValueRefused("value_length", bits=MAX_NUMERALS)
+    return places.shape(text, length, kept, style)
+
+
+def text_of(alphabets: Sequence[Alphabet], shape: Shape, text: str) -> str:
+    """The characters of those places that `text` of a shape by `shape_of` stands for."""
+    return Mixed(tuple(alphabets)).of_bits(text) if shape.ranks else text
+
+
+def at_least(radix: int, length: int, note: str) -> Domain:
+    """The domain of so many places with at least so many characters each, as ranks."""
+    size = radix**length
+    return Domain(2, bits_for(size), size, note)

@@ -1,4 +1,4 @@
-"""The schema: purposes, retention classes and fields, as `schema.toml` states them.
+"""The schema: purposes, retention classes, templates of its own and fields, as `schema.toml` states them.
 
 What cannot be kept is refused here, with every reason at once; what is not built is refused by name.
 """
@@ -14,11 +14,13 @@ from typing import Any, Final
 import msgspec
 
 from vault.errors import BadInput
+from vault.formats.custom import Custom
 from vault.schema.classes import read_class
 from vault.schema.fields import read_field
 from vault.schema.purposes import read_purpose
 from vault.schema.refusals import Refusals, is_label, shown
 from vault.schema.rules import Determinism, FieldRule, Protection, Purpose, RetentionRule, Small
+from vault.schema.templates import read_template
 
 MAX_NAMES: Final = 1000
 MAX_TOML: Final = 256 * 1024  # characters
@@ -30,6 +32,7 @@ class Schema:
     """One version of a tenant's schema.
 
     Attributes:
+        templates: its own ones; fields name them as they name those of the catalogue.
         digest: SHA-256 (hex) of the document in canonical JSON; documents that say the same agree.
         body: the canonical JSON, as stored.
     """
@@ -39,6 +42,7 @@ class Schema:
     fields: Mapping[str, FieldRule]
     digest: str
     body: str = field(repr=False)
+    templates: Mapping[str, Custom] = field(default_factory=dict)
 
 
 EMPTY: Final = Schema({}, {}, {}, hashlib.sha256(b"{}").hexdigest(), "{}")
@@ -49,6 +53,7 @@ def parse_toml(text: str) -> Schema:
 
     Raises:
         BadInput: `schema_refused` with `refusals`, one line a reason.
+        Misconfigured: as `parse_document`.
     """
     if len(text) > MAX_TOML or any(map(_is_deep, text.split("\n"))):
         raise BadInput("schema_refused", refusals=["the document is too large, or a line has too many dots"])
@@ -69,12 +74,18 @@ def parse_document(document: Mapping[str, Any]) -> Schema:
 
     Raises:
         BadInput: `schema_refused` with `refusals`, one line a reason.
+        Misconfigured: `extra_missing`: it has templates of its own, and RE2 is not installed.
     """
     refusals = Refusals()
-    top = refusals.table("schema", document, ("purposes", "retention", "fields"), ("templates",))
+    top = refusals.table("schema", document, ("purposes", "retention", "templates", "fields"))
     purposes = {n: read_purpose(refusals, p, n, t) for n, p, t in _entries(refusals, top, "purposes")}
     retention = {n: read_class(refusals, p, n, t) for n, p, t in _entries(refusals, top, "retention")}
-    fields = {n: read_field(refusals, p, n, t, retention) for n, p, t in _entries(refusals, top, "fields")}
+    read = {n: read_template(refusals, p, n, t) for n, p, t in _entries(refusals, top, "templates")}
+    templates = {name: template for name, template in read.items() if template is not None}
+    fields = {
+        n: read_field(refusals, p, n, t, retention, templates, frozenset(read))
+        for n, p, t in _entries(refusals, top, "fields")
+    }
     refusals.settle()
     try:
         body = msgspec.json.encode(document, order="deterministic")
@@ -86,6 +97,7 @@ def parse_document(document: Mapping[str, Any]) -> Schema:
         fields={name: rule for name, rule in fields.items() if rule is not None},
         digest=hashlib.sha256(body).hexdigest(),
         body=body.decode(),
+        templates=templates,
     )
 
 

@@ -5,7 +5,8 @@ A setting that its protection cannot honour is refused, with the reason.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from vault.clock import Period
@@ -69,9 +70,20 @@ _GOES_WITH: Final[Mapping[str, tuple[tuple[Protection, ...], str]]] = {
 
 
 def read_field(
-    refusals: Refusals, place: str, name: str, value: object, retention: Mapping[str, RetentionRule]
+    refusals: Refusals,
+    place: str,
+    name: str,
+    value: object,
+    retention: Mapping[str, RetentionRule],
+    templates: Mapping[str, Template] = MappingProxyType({}),
+    named: Collection[str] = (),
 ) -> FieldRule | None:
-    """The field of a table; None after a refusal that leaves no field to speak of."""
+    """The field of a table; None after a refusal that leaves no field to speak of.
+
+    Args:
+        templates: the schema's own.
+        named: the names of all of them, also of those that were refused.
+    """
     table = refusals.table(place, value, _KNOWN)
     protection = _protection(refusals, place, table)
     small = refusals.choice(place, table, "small", tuple(item.value for item in Small), default="refuse")
@@ -80,7 +92,7 @@ def read_field(
     subject = refusals.choice(place, table, "subject", ("optional", "required"), default="optional")
     forms = tuple(item.value for item in Normalization)
     normalize = Normalization(refusals.choice(place, table, "normalize", forms, default="none"))
-    template = _template(refusals, place, table, protection)
+    template = _template(refusals, place, table, protection, templates, named)
     rest: dict[str, Any] = {
         "retention": _class(refusals, place, table, retention),
         "classification": refusals.text(place, table, "classification", limit=64),
@@ -121,13 +133,21 @@ def _protection(refusals: Refusals, place: str, table: Mapping[str, Any]) -> Pro
 
 
 def _template(
-    refusals: Refusals, place: str, table: Mapping[str, Any], protection: Protection | None
+    refusals: Refusals,
+    place: str,
+    table: Mapping[str, Any],
+    protection: Protection | None,
+    templates: Mapping[str, Template],
+    named: Collection[str],
 ) -> Template | None:
     if "template" not in table and protection in (None, Protection.ENCRYPTED):
         return None
     spec = table.get("template")
+    spec = spec if isinstance(spec, str) else ""
+    if spec in named and spec not in templates:
+        return None  # its own refusal is enough
     try:
-        template = parse_template(spec if isinstance(spec, str) else "")
+        template = templates[spec] if spec in templates else parse_template(spec)
     except CoatcheckError:
         refusals.add(f"{place}.template", "is not a template; docs/reference/templates.md lists them")
         return None
@@ -149,7 +169,7 @@ def _roomy(template: Template) -> bool:
     usual = template.domain()
     if usual.size >= MIN_DOMAIN or usual != template.smallest():
         return usual.size >= MIN_DOMAIN
-    return any(_size(template, length) >= MIN_DOMAIN for length in range(usual.length, MAX_LENGTH + 1))
+    return any(_size(template, length) >= MIN_DOMAIN for length in range(1, MAX_LENGTH + 1))
 
 
 def _size(template: Template, length: int) -> int:

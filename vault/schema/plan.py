@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from vault.formats.custom import Custom
 from vault.schema.document import Schema
 from vault.schema.rules import Determinism, FieldRule, Protection, Purpose, RetentionRule, Small
 
@@ -30,6 +31,10 @@ _CLASS: Final[Mapping[str, Callable[[RetentionRule], object]]] = {
     "from": lambda rule: (rule.start, rule.event),
     "max": lambda rule: rule.max,
     "period": lambda rule: rule.period,
+}
+_TEMPLATE: Final[Mapping[str, Callable[[Custom], object]]] = {
+    "pattern": lambda template: template.pattern,
+    "alphabet": lambda template: template.alphabet,
 }
 _FIELD: Final[Mapping[str, Callable[[FieldRule], object]]] = {
     "template": lambda rule: None if rule.template is None else rule.template.spec,
@@ -149,7 +154,7 @@ def bound(now: Schema, then: Schema) -> Bound:
     classes: set[str] = set()
     grants = False
     for change in _changes(now, then):
-        if change.action == "add":
+        if change.action == "add" or change.kind == "template":
             continue
         if change.kind == "retention":
             classes.add(change.name)
@@ -207,6 +212,7 @@ def _changes(now: Schema, then: Schema) -> tuple[Change, ...]:
     return (
         *_compare("purpose", now.purposes, then.purposes, _PURPOSE),
         *_compare("retention", now.retention, then.retention, _CLASS),
+        *_compare("template", now.templates, then.templates, _TEMPLATE),
         *_compare("field", now.fields, then.fields, _FIELD),
     )
 
@@ -230,8 +236,8 @@ def _compare(
 
 def _refusals(now: Schema, then: Schema, change: Change, living: Living) -> list[str]:
     """Why a change cannot be applied: what lives under it, with its count."""
-    if change.action == "add":
-        return []
+    if change.action == "add" or change.kind == "template":
+        return []  # a template's change is one of each field that names it
     if change.kind == "purpose":
         counted = _of_purpose(then, change, living)
     elif change.kind == "retention":

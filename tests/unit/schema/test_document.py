@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 import tomllib
 from typing import Any, cast
 
@@ -13,8 +14,9 @@ import pytest
 from tests.unit.schema.documents import GOOD, REMOVED, Document, changed, refusals, schema
 from vault.cli.templates import DEVELOPMENT_SCHEMA
 from vault.clock import Period
-from vault.errors import ValueRefused
+from vault.errors import Misconfigured, ValueRefused
 from vault.formats.catalog import CATALOG, parse_template
+from vault.formats.custom import custom
 from vault.formats.stored import whole
 from vault.formats.surrogate import parse_surrogate
 from vault.formats.template import Reversible, Shape, Template
@@ -310,7 +312,29 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("fields/customer.ssn/owner", "x", "fields.customer.ssn.owner: is unknown"),
     ("fields/Customer SSN", {}, "fields.(unnamed): a name is a-z"),
     # the whole
-    ("templates", {"employee": {"pattern": "EMP-(\\d{8})"}}, f"schema.templates: {NOT_BUILT}"),
+    # templates of its own
+    ("templates", [], "templates: is not a table"),
+    ("templates/x", "EMP-(\\d{8})", "templates.x: is not a table"),
+    ("templates/X 1", {"pattern": "(\\d{8})"}, "templates.(unnamed): a name is a-z"),
+    ("templates/ssn", {"pattern": "(\\d{8})"}, "templates.ssn: is the name of a template of the catalogue"),
+    ("templates/" + "x" * 41, {"pattern": "(\\d{8})"}, "a template's name has at most 40 characters"),
+    ("templates/x", {}, "templates.x.pattern: is missing"),
+    ("templates/x", {"pattern": 7}, "templates.x.pattern: is not a text of at most 256"),
+    ("templates/x", {"pattern": "(a" * 200}, "templates.x.pattern: is not a text of at most 256"),
+    ("templates/x", {"pattern": "(\\d{8}"}, "templates.x.pattern: is not RE2"),
+    ("templates/x", {"pattern": "(?=a)(\\d{8})"}, "templates.x.pattern: is not RE2"),
+    ("templates/x", {"pattern": "EMP-\\d{8}"}, "templates.x.pattern: has no group"),
+    ("templates/x", {"pattern": "EMP-(\\d(\\d{7}))"}, "templates.x.pattern: a group stands within a group"),
+    ("templates/x", {"pattern": "EMP-(\\d*)"}, "templates.x.pattern: a group can be empty"),
+    ("templates/x", {"pattern": "(\\d{9})", "encode": "$1"}, "templates.x.encode: is unknown"),
+    ("templates/x", {"pattern": "(\\d{9})", "alphabet": "aa"}, "templates.x.alphabet: is not one of digits"),
+    ("templates/x", {"pattern": "(\\d{9})", "alphabet": ["a"]}, "templates.x.alphabet: is not one of digits"),
+    (
+        "templates/x",
+        {"pattern": "(\\d{9})", "alphabet": "ab"},
+        "pattern: a group takes no character of the alph",
+    ),
+    ("fields/customer.name/template", "x", "fields.customer.name.template: is not a template"),
     ("agents", {}, "schema.agents: is unknown"),
 ]
 
@@ -564,8 +588,64 @@ def test_templates_that_take_opaque_tokens_are_found(only: str) -> None:
     assert not takes_opaque_tokens(cast("Template", TokLike("tok-.*")))
 
 
-def test_no_template_of_the_catalogue_takes_opaque_tokens_and_is_vaultless() -> None:
+def test_vaultless_templates_that_take_opaque_tokens_are_few() -> None:
+    found = set()
     for name, entry in CATALOG.items():
         for spec in (name, *entry.examples):
             template = parse_template(spec)
-            assert not (template.reversible_by_ff1 and takes_opaque_tokens(template))
+            if template.reversible_by_ff1 and takes_opaque_tokens(template):
+                found.add(name)
+    assert found == {"code"}  # for these `small = vaulted` is refused
+
+
+# templates of its own
+
+EMPLOYEE = {"pattern": "EMP-(\\d{8})", "alphabet": "digits"}
+
+
+def with_template(definition: dict[str, Any] = EMPLOYEE, **changes: Any) -> dict[str, Any]:
+    return {"templates/employee": definition, "fields/customer.ssn/template": "employee", **changes}
+
+
+def test_a_field_names_a_template_of_the_schema() -> None:
+    parsed = schema(with_template())
+    rule = parsed.fields["customer.ssn"]
+    assert rule.template is parsed.templates["employee"]
+    assert rule.shape.spec.startswith("custom(employee, ")
+    assert parse_document(json.loads(parsed.body)) == parsed
+
+
+def test_a_template_that_is_refused_is_told_of_once() -> None:
+    found = refusals(changed(with_template({"pattern": "EMP-\\d{8}"})))
+    assert found == ["templates.employee.pattern: has no group: what stands in parentheses is transformed"]
+
+
+def test_a_template_of_few_values_is_not_for_vaultless_fields() -> None:
+    found = refusals(changed(with_template({"pattern": "EMP-(\\d{5})"})))
+    assert found[0].startswith("fields.customer.ssn.template: fewer than 1,000,000 values")
+    vaulted = {"templates/employee": {"pattern": "EMP-(\\d{5})"}, "fields/customer.name/template": "employee"}
+    assert schema(vaulted).fields["customer.name"].shape.domain().size == 10**5
+
+
+def test_the_name_and_the_characters_of_an_alphabet_are_one() -> None:
+    named, written = (
+        schema(with_template({"pattern": "(\\d{9})", "alphabet": alphabet})).templates["employee"]
+        for alphabet in ("digits", "0123456789")
+    )
+    assert named == written
+
+
+def test_without_re2_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    custom.cache_clear()
+    monkeypatch.setitem(sys.modules, "re2", None)
+    with pytest.raises(Misconfigured) as missing:
+        schema(with_template())
+    assert (missing.value.code, missing.value.facts) == ("extra_missing", {"extra": "re2"})
+    custom.cache_clear()
+
+
+@pytest.mark.parametrize("setting", ["pattern", "alphabet"])
+def test_no_reason_shows_a_template(setting: str) -> None:
+    for planted in ("(canary", "canary", ["canary"], {"canary ": 1}, "(canary)+", "c(a|n)(a|na)ry"):
+        found = refusals(changed(with_template(EMPLOYEE | {setting: planted})))
+        assert "canary" not in "".join(found)

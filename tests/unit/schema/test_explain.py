@@ -28,7 +28,7 @@ SPECS = [spec for name, entry in CATALOG.items() for spec in (name, *entry.examp
         ("digits(min=3, max=4)", "vaulted", "digits", None),
         ("alphanumeric(case='upper', min=9, max=9)", "vaultless", None, None),
         ("e164", "vaultless", None, "vaulted"),
-        ("iban", "vaulted", None, None),
+        ("iban", "vaultless", None, None),
         ("email", "vaulted", None, None),
         ("date", "vaulted", None, None),
         ("text", "vaulted", None, None),

@@ -378,3 +378,41 @@ def test_vaulted_small_values_need_a_key_for_their_tokens() -> None:
     assert new_key_purposes(schema(PASS).fields[SSN]) == ("ff1",)
     assert key_changes(schema(), schema(ROWS)) == (frozenset({(SSN, "row-id")}), frozenset())
     assert key_changes(schema(ROWS), schema()) == (frozenset(), frozenset({(SSN, "row-id")}))
+
+
+# templates of the schema's own
+
+CUSTOM = {"templates/employee": {"pattern": "(\\d{9})"}, f"fields/{SSN}/template": "employee"}
+
+
+def test_a_template_that_nothing_names_is_free() -> None:
+    now, then = (
+        schema({"templates/x": {"pattern": "(\\d{9})"}}),
+        schema({"templates/x": {"pattern": "(\\d{8})"}}),
+    )
+    assert make_plan(schema(), now, FULL).changes == (Change("add", "template", "x"),)
+    assert make_plan(now, then, FULL).changes == (Change("change", "template", "x", ("pattern",)),)
+    assert make_plan(then, schema(), FULL).refusals == ()
+    assert bound(now, then) == Bound(frozenset(), frozenset(), grants=False)
+
+
+@pytest.mark.parametrize(
+    "definition", [{"pattern": "(\\d{9}) ?"}, {"pattern": "(\\d{9})", "alphabet": "9876543210"}]
+)
+def test_a_template_that_changes_is_another_one(definition: dict[str, Any]) -> None:
+    now, then = schema(CUSTOM), schema(CUSTOM | {"templates/employee": definition})
+    made = make_plan(now, then, FULL)
+    assert [(change.kind, change.name) for change in made.changes] == [
+        ("template", "employee"),
+        ("field", SSN),
+    ]
+    assert made.refusals == (
+        "field customer.ssn: cannot change template while tokens of it are with callers: 3",
+    )
+    assert make_plan(now, then, NOTHING).refusals == ()
+    assert key_changes(now, then) == (frozenset({(SSN, "ff1")}), frozenset({(SSN, "ff1")}))
+
+
+def test_a_template_with_another_name_is_another_one() -> None:
+    then = schema({"templates/staff": {"pattern": "(\\d{9})"}, f"fields/{SSN}/template": "staff"})
+    assert make_plan(schema(CUSTOM), then, FULL).refusals != ()
