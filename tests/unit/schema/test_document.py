@@ -595,7 +595,7 @@ def test_vaultless_templates_that_take_opaque_tokens_are_few() -> None:
             template = parse_template(spec)
             if template.reversible_by_ff1 and takes_opaque_tokens(template):
                 found.add(name)
-    assert found == {"code"}  # for these `small = vaulted` is refused
+    assert found == {"code", "name"}  # for these `small = vaulted` is refused
 
 
 # templates of its own
