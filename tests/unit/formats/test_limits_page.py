@@ -29,6 +29,7 @@ LIFETIME = (datetime.date(2026, 1, 1) - datetime.date(1906, 1, 1)).days
 NAMES = LOWER.radix**3
 MICROSECONDS = 5
 SIX_FOUR, NONE_FOUR, NOTHING = Card(6, 4), Card(0, 4), Card(0, 0)
+KEPT_DOMAIN = parse_template("email(domain='keep')")
 BEHIND_ONE = parse_template("e164").parse("+14155552671").size
 
 
@@ -56,6 +57,12 @@ DOMAINS: dict[str, int | Shape] = {
     "telephone number, `+49` kept, 13 digits in all": parse_template("e164").parse("+4915123456789"),
     "telephone number, `+290` kept, 8 digits in all": parse_template("e164").parse("+29012345"),
     "4 letters and digits, both cases": parse_template("alphanumeric").parse("aB12"),
+    "code `AB-1234-xy`, each character of its kind": parse_template("code").parse("AB-1234-xy").size,
+    "4 small letters or digits before a kept domain": KEPT_DOMAIN.parse("anna@example.org"),
+    "3 small letters or digits before a kept domain": KEPT_DOMAIN.parse("ann@example.org"),
+    "name of 4 letters, `script='ascii'`": parse_template("name(script='ascii')").parse("Anna").size,
+    "name of 2 letters, `script='latin'`": parse_template("name(script='latin')").parse("Li").size,
+    "name of 2 Chinese characters": parse_template("name").parse("王明"),
     "three letters of one case": NAMES,
     "date of two centuries": CENTURIES,
 }
@@ -136,7 +143,6 @@ SAID = [
     f"Two centuries (1900 to 2099) have {CENTURIES:,} days, the 120 years that living people were born in "
     f"{LIFETIME:,}",
     f"All years from 1 to 9999 have {DAYS:,}, which is above the bound",
-    f"A three-letter name has {NAMES:,} spellings",
     "1 invented card number in 10 passes",
     f"the last 4 digits of a 16-digit card number has {power(NONE_FOUR.domain(16).size)} candidates left "
     f"instead of {power(NOTHING.domain(16).size)}",
