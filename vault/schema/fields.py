@@ -139,7 +139,7 @@ def _roomy(template: Template) -> bool:
     Source: NIST SP 800-38G Rev. 1 (2nd draft), 4: radix^n of at least 1,000,000.
     """
     usual = template.domain()
-    if usual != template.smallest():
+    if usual.size >= MIN_DOMAIN or usual != template.smallest():
         return usual.size >= MIN_DOMAIN
     return any(_size(template, length) >= MIN_DOMAIN for length in range(usual.length, MAX_LENGTH + 1))
 
