@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from vault.formats import card, freetext, iban, integer, isodate, mail, phone, run, spelling, ssn
+from vault.formats import card, fixedpoint, freetext, iban, integer, isodate, mail, phone, run, spelling, ssn
 from vault.formats.spelling import Entry, build
 from vault.formats.template import Template
 
@@ -20,6 +20,7 @@ _ENTRIES: Final[tuple[Entry[Template], ...]] = (
     run.DIGITS_ENTRY,
     run.ALPHANUMERIC_ENTRY,
     integer.ENTRY,
+    fixedpoint.ENTRY,
     phone.ENTRY,
     iban.ENTRY,
     mail.ENTRY,
