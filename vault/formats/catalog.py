@@ -8,7 +8,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from vault.formats import card, fixedpoint, freetext, iban, integer, isodate, mail, phone, run, spelling, ssn
+from vault.formats import (
+    card,
+    fixedpoint,
+    freetext,
+    iban,
+    integer,
+    isodate,
+    mail,
+    phone,
+    run,
+    spelling,
+    ssn,
+    timestamp,
+)
 from vault.formats.spelling import Entry, build
 from vault.formats.template import Template
 
@@ -25,6 +38,7 @@ _ENTRIES: Final[tuple[Entry[Template], ...]] = (
     iban.ENTRY,
     mail.ENTRY,
     isodate.ENTRY,
+    timestamp.ENTRY,
     freetext.ENTRY,
 )
 

@@ -106,7 +106,7 @@ class Decimal(Reversible):
 
     @property
     def _ranks(self) -> int:
-        return (self.most - self.least) * 10**self.scale + 1
+        return (self.most - self.least) * int(10**self.scale) + 1
 
     @property
     def _shortest(self) -> int:

@@ -9,7 +9,7 @@ These are parts that values of some templates have:
 
 - `{local:N}`, `{domain}`: of an e-mail address, the first letters and digits before the `@`, and the domain;
 - `{country}`: `+` and country calling code of a telephone number, the country of an IBAN;
-- `{year}`: of a date;
+- `{year}`: of a date, or a date and time;
 - `{initials}`: the first letter or digit of each word of a text, of eight words at most.
 
 Each place stands at most once in a mask. All else is shown as it stands. Asterisks, as many for every
@@ -30,11 +30,13 @@ from vault.formats.iban import Iban
 from vault.formats.isodate import Date
 from vault.formats.phone import E164
 from vault.formats.template import Template
+from vault.formats.timestamp import Timestamp
 
 MAX_PATTERN: Final = 64  # characters
 MAX_INITIALS: Final = 8
 HIDDEN: Final = "*"
 
+_DATED: Final[tuple[Template, ...]] = (Date(), Timestamp("nanosecond"))
 _PLACE: Final = re.compile(r"\{(?:(first|last|local):([1-8])|(domain|country|year|initials))\}")
 
 Positions = list[int]
@@ -143,11 +145,13 @@ def _country(value: str, _: int) -> Positions:
 
 
 def _year(value: str, _: int) -> Positions:
-    try:
-        Date().parse(value)
-    except ValueRefused:
-        return []
-    return [0, 1, 2, 3]
+    for template in _DATED:
+        try:
+            template.parse(value)
+        except ValueRefused:
+            continue
+        return [0, 1, 2, 3]
+    return []
 
 
 def _initials(value: str, _: int) -> Positions:

@@ -30,6 +30,7 @@ from vault.formats.mask import Mask
         ("{country}** **** {last:4}", "DE89 3704 0044 0532 0130 00", "DE** **** 3000"),
         ("{country}", "gb29nwbk60161331926819", "gb"),
         ("{year}-**-**", "1975-04-03", "1975-**-**"),
+        ("{year}-**-**", "1975-04-03 10:00:00.5+01", "1975-**-**"),
         ("{initials}", "Anna Maria  O'Brien-Łukasz", "AMO"),
         ("{initials}.", "王小明", "王."),
         ("{initials}", "(anna) 'maria'\n-- \u00bfeva?", "ame"),
@@ -135,6 +136,8 @@ def test_a_part_that_is_not_there_is_hidden(pattern: str, hidden: str, value: st
         ("{country}", "\uff0b14155552671"),
         ("{year}", "1975-02-30"),
         ("{year}", "19750403"),
+        ("{year}", "1975-04-03 10"),
+        ("{year}", "1975-04-03T24:00:00Z"),
         ("{year}", "１９７５-04-03"),
         ("{local:1}", "anna.example.org"),
         ("{domain}", "anna.example.org"),
@@ -157,6 +160,7 @@ def test_what_only_looks_like_a_part_is_hidden(pattern: str, value: str) -> None
         ("iban", ["{country}"]),
         ("email", ["{local:1}", "{domain}"]),
         ("date", ["{year}"]),
+        ("timestamp", ["{year}"]),
         ("text", ["{initials}"]),
     ],
 )
@@ -186,6 +190,7 @@ def test_every_template_is_here() -> None:
         "iban",
         "email",
         "date",
+        "timestamp",
         "text",
     } == CATALOG.keys()
 
