@@ -176,6 +176,7 @@ PLACES = (
     "{{domain}}",
     "{{country}}",
     "{{year}}",
+    "{{network}}",
     "{{initials}}",
 )
 DISTINCT = st.lists(st.sampled_from("abcdefghijklmnopqrstuvwxyz0123456789 -.@+"), max_size=30, unique=True)

@@ -39,6 +39,8 @@ _ENTRIES: Final[tuple[Entry[Template], ...]] = (
     mail.ENTRY,
     isodate.ENTRY,
     timestamp.ENTRY,
+    ipv4.ENTRY,
+    ipv6.ENTRY,
     freetext.ENTRY,
 )
 

@@ -10,6 +10,8 @@ These are parts that values of some templates have:
 - `{local:N}`, `{domain}`: of an e-mail address, the first letters and digits before the `@`, and the domain;
 - `{country}`: `+` and country calling code of a telephone number, the country of an IBAN;
 - `{year}`: of a date, or a date and time;
+- `{network}`: the first three numbers of an IPv4 address, the first three groups of an IPv6 one (or those
+  before its `::`);
 - `{initials}`: the first letter or digit of each word of a text, of eight words at most.
 
 Each place stands at most once in a mask. All else is shown as it stands. Asterisks, as many for every
@@ -27,6 +29,8 @@ from typing import Final
 from vault.errors import BadInput, ValueRefused
 from vault.formats.calling import country_code
 from vault.formats.iban import Iban
+from vault.formats.ipv4 import Ipv4
+from vault.formats.ipv6 import Ipv6
 from vault.formats.isodate import Date
 from vault.formats.phone import E164
 from vault.formats.template import Template
@@ -37,7 +41,7 @@ MAX_INITIALS: Final = 8
 HIDDEN: Final = "*"
 
 _DATED: Final[tuple[Template, ...]] = (Date(), Timestamp("nanosecond"))
-_PLACE: Final = re.compile(r"\{(?:(first|last|local):([1-8])|(domain|country|year|initials))\}")
+_PLACE: Final = re.compile(r"\{(?:(first|last|local):([1-8])|(domain|country|year|network|initials))\}")
 
 Positions = list[int]
 """Which characters of a value a place shows, in order; empty where it shows none."""
@@ -154,6 +158,17 @@ def _year(value: str, _: int) -> Positions:
     return []
 
 
+def _network(value: str, _: int) -> Positions:
+    template: Template = Ipv6() if ":" in value else Ipv4()
+    try:
+        template.parse(value)
+    except ValueRefused:
+        return []
+    separator = ":" if ":" in value else "."
+    groups = value.partition("::")[0].split(separator)[:3]
+    return list(range(len(separator.join(groups))))
+
+
 def _initials(value: str, _: int) -> Positions:
     words = (_visible(value, *word.span())[:1] for word in re.finditer(r"\S+", value))
     return [position for initial in words for position in initial][:MAX_INITIALS]
@@ -166,6 +181,14 @@ _FINDERS: Final[Mapping[str, Callable[[str, int], Positions]]] = {
     "domain": _domain,
     "country": _country,
     "year": _year,
+    "network": _network,
     "initials": _initials,
 }
-_PARTS: Final = {"local": 1, "domain": 3, "country": 2, "year": 4, "initials": 1}  # asterisks if hidden
+_PARTS: Final = {
+    "local": 1,
+    "domain": 3,
+    "country": 2,
+    "year": 4,
+    "network": 3,
+    "initials": 1,
+}  # asterisks if hidden

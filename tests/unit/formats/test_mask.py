@@ -119,7 +119,14 @@ def test_malformed_patterns(pattern: str) -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "hidden"),
-    [("{local:3}", "***"), ("{domain}", "***"), ("{country}", "**"), ("{year}", "****"), ("{initials}", "*")],
+    [
+        ("{local:3}", "***"),
+        ("{domain}", "***"),
+        ("{country}", "**"),
+        ("{year}", "****"),
+        ("{network}", "***"),
+        ("{initials}", "*"),
+    ],
 )
 @pytest.mark.parametrize("value", ["", " ", "@", "+", "--", "\0", "\ud800"])
 def test_a_part_that_is_not_there_is_hidden(pattern: str, hidden: str, value: str) -> None:
@@ -161,6 +168,8 @@ def test_what_only_looks_like_a_part_is_hidden(pattern: str, value: str) -> None
         ("email", ["{local:1}", "{domain}"]),
         ("date", ["{year}"]),
         ("timestamp", ["{year}"]),
+        ("ipv4", ["{network}"]),
+        ("ipv6", ["{network}"]),
         ("text", ["{initials}"]),
     ],
 )
@@ -168,7 +177,7 @@ def test_templates_say_which_parts_they_have(spec: str, parts: list[str]) -> Non
     template = parse_template(spec)
     for pattern in ("fixed", "{first:1}", "{last:1}", "{first:2}-{last:2}"):
         Mask.parse(pattern).check(template)
-    for pattern in ("{country}", "{local:1}", "{domain}", "{year}", "{initials}"):
+    for pattern in ("{country}", "{local:1}", "{domain}", "{year}", "{network}", "{initials}"):
         mask = Mask.parse(f"{pattern} {{last:1}}")
         if pattern in parts:
             mask.check(template)
@@ -191,6 +200,8 @@ def test_every_template_is_here() -> None:
         "email",
         "date",
         "timestamp",
+        "ipv4",
+        "ipv6",
         "text",
     } == CATALOG.keys()
 
