@@ -12,10 +12,14 @@ from vault.formats import (
     bic,
     card,
     code,
+    fixedpoint,
     freetext,
     iban,
     imei,
     imsi,
+    integer,
+    ipv4,
+    ipv6,
     isodate,
     mailbox,
     name,
@@ -23,6 +27,7 @@ from vault.formats import (
     run,
     spelling,
     ssn,
+    timestamp,
     vin,
 )
 from vault.formats.spelling import Entry, build
@@ -36,6 +41,8 @@ _ENTRIES: Final[tuple[Entry[Template], ...]] = (
     run.DIGITS_ENTRY,
     run.ALPHANUMERIC_ENTRY,
     code.ENTRY,
+    integer.ENTRY,
+    fixedpoint.ENTRY,
     phone.ENTRY,
     iban.ENTRY,
     bic.ENTRY,
@@ -45,6 +52,9 @@ _ENTRIES: Final[tuple[Entry[Template], ...]] = (
     mailbox.ENTRY,
     isodate.ENTRY,
     name.ENTRY,
+    timestamp.ENTRY,
+    ipv4.ENTRY,
+    ipv6.ENTRY,
     freetext.ENTRY,
 )
 

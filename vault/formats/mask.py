@@ -9,13 +9,15 @@ These are parts that values of some templates have:
 
 - `{local:N}`, `{domain}`: of an e-mail address, the first letters and digits before the `@`, and the domain;
 - `{country}`: `+` and country calling code of a telephone number, the country of an IBAN;
-- `{year}`, `{month}`: of a date;
+- `{year}`, `{month}`: of a date, or a date and time;
 - `{zip3}`: the first three digits of a US ZIP code, `000` for areas of 20,000 people or fewer;
+- `{network}`: the first three numbers of an IPv4 address, the first three groups of an IPv6 one (or those
+  before its `::`);
 - `{initials}`: the first letter or digit of each word of a text, of eight words at most.
 
 These show no character of the value, but something that is computed from it (`View`):
 
-- `{age:N}`: of a date, the age today in bands of N years, 5, 10 or 20: `30-39`, and `90+` from 90 on;
+- `{age:N}`: of a date as well, the age today in bands of N years, 5, 10 or 20: `30-39`, and `90+` from 90 on;
 - `{hash:N}`: N hexadecimal digits, 4 to 16, of a keyed hash: equal values of a field have equal ones.
 
 Each place stands at most once in a mask. All else is shown as it stands: a mask without places is a fixed
@@ -36,15 +38,19 @@ from typing import Final, NamedTuple
 from vault.errors import BadInput, ValueRefused
 from vault.formats.calling import country_code
 from vault.formats.iban import Iban
+from vault.formats.ipv4 import Ipv4
+from vault.formats.ipv6 import Ipv6
 from vault.formats.isodate import Date
 from vault.formats.phone import E164
 from vault.formats.template import Template
+from vault.formats.timestamp import Timestamp
 
 MAX_PATTERN: Final = 64  # characters
 MAX_INITIALS: Final = 8
 HIDDEN: Final = "*"
 OLD: Final = 90  # years; from here on all are one band
 
+_DATED: Final[tuple[Template, ...]] = (Date(), Timestamp("nanosecond"))
 _ZIP: Final = re.compile(r"([0-9]{3})[0-9]{2}(?:[- ]?[0-9]{4})?")
 # Three-digit areas of 20,000 people or fewer in the census of 2000. Source: HHS, guidance on
 # de-identification, 26 November 2012, on 45 CFR 164.514(b)(2)(i)(B).
@@ -231,11 +237,24 @@ def _age(value: str, band: int, view: View) -> Seen:
 
 
 def _day(value: str) -> datetime.date | None:
+    for template in _DATED:
+        try:
+            template.parse(value)
+        except ValueRefused:
+            continue
+        return datetime.date.fromisoformat(value[:10])
+    return None
+
+
+def _network(value: str, _: int, __: View) -> Seen:
+    template: Template = Ipv6() if ":" in value else Ipv4()
     try:
-        Date().parse(value)
+        template.parse(value)
     except ValueRefused:
-        return None
-    return datetime.date.fromisoformat(value)
+        return _UNSEEN
+    separator = ":" if ":" in value else "."
+    groups = value.partition("::")[0].split(separator)[:3]
+    return Seen(list(range(len(separator.join(groups)))))
 
 
 def _zip3(value: str, _: int, __: View) -> Seen:
@@ -266,6 +285,7 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "month": Kind(_month, hidden=2),
     "age": Kind(_age, (5, 10, 20), hidden=5),
     "zip3": Kind(_zip3, hidden=3),
+    "network": Kind(_network, hidden=3),
     "initials": Kind(_initials, hidden=1),
 }
 _OF_ANY: Final = ("first", "last", "hash")  # whatever the template

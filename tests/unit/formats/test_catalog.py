@@ -141,7 +141,7 @@ def settings(entry: Entry[Template]) -> list[str]:
 @pytest.mark.parametrize("entry", CATALOG.values(), ids=lambda entry: entry.name)
 def test_canonical_spellings(entry: Entry[Template]) -> None:
     taken = 0
-    for spec in (entry.name, *settings(entry)):
+    for spec in (entry.name, *entry.examples, *settings(entry)):
         try:
             template = parse_template(spec)
         except BadInput:

@@ -142,7 +142,9 @@ SAID = [
     "the determined digit is 1 more than right",
     f"Two centuries (1900 to 2099) have {CENTURIES:,} days, the 120 years that living people were born in "
     f"{LIFETIME:,}",
-    f"All years from 1 to 9999 have {DAYS:,}, which is above the bound",
+    f"takes all days of the years from 1 to 9999, {DAYS:,}.",
+    f"the token of a birthday still guesses among {LIFETIME:,}",
+    "such as 9999-12-31, are transformed",
     "1 invented card number in 10 passes",
     f"the last 4 digits of a 16-digit card number has {power(NONE_FOUR.domain(16).size)} candidates left "
     f"instead of {power(NOTHING.domain(16).size)}",

@@ -32,6 +32,7 @@ from vault.formats.mask import Mask, View
         ("{country}** **** {last:4}", "DE89 3704 0044 0532 0130 00", "DE** **** 3000"),
         ("{country}", "gb29nwbk60161331926819", "gb"),
         ("{year}-**-**", "1975-04-03", "1975-**-**"),
+        ("{year}-**-**", "1975-04-03 10:00:00.5+01", "1975-**-**"),
         ("{initials}", "Anna Maria  O'Brien-Łukasz", "AMO"),
         ("{initials}.", "王小明", "王."),
         ("{initials}", "(anna) 'maria'\n-- \u00bfeva?", "ame"),
@@ -134,7 +135,14 @@ def test_malformed_patterns(pattern: str) -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "hidden"),
-    [("{local:3}", "***"), ("{domain}", "***"), ("{country}", "**"), ("{year}", "****"), ("{initials}", "*")],
+    [
+        ("{local:3}", "***"),
+        ("{domain}", "***"),
+        ("{country}", "**"),
+        ("{year}", "****"),
+        ("{network}", "***"),
+        ("{initials}", "*"),
+    ],
 )
 @pytest.mark.parametrize("value", ["", " ", "@", "+", "--", "\0", "\ud800"])
 def test_a_part_that_is_not_there_is_hidden(pattern: str, hidden: str, value: str) -> None:
@@ -151,6 +159,8 @@ def test_a_part_that_is_not_there_is_hidden(pattern: str, hidden: str, value: st
         ("{country}", "\uff0b14155552671"),
         ("{year}", "1975-02-30"),
         ("{year}", "19750403"),
+        ("{year}", "1975-04-03 10"),
+        ("{year}", "1975-04-03T24:00:00Z"),
         ("{year}", "１９７５-04-03"),
         ("{local:1}", "anna.example.org"),
         ("{domain}", "anna.example.org"),
@@ -168,6 +178,8 @@ def test_what_only_looks_like_a_part_is_hidden(pattern: str, value: str) -> None
         ("digits", []),
         ("alphanumeric", []),
         ("code", []),
+        ("integer", []),
+        ("decimal", []),
         ("e164", ["{country}"]),
         ("iban", ["{country}"]),
         ("bic", []),
@@ -177,6 +189,9 @@ def test_what_only_looks_like_a_part_is_hidden(pattern: str, value: str) -> None
         ("name", ["{initials}"]),
         ("email", ["{local:1}", "{domain}"]),
         ("date", ["{year}"]),
+        ("timestamp", ["{year}"]),
+        ("ipv4", ["{network}"]),
+        ("ipv6", ["{network}"]),
         ("text", ["{initials}"]),
     ],
 )
@@ -184,7 +199,7 @@ def test_templates_say_which_parts_they_have(spec: str, parts: list[str]) -> Non
     template = parse_template(spec)
     for pattern in ("fixed", "{first:1}", "{last:1}", "{first:2}-{last:2}"):
         Mask.parse(pattern).check(template)
-    for pattern in ("{country}", "{local:1}", "{domain}", "{year}", "{initials}"):
+    for pattern in ("{country}", "{local:1}", "{domain}", "{year}", "{network}", "{initials}"):
         mask = Mask.parse(f"{pattern} {{last:1}}")
         if pattern in parts:
             mask.check(template)
@@ -201,6 +216,8 @@ def test_every_template_is_here() -> None:
         "digits",
         "alphanumeric",
         "code",
+        "integer",
+        "decimal",
         "e164",
         "iban",
         "bic",
@@ -210,6 +227,9 @@ def test_every_template_is_here() -> None:
         "email",
         "name",
         "date",
+        "timestamp",
+        "ipv4",
+        "ipv6",
         "text",
     } == CATALOG.keys()
 
