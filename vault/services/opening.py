@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 from vault.clock import utc_date
 from vault.context import EncryptionContext, Use, encode_for
 from vault.envelope.seal import open_encoded, open_message
@@ -30,6 +32,7 @@ def open_values(
     if done.value is not used:
         raise TypeError("opening takes the Committed of this very use")
     values: list[str | None] = [None] * len(asked)
+    turned = _vaultless(cell, tenant, asked, used)
     for index, one in enumerate(asked):
         if not one.given or one.rule is None or index in used.failures:
             continue
@@ -41,9 +44,7 @@ def open_values(
             elif one.passed:
                 value = one.token
             else:
-                version = used.versions[index]
-                codec = cell.keyring.vaultless(tenant, one.field, one.rule.shape, version)
-                value = codec.detokenize(one.token)
+                value = turned[index]
         except (ValueRefused, IntegrityError) as refusal:
             if refusal.code == "integrity_failed":
                 raise
@@ -52,6 +53,31 @@ def open_values(
             if asking.mask is not None:
                 value = _masked(cell, done, tenant, one.rule, asking.mask, value)
             values[index] = value
+    return values
+
+
+def _vaultless(cell: Cell, tenant: str, asked: list[Asked], used: Used) -> dict[int, str]:
+    """The values of vaultless tokens, those of a field and key version together; adds to `used.failures`."""
+    groups: dict[tuple[str, int], list[int]] = defaultdict(list)
+    for index, version in used.versions.items():
+        if index not in used.failures and not asked[index].passed:
+            groups[asked[index].field, version].append(index)
+    values: dict[int, str] = {}
+    for (field, version), places in groups.items():
+        rule = asked[places[0]].rule
+        if rule is None:
+            continue
+        try:
+            codec = cell.keyring.vaultless(tenant, field, rule.shape, version)
+        except ValueRefused as refusal:
+            used.failures.update(dict.fromkeys(places, refusal))
+            continue
+        opened, refused = codec.detokenize_many([asked[place].token for place in places])
+        for index, failure in refused.items():
+            if not isinstance(failure, ValueRefused):
+                raise failure
+            used.failures[places[index]] = failure
+        values |= {place: value for place, value in zip(places, opened, strict=True) if value is not None}
     return values
 
 

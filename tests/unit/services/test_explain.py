@@ -52,7 +52,7 @@ def test_fields_of_another_tenant_are_not_there(built: BuiltCell) -> None:
         ("ssn", TemplateQuestion(")(strict=true"), "template_invalid"),
         ("ssn", TemplateQuestion("x" * 2_000), "template_invalid"),
         ("ssn", TemplateQuestion(protection="none"), "parameter_invalid"),
-        ("date", TemplateQuestion(protection="vaultless"), "parameter_invalid"),
+        ("text", TemplateQuestion(protection="vaultless"), "parameter_invalid"),
         ("ssn", TemplateQuestion(protection="vaultless", surrogate="ssn"), "parameter_invalid"),
         ("ssn", TemplateQuestion(surrogate="secret"), "parameter_invalid"),
         ("ssn", TemplateQuestion(surrogate="ssn", max_rows=0), "parameter_invalid"),
