@@ -24,6 +24,7 @@ ROUTES = (
         "A template of the catalogue: domain, chances of a guess, what stays visible, advice.",
         lambda call: explain_template(call.cell, call.request, call.path["name"], _question(call)),
         Explanation,
+        slow=True,
         query={
             "parameters": "the template's, as they stand in its spelling: `keep_first=6,keep_last=4`",
             "protection": "`vaultless`, `vaulted` or `encrypted`; without it the one that is advised",
@@ -39,6 +40,7 @@ ROUTES = (
         "The same of a field, under the protection and budget that it has.",
         lambda call: explain_field(call.cell, call.request, call.path["name"]),
         Explanation,
+        slow=True,
         codes=("not_found",),
     ),
 )

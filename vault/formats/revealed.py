@@ -15,7 +15,7 @@ from vault.errors import CoatcheckError
 from vault.formats.mask import Mask, place_of
 from vault.formats.template import Shape, Template
 
-SAMPLES: Final = 128
+SAMPLES: Final = 64
 
 
 def revealed(template: Template) -> tuple[str, ...]:

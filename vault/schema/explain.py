@@ -119,7 +119,8 @@ class Explanation:
         guess: null where tokens cannot be guessed by counting: ciphertexts.
         equality: what equal tokens tell.
         shown: what a token or ciphertext shows of its value.
-        dictionary: null where tokenizing tells nobody what a value is, or values cannot be counted.
+        dictionary: null where tokenizing tells nobody what a value is, and where the values of the template
+            are not counted: that does not say that they are many.
     """
 
     template: str | None
@@ -211,17 +212,17 @@ _FREE_FORM: Final = Advice(
     "encrypted", "what is long or of no form is read and not looked up, so its ciphertext can lie beside it"
 )
 
+_JOINED: Final = (
+    "who sees tokens sees which records belong together, and how often each value occurs; who may tokenize "
+    "can test whether a value is the one behind a token"
+)
 _EQUALITY: Final = {
     (Protection.VAULTLESS, Determinism.NONE): (
-        "equal values have equal tokens under one key version: who sees tokens sees which records belong "
-        "together, and how often each value occurs"
+        f"equal values have equal tokens under one key version: {_JOINED}"
     ),
     (Protection.VAULTED, Determinism.NONE): "nothing: a value has another token each time",
-    (Protection.VAULTED, Determinism.SUBJECT): "equal values of one person have equal tokens",
-    (Protection.VAULTED, Determinism.FIELD): (
-        "equal values have equal tokens, whoever's they are: who sees tokens sees which records belong "
-        "together, and how often each value occurs"
-    ),
+    (Protection.VAULTED, Determinism.SUBJECT): f"equal values of one person have equal tokens: {_JOINED}",
+    (Protection.VAULTED, Determinism.FIELD): f"equal values have equal tokens, whoever's they are: {_JOINED}",
     (Protection.ENCRYPTED, Determinism.NONE): "nothing: every ciphertext is another",
 }
 
