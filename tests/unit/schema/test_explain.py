@@ -185,3 +185,25 @@ def test_fields_are_explained_as_they_are() -> None:
     assert (anything.template, anything.domain, anything.guess, anything.dictionary) == (None,) * 4
     assert anything.advice.protection == "encrypted"
     assert any("how long" in phrase for phrase in anything.shown)
+
+
+@pytest.mark.parametrize("protection", Protection)
+@pytest.mark.parametrize("spec", SPECS)
+def test_every_template_is_explained_under_every_protection_that_it_takes(
+    spec: str, protection: Protection
+) -> None:
+    template = parse_template(spec)
+    if protection is Protection.VAULTLESS and not template.reversible_by_ff1:
+        with pytest.raises(ValueError, match="FF1"):
+            explain_template(template, protection)
+        return
+    found = explain_template(template, protection, per_day=1_000)
+    assert (found.protection, found.small) == (
+        protection,
+        "refuse" if protection is Protection.VAULTLESS else None,
+    )
+    assert (found.dictionary is not None) == (protection is Protection.VAULTLESS)
+    assert (found.guess is None) == (protection is Protection.ENCRYPTED)
+    assert found.equality
+    if found.guess is not None and protection is Protection.VAULTLESS:
+        assert found.guess.space == template.domain().size

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.cells import CEILING, NAME, SCHEMA, BuiltCell, any_cell, reveal
 from tests.unit.services.asking import left
+from tests.unit.services.calls import rows
 from vault.errors import BadInput, Denied
 from vault.formats.checksum import luhn_digit_at
 from vault.policy.grant import ScopeEntry
@@ -298,3 +299,11 @@ def test_a_denied_use_opens_nothing(built: BuiltCell) -> None:
     token = str(column(built, ROWS, "42").tokens[0])
     with pytest.raises(Denied):
         built.run(detokenize, reveal(ROWS, [token]), by=grant(built, BARE))
+
+
+def test_no_passed_value_lies_in_the_database(built: BuiltCell) -> None:
+    column(built, BARE, SHORT)
+    built.run(tokenize, TokenizeBody(field=BARE, values=[SHORT]), once="kept")  # with its answer, sealed
+    built.reveal(grant(built, BARE), BARE, SHORT)
+    everything = str(rows(built)).encode().decode("unicode_escape", errors="replace")
+    assert SHORT not in everything
