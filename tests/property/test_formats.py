@@ -35,7 +35,7 @@ SPECS = [spec for name, entry in CATALOG.items() for spec in (name, *entry.examp
 REVERSIBLE = [spec for spec in SPECS if parse_template(spec).reversible_by_ff1]
 STORED = [spec for spec in SPECS if spec not in REVERSIBLE]
 # Templates whose values of one length differ in how many others they have; they tell the fewest.
-FLOORS = {"code", "name", "email", "iban", "timestamp"}
+FLOORS = {"code", "email", "iban", "mac", "name", "timestamp", "uuid"}
 ANY_TEXT = st.text(alphabet=st.characters(), max_size=60)  # lone surrogates among them
 LIKELY = st.text(alphabet=st.sampled_from("0123456789 -abzABZ４\0+.@\u0301\u200bяß"), max_size=40)
 
@@ -253,6 +253,18 @@ def timestamp_otherwise(plain: str, chosen: random.Random) -> str:
     return written[:-1] + chosen.choice(("Z", "+00:00", "+0000", "+00")) if plain[-1] == "Z" else written
 
 
+def mac_otherwise(plain: str, chosen: random.Random) -> str:
+    digits = plain.replace(":", "")
+    fours = ".".join((digits[:4], digits[4:8], digits[8:]))
+    written = chosen.choice((plain, plain.replace(":", "-"), fours, digits))
+    return written.upper() if chosen.random() < 0.5 else written
+
+
+def uuid_otherwise(plain: str, chosen: random.Random) -> str:
+    written = plain.replace("-", "") if chosen.random() < 0.5 else plain
+    return written.upper() if chosen.random() < 0.5 else written
+
+
 def separated(separators: str, start: int) -> Callable[[str, random.Random], str]:
     """With separators here and there, from a place on."""
 
@@ -277,6 +289,8 @@ OTHERWISE: dict[str, Callable[[str, random.Random], str]] = {
     "imei": separated(" -/.", 1),
     "imsi": separated(" -", 1),
     "timestamp": timestamp_otherwise,
+    "mac": mac_otherwise,
+    "uuid": uuid_otherwise,
 }
 
 

@@ -46,17 +46,8 @@ class Route:
         query: query parameters with a line of description each.
         who: `key` (service key), `grant` (grant's credential), or both.
         batch: whether the body may be as large as a batch.
-<<<<<<< HEAD
-<<<<<<< HEAD
         column: a member of texts of a large body that the verb can take as it came; empty for none.
         slow: whether it may read a whole table, however small its body: its steps run in a thread.
-=======
-        slow: whether it may read a whole table, or compute for tens of milliseconds, however small its body:
-            its steps run in a thread.
->>>>>>> c8f770c (schema: say of joins that guesses can be tested; explain off the event loop)
-=======
-        slow: whether it may read a whole table, however small its body: its steps run in a thread.
->>>>>>> e637125 (api: leave the word on slow routes as it was)
         permission: what the caller must hold, for the reference.
         codes: refusals beyond those that every route can give.
         unrepeatable: why it takes no Idempotency-Key; empty if it does. GET never does.

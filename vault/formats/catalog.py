@@ -21,6 +21,7 @@ from vault.formats import (
     ipv4,
     ipv6,
     isodate,
+    mac,
     mailbox,
     name,
     phone,
@@ -28,6 +29,7 @@ from vault.formats import (
     spelling,
     ssn,
     timestamp,
+    uniqueid,
     vin,
 )
 from vault.formats.spelling import Entry, build
@@ -55,6 +57,8 @@ _ENTRIES: Final[tuple[Entry[Template], ...]] = (
     timestamp.ENTRY,
     ipv4.ENTRY,
     ipv6.ENTRY,
+    mac.ENTRY,
+    uniqueid.ENTRY,
     freetext.ENTRY,
 )
 

@@ -192,6 +192,8 @@ def test_what_only_looks_like_a_part_is_hidden(pattern: str, value: str) -> None
         ("timestamp", ["{year}"]),
         ("ipv4", ["{network}"]),
         ("ipv6", ["{network}"]),
+        ("mac", []),
+        ("uuid", []),
         ("text", ["{initials}"]),
     ],
 )
@@ -230,6 +232,8 @@ def test_every_template_is_here() -> None:
         "timestamp",
         "ipv4",
         "ipv6",
+        "mac",
+        "uuid",
         "text",
     } == CATALOG.keys()
 

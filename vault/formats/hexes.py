@@ -1,0 +1,142 @@
+"""Texts of hexadecimal digits whose letters are all capitals or all small, such as `9F86d0` is not.
+
+The case is the text's style, and its token has the same. A text without letters has no case, so its token
+may have no letters either: such texts are counted among themselves, and texts with letters among themselves.
+Where a letter is kept, it shows the case, and all texts are counted together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final
+
+from vault.errors import ValueRefused
+from vault.formats.template import Shape, ranked
+
+HEX: Final = "0123456789abcdef"
+
+_UPPER: Final = "upper"
+_BARE: Final = "digits"
+
+
+@dataclass(frozen=True, slots=True)
+class Hexes:
+    """Places with some of the hexadecimal digits each, digits before letters; make it with `hexes`.
+
+    Attributes:
+        ranks: how many texts there are.
+        bare: how many of them have no letters.
+    """
+
+    places: tuple[str, ...]
+    ranks: int = field(init=False)
+    bare: int = field(init=False)
+    # For each place: how many digits it has, how many texts follow it, and how many of those without letters
+    _steps: tuple[tuple[int, int, int], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        ranks = bare = 1
+        steps = []
+        for place in reversed(self.places):
+            digits = sum(character < "a" for character in place)
+            steps.append((digits, ranks, bare))
+            ranks, bare = ranks * len(place), bare * digits
+        object.__setattr__(self, "ranks", ranks)
+        object.__setattr__(self, "bare", bare)
+        object.__setattr__(self, "_steps", tuple(reversed(steps)))
+
+    def shape(self, text: str, length: int, kept: tuple[tuple[int, str], ...] = (), style: str = "") -> Shape:
+        """The shape of a value.
+
+        Args:
+            text: a character for each place, each one of the place's, in either case.
+            length: of the whole value, in characters.
+            kept: as in `Shape`; its letters have the case of the text.
+            style: what else the token shows.
+
+        Raises:
+            ValueRefused: `value_format`, the case is mixed.
+        """
+        shown = "".join([character for _, character in kept])
+        both = text + shown
+        small = both.lower()
+        if both not in (small, both.upper()):
+            raise ValueRefused("value_format")
+        style += _UPPER if both != small else ""
+        text = text.lower()
+        if _lettered(shown):
+            return ranked(self._rank(text), self.ranks, length, kept, style)
+        if _lettered(text):
+            return ranked(self._rank_lettered(text), self.ranks - self.bare, length, kept, style)
+        return ranked(self._rank_bare(text), self.bare, length, kept, style + _BARE)
+
+    def text(self, shape: Shape, bits: str) -> str:
+        """The text of a rank, in the case of the shape."""
+        rank = int(bits, 2)
+        if shape.style.endswith(_BARE):
+            text = self._bare_of(rank)
+        elif any(map(_lettered, [character for _, character in shape.kept])):
+            text = self._of(rank, 0)
+        else:
+            text = self._lettered_of(rank)
+        return text.upper() if shape.style.endswith(_UPPER) else text
+
+    def _rank(self, text: str, start: int = 0) -> int:
+        rank = 0
+        for place, character in zip(self.places[start:], text[start:], strict=True):
+            rank = rank * len(place) + place.index(character)
+        return rank
+
+    def _rank_bare(self, text: str) -> int:
+        rank = 0
+        for place, character, (digits, _, _) in zip(self.places, text, self._steps, strict=True):
+            rank = rank * digits + place.index(character)
+        return rank
+
+    def _rank_lettered(self, text: str) -> int:
+        """Texts without letters are left out of the count, up to the first letter."""
+        rank = 0
+        for at, (place, character) in enumerate(zip(self.places, text, strict=True)):
+            digits, ranks, bare = self._steps[at]
+            index = place.index(character)
+            if index >= digits:
+                return rank + digits * (ranks - bare) + (index - digits) * ranks + self._rank(text, at + 1)
+            rank += index * (ranks - bare)
+        raise AssertionError("the text has no letter")
+
+    def _of(self, rank: int, start: int) -> str:
+        characters = []
+        for place in reversed(self.places[start:]):
+            rank, index = divmod(rank, len(place))
+            characters.append(place[index])
+        return "".join(reversed(characters))
+
+    def _bare_of(self, rank: int) -> str:
+        characters = []
+        for place, (digits, _, _) in zip(reversed(self.places), reversed(self._steps), strict=True):
+            rank, index = divmod(rank, digits)
+            characters.append(place[index])
+        return "".join(reversed(characters))
+
+    def _lettered_of(self, rank: int) -> str:
+        characters: list[str] = []
+        for at, place in enumerate(self.places):
+            digits, ranks, bare = self._steps[at]
+            with_digit = digits * (ranks - bare)
+            if rank >= with_digit:
+                index, rest = divmod(rank - with_digit, ranks)
+                return "".join([*characters, place[digits + index], self._of(rest, at + 1)])
+            index, rank = divmod(rank, ranks - bare)
+            characters.append(place[index])
+        raise AssertionError("a rank of these texts leads to a letter")
+
+
+def _lettered(text: str) -> bool:
+    return any(character.isalpha() for character in text)
+
+
+@lru_cache(maxsize=64)
+def hexes(places: tuple[str, ...]) -> Hexes:
+    """The texts of these places."""
+    return Hexes(places)
