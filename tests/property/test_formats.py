@@ -35,7 +35,7 @@ SPECS = [spec for name, entry in CATALOG.items() for spec in (name, *entry.examp
 REVERSIBLE = [spec for spec in SPECS if parse_template(spec).reversible_by_ff1]
 STORED = [spec for spec in SPECS if spec not in REVERSIBLE]
 # Templates whose values of one length differ in how many others they have; they tell the fewest.
-FLOORS = {"code", "email", "iban", "mac", "name", "timestamp", "uuid"}
+FLOORS = {"base64url", "code", "email", "iban", "mac", "name", "timestamp", "uuid"}
 ANY_TEXT = st.text(alphabet=st.characters(), max_size=60)  # lone surrogates among them
 LIKELY = st.text(alphabet=st.sampled_from("0123456789 -abzABZ４\0+.@\u0301\u200bяß"), max_size=40)
 
@@ -265,6 +265,10 @@ def uuid_otherwise(plain: str, chosen: random.Random) -> str:
     return written.upper() if chosen.random() < 0.5 else written
 
 
+def base64url_otherwise(plain: str, chosen: random.Random) -> str:
+    return plain + "=" * (-len(plain) % 4) if chosen.random() < 0.5 else plain
+
+
 def separated(separators: str, start: int) -> Callable[[str, random.Random], str]:
     """With separators here and there, from a place on."""
 
@@ -291,6 +295,7 @@ OTHERWISE: dict[str, Callable[[str, random.Random], str]] = {
     "timestamp": timestamp_otherwise,
     "mac": mac_otherwise,
     "uuid": uuid_otherwise,
+    "base64url": base64url_otherwise,
 }
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from vault.formats import (
+    base64url,
     bic,
     card,
     code,
@@ -59,6 +60,8 @@ _ENTRIES: Final[tuple[Entry[Template], ...]] = (
     ipv6.ENTRY,
     mac.ENTRY,
     uniqueid.ENTRY,
+    run.HEX_ENTRY,
+    base64url.ENTRY,
     freetext.ENTRY,
 )
 

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from typing import ClassVar, Final, Literal, cast
 
 from vault.errors import ValueRefused
-from vault.formats.alphabet import ALNUM_LOWER, ALNUM_UPPER, ALPHANUMERIC, DIGITS, Alphabet
+from vault.formats.alphabet import (
+    ALNUM_LOWER,
+    ALNUM_UPPER,
+    ALPHANUMERIC,
+    DIGITS,
+    HEX_LOWER,
+    HEX_MIXED,
+    HEX_UPPER,
+    Alphabet,
+)
 from vault.formats.spelling import Entry, Parameter, Value
 from vault.formats.template import (
     MAX_LENGTH,
@@ -23,10 +32,11 @@ from vault.formats.template import (
 )
 
 _CASES: Final = {"mixed": ALPHANUMERIC, "lower": ALNUM_LOWER, "upper": ALNUM_UPPER}
+_HEX_CASES: Final = {"mixed": HEX_MIXED, "lower": HEX_LOWER, "upper": HEX_UPPER}
 
 
 class _Run(Reversible):
-    """What `digits` and `alphanumeric` share; a class of its own names the alphabet and the lengths."""
+    """What templates of runs share; a class of its own names the alphabet and the lengths."""
 
     __slots__ = ()
 
@@ -126,6 +136,38 @@ class Alphanumeric(_Run):
         return _CASES[self.case]
 
 
+@dataclass(frozen=True, slots=True)
+class Hex(_Run):
+    """Hexadecimal digits, an even number of them or an odd one. Case is data: nothing is folded.
+
+    Args:
+        case: of letters; the other case is refused. With both, the letters of tokens are of both.
+        shortest: characters (`min`).
+        longest: characters (`max`).
+
+    Raises:
+        BadInput: `template_invalid`, min is above max.
+    """
+
+    case: Literal["mixed", "lower", "upper"] = "lower"
+    shortest: int = 6
+    longest: int = 256
+
+    def __post_init__(self) -> None:
+        if self.shortest > self.longest:
+            raise parameter_invalid("hex", "min")
+
+    @property
+    def spec(self) -> str:
+        """The canonical spelling."""
+        return spell("hex", case=self.case, min=self.shortest, max=self.longest)
+
+    @property
+    def alphabet(self) -> Alphabet:
+        """The digits, and the letters of the case."""
+        return _HEX_CASES[self.case]
+
+
 def _lengths(shortest: int) -> tuple[Parameter, Parameter]:
     return (
         Parameter("min", shortest, "the shortest value, in characters", lowest=1, highest=MAX_LENGTH),
@@ -136,6 +178,11 @@ def _lengths(shortest: int) -> tuple[Parameter, Parameter]:
 def _alphanumeric(given: Mapping[str, Value]) -> Alphanumeric:
     case = cast("Literal['mixed', 'lower', 'upper']", given["case"])
     return Alphanumeric(case, int(given["min"]), int(given["max"]))
+
+
+def _hex(given: Mapping[str, Value]) -> Hex:
+    case = cast("Literal['mixed', 'lower', 'upper']", given["case"])
+    return Hex(case, int(given["min"]), int(given["max"]))
 
 
 DIGITS_ENTRY: Final[Entry[Template]] = Entry(
@@ -157,4 +204,16 @@ ALPHANUMERIC_ENTRY: Final[Entry[Template]] = Entry(
     _alphanumeric,
     ("****{last:2}",),
     ("alphanumeric(case='lower', min=1, max=30)", "alphanumeric(case='upper', min=4)"),
+)
+
+HEX_ENTRY: Final[Entry[Template]] = Entry(
+    "hex",
+    "Hexadecimal digits and nothing else.",
+    (
+        Parameter("case", "lower", "of letters: lower, upper, both", ("lower", "upper", "mixed")),
+        *_lengths(6),
+    ),
+    _hex,
+    ("****{last:2}",),
+    ("hex(case='upper', min=1, max=40)", "hex(case='mixed')"),
 )

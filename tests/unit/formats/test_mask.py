@@ -194,6 +194,8 @@ def test_what_only_looks_like_a_part_is_hidden(pattern: str, value: str) -> None
         ("ipv6", ["{network}"]),
         ("mac", []),
         ("uuid", []),
+        ("hex", []),
+        ("base64url", []),
         ("text", ["{initials}"]),
     ],
 )
@@ -234,6 +236,8 @@ def test_every_template_is_here() -> None:
         "ipv6",
         "mac",
         "uuid",
+        "hex",
+        "base64url",
         "text",
     } == CATALOG.keys()
 

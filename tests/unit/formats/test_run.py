@@ -5,7 +5,8 @@ import pytest
 from tests.unit.formats.refusals import STRANGERS, refused
 from vault.errors import BadInput, ValueRefused
 from vault.formats.alphabet import ALNUM_LOWER, ALNUM_UPPER, ALPHANUMERIC, DIGITS
-from vault.formats.run import Alphanumeric, Digits
+from vault.formats.catalog import parse_template
+from vault.formats.run import Alphanumeric, Digits, Hex
 from vault.formats.template import Shape
 
 
@@ -77,3 +78,39 @@ def test_min_is_not_above_max() -> None:
 def test_spelling() -> None:
     assert Digits().spec == "digits(min=6, max=256)"
     assert Alphanumeric("upper", 4, 12).spec == "alphanumeric(case='upper', min=4, max=12)"
+
+
+@pytest.mark.parametrize(
+    ("case", "taken", "position", "radix"),
+    [("lower", "00ff9a", 2, 16), ("upper", "00FF9A", 2, 16), ("mixed", "00fF9a", None, 22)],
+)
+def test_hexadecimal_digits_of_a_case(case: str, taken: str, position: int | None, radix: int) -> None:
+    template = parse_template(f"hex(case='{case}')")
+    shape = template.parse(taken)
+    assert (shape.text, shape.kept, shape.alphabet.radix) == (taken, (), radix)
+    assert template.domain(6).size == radix**6
+    if position is None:
+        template.parse(taken.swapcase())
+        return
+    with pytest.raises(ValueRefused) as caught:
+        template.parse(taken.swapcase())
+    assert (caught.value.code, caught.value.facts) == ("value_alphabet", {"position": position})
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        ("", "value_empty"),
+        ("00ff9", "value_length"),
+        ("0x00ff", "value_alphabet"),
+        ("00ff9g", "value_alphabet"),
+    ],
+)
+def test_refusals_of_hexadecimal_digits(value: str, code: str) -> None:
+    assert refused(Hex().parse, value) == code
+
+
+def test_lengths_of_hexadecimal_digits() -> None:
+    assert Hex().spec == "hex(case='lower', min=6, max=256)"
+    with pytest.raises(BadInput):
+        Hex(shortest=7, longest=6)
