@@ -4,7 +4,8 @@ in one thread: `python -m bench.ff1_batch`.
 For each batch size it prints nanoseconds a value and by how much the batch beats our scalar rounds, which it
 must nowhere fall far behind; for large batches, by how much it beats each of `bench.peers` that can run here,
 and its target is stated against the fastest of them as they come. Medians of rounds that take turns.
-BENCH_SIZE=small makes it short and rough.
+BENCH_SIZE=small makes it short and rough. Then Arrow arrays against lists, and what memory a million values
+take beside what is made of them. `python -m bench.ff1_batch FILE` also draws a plot (SVG).
 """
 
 from __future__ import annotations
@@ -12,13 +13,18 @@ from __future__ import annotations
 import random
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from statistics import median
 from typing import Final, NamedTuple
 
+import pyarrow as pa
+
 from bench import peers
 from bench.peers import Peer, Task
+from bench.plot import plot
 from bench.target import SMALL, Target, report
 from vault.crypto import ff1_batch
 from vault.crypto.ff1 import FF1
@@ -34,6 +40,8 @@ CASES: Final = {
 }
 SIZES: Final = (1, 2, 4, 8, 19, 20, 32, 39, 40, 100, 1_000, 10_000, *(() if SMALL else (100_000, 1_000_000)))
 LEAST: Final = 0.9  # of the scalar rounds' speed, at any size: the face itself costs a little
+ARROW: Final = 1.5  # times a list's speed
+MEMORY: Final = 1.6  # of the result
 LARGE: Final = 10_000 if SMALL else 100_000
 PEER_VALUES: Final = 2_000 if SMALL else 20_000  # one at a time, so that more would only take longer
 WARM_UP: Final = 0.5 if SMALL else 3.0  # seconds; Java's time a value stops falling within half a second
@@ -46,6 +54,33 @@ def a_value(call: Callable[[list[str]], list[str]], values: list[str]) -> float:
     for _ in range(times):
         call(values)
     return (time.thread_time() - start) / times / len(values)
+
+
+def arrow_against_lists(alphabet: Alphabet, key: bytes, pool: list[str]) -> float:
+    """How many times as fast an Arrow array of strings is as a list of them."""
+    batch = FF1Batch(key, alphabet.characters)
+    values = pool[:LARGE]
+    array = pa.array(values)
+    if batch.encrypt_array(array).to_pylist() != batch.encrypt(values):
+        raise SystemExit("arrays and lists disagree")
+    turns = []
+    for _ in range(5 if SMALL else 21):
+        listed = a_value(batch.encrypt, values)
+        start = time.thread_time()
+        batch.encrypt_array(array)
+        turns.append(listed / ((time.thread_time() - start) / len(values)))
+    return median(turns)
+
+
+def memory_beside(alphabet: Alphabet, key: bytes, pool: list[str]) -> float:
+    """The most memory of a call, its result included, by the size of the result."""
+    batch = FF1Batch(key, alphabet.characters)
+    values = pool[: max(SIZES)]
+    tracemalloc.start()
+    made = batch.encrypt(values)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak / (sys.getsizeof(made) + sum(map(sys.getsizeof, made)))
 
 
 class Standing(NamedTuple):
@@ -104,9 +139,11 @@ def against(
     return median(ours for ours, _ in turns), sorted(standings, key=lambda standing: standing.ratio)
 
 
-def main() -> bool:
+def main(draw_to: Path | None = None) -> bool:
     ff1_batch.THREADS_FROM = sys.maxsize  # one core against one core
-    results = []
+    results: list[tuple[Target, float]] = []
+    lines: dict[str, list[tuple[int, float]]] = {}
+    levels: dict[str, float] = {}
     present = peers.available()
     key = bytes(range(32))
     print("FF1, AES-256, batches of str, one thread: ns a value, and times as fast as one value at a time")
@@ -126,10 +163,20 @@ def main() -> bool:
             print(f"    {one.peer}: {one.seconds * 1e9:.0f}, ours {one.ratio:.2f} times as fast{note}")
         name = target.name.removesuffix("_vs_best_peer")
         slowest = min(faster for _, _, faster in rows)
+        lines[f"{length} {alphabet.name}"] = [(size, 1e9 / ns) for size, ns, _ in rows]
+        if not levels:
+            levels = {one.peer.partition(" (")[0]: 1 / one.seconds for one in standings}
         results.append((target, best.ratio))
         results.append((Target(f"{name}_vs_scalar_at_worst", LEAST, at_most=False), slowest))
+        if alphabet is DIGITS:
+            arrow = arrow_against_lists(alphabet, key, pool)
+            results.append((Target(f"{name}_arrow_vs_list", ARROW, at_most=False), arrow))
+            used = memory_beside(alphabet, key, pool)
+            results.append((Target(f"{name}_memory_vs_result", MEMORY, at_most=True), used))
+    if draw_to is not None:
+        draw_to.write_text(plot("FF1 on one core: values a second", lines, levels), encoding="utf-8")
     return report(results)
 
 
 if __name__ == "__main__":
-    sys.exit(not main())
+    sys.exit(not main(Path(sys.argv[1]) if sys.argv[1:] else None))
