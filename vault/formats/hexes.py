@@ -34,6 +34,8 @@ class Hexes:
     bare: int = field(init=False)
     # For each place: how many digits it has, how many texts follow it, and how many of those without letters
     _steps: tuple[tuple[int, int, int], ...] = field(init=False, repr=False, compare=False)
+    # (begin, end, place): places in a row that have all digits, and each other one
+    _runs: tuple[tuple[int, int, str], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         ranks = bare = 1
@@ -45,6 +47,13 @@ class Hexes:
         object.__setattr__(self, "ranks", ranks)
         object.__setattr__(self, "bare", bare)
         object.__setattr__(self, "_steps", tuple(reversed(steps)))
+        runs: list[tuple[int, int, str]] = []
+        for at, place in enumerate(self.places):
+            if runs and place == HEX == runs[-1][2]:
+                runs[-1] = (runs[-1][0], at + 1, HEX)
+            else:
+                runs.append((at, at + 1, place))
+        object.__setattr__(self, "_runs", tuple(runs))
 
     def shape(self, text: str, length: int, kept: tuple[tuple[int, str], ...] = (), style: str = "") -> Shape:
         """The shape of a value.
@@ -76,7 +85,7 @@ class Hexes:
         rank = int(bits, 2)
         if shape.style.endswith(_BARE):
             text = self._bare_of(rank)
-        elif any(map(_lettered, [character for _, character in shape.kept])):
+        elif _lettered("".join([character for _, character in shape.kept])):
             text = self._of(rank, 0)
         else:
             text = self._lettered_of(rank)
@@ -84,8 +93,14 @@ class Hexes:
 
     def _rank(self, text: str, start: int = 0) -> int:
         rank = 0
-        for place, character in zip(self.places[start:], text[start:], strict=True):
-            rank = rank * len(place) + place.index(character)
+        for begin, end, place in self._runs:
+            if end <= start:
+                continue
+            if place == HEX:
+                part = text[max(begin, start) : end]
+                rank = rank << 4 * len(part) | int(part, 16)
+            else:
+                rank = rank * len(place) + place.index(text[begin])
         return rank
 
     def _rank_bare(self, text: str) -> int:
@@ -106,11 +121,18 @@ class Hexes:
         raise AssertionError("the text has no letter")
 
     def _of(self, rank: int, start: int) -> str:
-        characters = []
-        for place in reversed(self.places[start:]):
-            rank, index = divmod(rank, len(place))
-            characters.append(place[index])
-        return "".join(reversed(characters))
+        parts: list[str] = []
+        for begin, end, place in reversed(self._runs):
+            if end <= start:
+                break
+            if place == HEX:
+                width = end - max(begin, start)
+                rank, part = rank >> 4 * width, rank & (1 << 4 * width) - 1
+                parts.append(f"{part:0{width}x}")
+            else:
+                rank, index = divmod(rank, len(place))
+                parts.append(place[index])
+        return "".join(reversed(parts))
 
     def _bare_of(self, rank: int) -> str:
         characters = []
@@ -133,7 +155,7 @@ class Hexes:
 
 
 def _lettered(text: str) -> bool:
-    return any(character.isalpha() for character in text)
+    return text.lower() != text.upper()
 
 
 @lru_cache(maxsize=64)
