@@ -166,6 +166,8 @@ DRIVES: Final[dict[str, dict[str, Drive]]] = {
     "DELETE grants/{id}": {"without": lambda d: Sent(f"grants/{grant(d, SSN)['id']}")},
     "GET fields": {"all": lambda d: Sent("fields")},
     "GET fields/{name}": {"one": lambda d: Sent(f"fields/{SSN}")},
+    "GET fields/{name}/explain": {"one": lambda d: Sent(f"fields/{SSN}/explain")},
+    "GET templates/{name}/explain": {"one": lambda d: Sent("templates/ssn/explain")},
     "GET schema": {"shown": lambda d: Sent("schema", key=d.built.admin)},
     "GET schema/versions": {"listed": lambda d: Sent("schema/versions", key=d.built.admin)},
     "GET schema/versions/{id}": {"shown": lambda d: Sent("schema/versions/1", key=d.built.admin)},

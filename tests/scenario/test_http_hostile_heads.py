@@ -167,7 +167,7 @@ def test_a_query_that_is_not_taken(doors: Doors, name: str) -> None:
                 assert answer.code in ("parameter_invalid", "request_malformed"), query[:60]
 
 
-@pytest.mark.parametrize("name", QUERIED)
+@pytest.mark.parametrize("name", [name for name in QUERIED if "limit" in BY_NAME[name].query])
 def test_a_query_that_is_taken(doors: Doors, name: str) -> None:
     target = f"/v1/eu/{path_of(BY_NAME[name])}"
     for query in ("", "?", "?limit=1", "?limit=500", "?limit=001", "?%6Cimit=1"):

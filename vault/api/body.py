@@ -81,7 +81,7 @@ class BodyDecoder:
         end = body.rfind(b"]")
         if before is None or end < before.end():
             return self(body), None
-        written = Written.of(body[before.end() : end])
+        written = Written.of(body[before.end() : end], self._max_items)
         if written is None:
             return self(body), None
         return self(body[: before.end()] + body[end:]), written

@@ -33,10 +33,14 @@ class Written:
     texts: Texts
 
     @classmethod
-    def of(cls, inside: bytes) -> Written | None:
-        """What stands between an array's brackets; None if it is written in another way, or wrong."""
+    def of(cls, inside: bytes, most: int) -> Written | None:
+        """What stands between an array's brackets; None if it is written in another way, or wrong.
+
+        Args:
+            most: elements; more are told of by whoever decodes them, before they cost memory.
+        """
         data = np.frombuffer(inside, np.uint8)
-        if not _is_plain(data, inside):
+        if not _is_plain(data, inside) or np.count_nonzero(data == _QUOTE) > 2 * most:
             return None
         texts = _on_grid(data, inside) or _between_quotes(data)
         return None if texts is None else cls(data, texts)

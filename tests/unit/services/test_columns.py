@@ -16,6 +16,7 @@ from vault.services.tokenize import TokenizeBody, TokenizeItem, WrittenAnswer, t
 from vault.tokens.written import Written
 
 KEY = "a-key"
+MOST = 20_000
 
 
 def samples(spec: str, count: int) -> list[str]:
@@ -24,7 +25,7 @@ def samples(spec: str, count: int) -> list[str]:
 
 
 def in_place(values: list[str]) -> Written:
-    written = Written.of(json.dumps(values).encode()[1:-1])
+    written = Written.of(json.dumps(values).encode()[1:-1], MOST)
     assert written is not None
     return written
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from vault.tokens.written import Written
 
+MOST = 10_000
 PLAIN = st.text(st.characters(min_codepoint=32, max_codepoint=126, exclude_characters='"\\'), max_size=12)
 SEPARATORS = st.sampled_from([(",", ":"), (", ", ": ")])
 
@@ -21,7 +22,7 @@ def inside(values: object, separators: tuple[str, str] = (",", ":")) -> bytes:
 
 @given(st.lists(PLAIN, min_size=1, max_size=30), SEPARATORS)
 def test_plain_texts_are_taken(values: list[str], separators: tuple[str, str]) -> None:
-    written = Written.of(inside(values, separators))
+    written = Written.of(inside(values, separators), MOST)
     assert written is not None
     assert len(written) == len(values)
     assert written.strings() == values
@@ -33,7 +34,7 @@ def test_plain_texts_are_taken(values: list[str], separators: tuple[str, str]) -
 
 @given(st.integers(0, 12), st.integers(1, 40), SEPARATORS)
 def test_texts_of_one_length_are_on_a_grid(width: int, count: int, separators: tuple[str, str]) -> None:
-    written = Written.of(inside(["x" * width] * count, separators))
+    written = Written.of(inside(["x" * width] * count, separators), MOST)
     assert written is not None
     assert written.texts.view(written.data, slice(None), width) is not None
     assert (written.texts.lengths == width).all()
@@ -50,7 +51,7 @@ def test_texts_of_one_length_are_on_a_grid(width: int, count: int, separators: t
     ],
 )
 def test_all_else_is_left_to_the_decoder(inside_: bytes) -> None:
-    assert Written.of(inside_) is None
+    assert Written.of(inside_, MOST) is None
 
 
 @given(
@@ -67,7 +68,7 @@ def test_what_is_taken_is_an_array_of_these(
         text[at % len(text)] = byte
     for at in cuts:
         del text[at % max(1, len(text))]
-    written = Written.of(bytes(text))
+    written = Written.of(bytes(text), MOST)
     if written is not None:
         decoded = json.loads(b"[" + bytes(text) + b"]")
         assert all(isinstance(value, str) for value in decoded)
@@ -79,7 +80,7 @@ def test_what_is_taken_is_an_array_of_these(
 @pytest.mark.parametrize("byte", [*b'"\\\x00\x1f\x80\xff'])
 def test_what_would_need_an_escape_is_not_sound(byte: int) -> None:
     values = [f"{number:04d}" for number in range(50)]
-    written = Written.of(inside(values))
+    written = Written.of(inside(values), MOST)
     assert written is not None
     other = written.like()
     other.data[random.Random(byte).choice(other.texts.starts.tolist())] = byte
@@ -88,5 +89,11 @@ def test_what_would_need_an_escape_is_not_sound(byte: int) -> None:
 
 
 def test_it_shows_nothing() -> None:
-    written = Written.of(b'"123-45-6789"')
+    written = Written.of(b'"123-45-6789"', MOST)
     assert "6789" not in repr(written)
+
+
+def test_more_than_may_be_are_left_to_the_decoder() -> None:
+    for values in (["1", "2", "3"], ["1", "22", "333"]):
+        assert Written.of(inside(values), 3) is not None
+        assert Written.of(inside(values), 2) is None
