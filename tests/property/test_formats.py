@@ -35,7 +35,7 @@ SPECS = [spec for name, entry in CATALOG.items() for spec in (name, *entry.examp
 REVERSIBLE = [spec for spec in SPECS if parse_template(spec).reversible_by_ff1]
 STORED = [spec for spec in SPECS if spec not in REVERSIBLE]
 # Templates whose values of one length differ in how many others they have; they tell the fewest.
-FLOORS = {"base64url", "code", "email", "iban", "mac", "name", "timestamp", "uuid"}
+FLOORS = {"base64url", "code", "email", "iban", "mac", "name", "phone", "timestamp", "uuid"}
 ANY_TEXT = st.text(alphabet=st.characters(), max_size=60)  # lone surrogates among them
 LIKELY = st.text(alphabet=st.sampled_from("0123456789 -abzABZ４\0+.@\u0301\u200bяß"), max_size=40)
 
@@ -269,6 +269,10 @@ def base64url_otherwise(plain: str, chosen: random.Random) -> str:
     return plain + "=" * (-len(plain) % 4) if chosen.random() < 0.5 else plain
 
 
+def postal_otherwise(plain: str, chosen: random.Random) -> str:
+    return f"{plain[:-3]} {plain[-3:]}".lower() if chosen.random() < 0.5 else plain
+
+
 def separated(separators: str, start: int) -> Callable[[str, random.Random], str]:
     """With separators here and there, from a place on."""
 
@@ -290,6 +294,8 @@ OTHERWISE: dict[str, Callable[[str, random.Random], str]] = {
     "email": email_otherwise,
     "iban": iban_otherwise,
     "bic": bic_otherwise,
+    "phone": separated(" -./", 1),
+    "postal": postal_otherwise,
     "imei": separated(" -/.", 1),
     "imsi": separated(" -", 1),
     "timestamp": timestamp_otherwise,

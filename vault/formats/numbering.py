@@ -1,0 +1,101 @@
+"""Numbers with rules between their characters, counted: each valid one has a rank, and no other has.
+
+The rule is a machine that reads a number from the left. It keeps what it has to remember (a sum modulo 11,
+the month) and says after each character whether there is a number that goes on like that. How many there
+are from each state on is counted once; a rank is the number of valid numbers that come before in the order
+of their characters. So a token is a valid number however tangled the rule is, and the digits that a check
+determines take up no ranks.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Hashable, Sequence
+from functools import cached_property
+
+Step = Callable[[int, Hashable, str], Hashable | None]
+"""From the place, the state before and the character there to the state after; None: no such number."""
+
+
+class _Node:
+    """What may follow in a place: by character, how many numbers come before, and the node behind it."""
+
+    __slots__ = ("characters", "count", "firsts", "nodes", "ways")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.ways: dict[str, tuple[int, _Node]] = {}
+        self.characters: list[str] = []
+        self.firsts: list[int] = []
+        self.nodes: list[_Node] = []
+
+    def add(self, character: str, node: _Node) -> None:
+        self.ways[character] = (self.count, node)
+        self.characters.append(character)
+        self.firsts.append(self.count)
+        self.nodes.append(node)
+        self.count += node.count
+
+
+class Numbering:
+    """The valid numbers of a rule, in order. Safe to share between threads.
+
+    Args:
+        places: the characters that may stand in each place, in the order that they count.
+        step: the rule; a state is never None.
+        start: the state before the first character.
+    """
+
+    def __init__(self, places: Sequence[str], step: Step, start: Hashable = 0) -> None:
+        self.places = tuple(places)
+        self._step = step
+        self._start = start
+
+    @property
+    def ranks(self) -> int:
+        """How many valid numbers there are."""
+        return self._root.count
+
+    def rank(self, text: str) -> int | None:
+        """Which of the valid numbers one is, from 0; None if it is none."""
+        if len(text) != len(self.places):
+            return None
+        rank, node = 0, self._root
+        for character in text:
+            way = node.ways.get(character)
+            if way is None:
+                return None
+            rank += way[0]
+            node = way[1]
+        return rank
+
+    def text(self, rank: int) -> str:
+        """The valid number of a rank below `ranks`."""
+        characters = []
+        node = self._root
+        for _ in self.places:
+            at = bisect_right(node.firsts, rank) - 1
+            rank -= node.firsts[at]
+            characters.append(node.characters[at])
+            node = node.nodes[at]
+        return "".join(characters)
+
+    @cached_property
+    def _root(self) -> _Node:
+        known: dict[tuple[int, Hashable], _Node] = {}
+        end = _Node()
+        end.count = 1
+
+        def from_here(place: int, state: Hashable) -> _Node:
+            if place == len(self.places):
+                return end
+            node = known.get((place, state))
+            if node is None:
+                node = known[place, state] = _Node()
+                for character in self.places[place]:
+                    after = self._step(place, state, character)
+                    if after is not None and (behind := from_here(place + 1, after)).count:
+                        node.add(character, behind)
+            return node
+
+        return from_here(0, self._start)
