@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import phonenumbers
 import pytest
 
 from tests.unit.formats.refusals import refused
 from vault.errors import ValueRefused
+from vault.formats.national_phone import _PLANS as PLANS
 from vault.formats.national_phone import NationalPhone
 from vault.secret import Secret
 from vault.tokens.vaultless import Vaultless
@@ -100,3 +102,10 @@ def test_one_spelling() -> None:
     assert NationalPhone("de", 3).spec == "phone(country='de', keep=3)"
     with pytest.raises(ValueRefused):
         US.domain(16)
+
+
+@pytest.mark.parametrize("country", sorted(PLANS))
+def test_what_is_dialled_first_is_what_the_numbering_plan_says(country: str) -> None:
+    known = phonenumbers.PhoneMetadata.metadata_for_region(country.upper())
+    assert known is not None
+    assert (known.national_prefix or "") == PLANS[country][0]
