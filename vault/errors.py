@@ -95,6 +95,7 @@ CODES: Final[dict[str, Code]] = {
         key_version_unknown="The field has no key of that version.",
         purpose_required="A purpose must be named.",
         subject_invalid="A subject is 1 to 256 bytes of UTF-8 in NFC, without control characters.",
+        file_malformed="The file is not one of records with the same fields, in UTF-8.",
         record_invalid="A record is 1 to 256 bytes of UTF-8, without control characters.",
         items_mismatch="Lists that belong together differ in length.",
         name_invalid="A name does not have the form that names have here.",

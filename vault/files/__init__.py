@@ -1,0 +1,1 @@
+"""Tables in files, some of whose columns become tokens or values again."""

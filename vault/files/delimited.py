@@ -1,0 +1,260 @@
+"""Delimited text (CSV) as bytes: records at a time, and where the fields of some columns lie.
+
+Nothing is decoded and nothing is written anew but what a column's texts turn into: quotes, spaces, line ends
+and all other columns come through byte for byte. Source: RFC 4180; a quote inside quotes is doubled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import BinaryIO, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vault.crypto.texts import Bytes, Places, Texts
+from vault.errors import BadInput
+
+BLOCK: Final = 4 * 1024 * 1024  # bytes read at once; more where one record is longer
+MAX_RECORD: Final = 16 * 1024 * 1024  # bytes: a quote that is never closed would else take the whole file
+BOM: Final = b"\xef\xbb\xbf"
+
+_QUOTE: Final = ord('"')
+_LINE: Final = ord("\n")
+_RETURN: Final = ord("\r")
+
+
+class Header(NamedTuple):
+    """The first record: the names of the columns, and its bytes with its end (and a BOM, if there is one)."""
+
+    names: list[str]
+    raw: bytes
+
+
+def read_header(source: BinaryIO, delimiter: str = ",") -> Header:
+    """The first record of a file, which is read to its end.
+
+    Raises:
+        BadInput: `file_malformed`: empty, not UTF-8, a name twice or none, or a record without an end.
+    """
+    raw = b""
+    while True:
+        line = source.readline(MAX_RECORD)
+        raw += line
+        if not line or raw.count(b'"') % 2 == 0:
+            break
+        if len(raw) > MAX_RECORD:
+            raise BadInput("file_malformed", row=0)
+    body = raw.removeprefix(BOM).rstrip(b"\r\n")
+    if not body or body.count(b'"') % 2:
+        raise BadInput("file_malformed", row=0)
+    block = Block(np.frombuffer(body + b"\n", np.uint8), 0, 0, delimiter)
+    try:
+        names = [text.decode() for text in block.record(0)]
+    except UnicodeDecodeError:
+        raise BadInput("file_malformed", row=0) from None
+    if len(set(names)) != len(names):
+        raise BadInput("file_malformed", row=0)
+    return Header(names, raw)
+
+
+def blocks(
+    source: BinaryIO, columns: int, delimiter: str = ",", start: int = 0, row: int = 1, size: int = BLOCK
+) -> Iterator[Block]:
+    """Whole records, some at a time; the same blocks whenever a file is read from a place where one ended.
+
+    Args:
+        source: stands at `start`.
+        columns: of every record.
+        start: bytes before it in the file.
+        row: the number of the record there; the header is 0.
+
+    Raises:
+        BadInput: `file_malformed` with `row`: another number of fields, a record that is too long, or whose
+            quotes are not closed.
+    """
+    rest = b""
+    while True:
+        # As many bytes behind `start` each time, so that blocks do not depend on where reading began.
+        read = source.read(size - len(rest) if len(rest) < size else size)
+        data = rest + read
+        if not data:
+            return
+        end = _end_of_records(data) if read else len(data)
+        if not read and (data.count(b'"') % 2 or len(data) > MAX_RECORD):
+            raise BadInput("file_malformed", row=row)
+        if not end:
+            if len(data) > MAX_RECORD:
+                raise BadInput("file_malformed", row=row)
+            rest = data
+            continue
+        whole, rest = data[:end], data[end:]
+        closed = whole if whole.endswith(b"\n") else whole + b"\n"
+        block = Block(np.frombuffer(closed, np.uint8), start, row, delimiter, ended=closed is whole)
+        block.check(columns)
+        yield block
+        start, row = start + end, row + block.count
+
+
+def _end_of_records(data: bytes) -> int:
+    """Behind the last line end that is in no quotes; 0 if there is none."""
+    end = data.rfind(b"\n") + 1
+    quotes = data.count(b'"', 0, end)
+    while end and quotes % 2:
+        before = data.rfind(b"\n", 0, end - 1) + 1
+        quotes -= data.count(b'"', before, end)
+        end = before
+    return end
+
+
+@dataclass(slots=True, repr=False)
+class Block:
+    """Some records, each with its end.
+
+    Attributes:
+        data: their bytes.
+        start: where they begin in the file.
+        row: the number of the first.
+        ended: whether the last line end stands in the file; the last record of a file may lack it.
+    """
+
+    data: Bytes
+    start: int
+    row: int
+    delimiter: str = ","
+    ended: bool = True
+    count: int = 0
+    _cuts: Places = field(default_factory=lambda: np.zeros((0, 1), np.int64))  # see `check`
+
+    def __post_init__(self) -> None:
+        self.count = int(np.count_nonzero(self._lines()))
+
+    @property
+    def end(self) -> int:
+        """Where they end in the file."""
+        return self.start + len(self.data) - (not self.ended)
+
+    def _lines(self) -> NDArray[np.bool_]:
+        return self._outside(self.data == _LINE)
+
+    def _outside(self, marks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Those that are in no quotes."""
+        quotes = self.data == _QUOTE
+        if not quotes.any():
+            return marks
+        outside: NDArray[np.bool_] = np.cumsum(quotes, dtype=np.int32) % 2 == 0
+        return marks & outside
+
+    def check(self, columns: int) -> None:
+        """Notes the delimiter or line end behind each field: (records, fields).
+
+        Raises:
+            BadInput: `file_malformed` with `row`: a record has another number of fields.
+        """
+        cuts = np.flatnonzero(self._outside((self.data == ord(self.delimiter)) | (self.data == _LINE)))
+        is_line = self.data[cuts] == _LINE
+        lines = np.flatnonzero(is_line)
+        fields = np.diff(lines, prepend=-1)
+        wrong = np.flatnonzero(fields != columns)
+        if len(wrong):
+            raise BadInput("file_malformed", row=self.row + int(wrong[0]))
+        self._cuts = cuts.reshape(-1, columns).astype(np.int64)
+
+    def record(self, index: int) -> list[bytes]:
+        """The fields of a record, unquoted."""
+        if not len(self._cuts):
+            cuts = np.flatnonzero(self._outside((self.data == ord(self.delimiter)) | (self.data == _LINE)))
+            self._cuts = cuts.reshape(1, -1).astype(np.int64)
+        columns = range(self._cuts.shape[1])
+        return [plain(self.column(column).bytes_of(index)) for column in columns]
+
+    def column(self, index: int) -> Column:
+        """Where the fields of a column lie, quotes included.
+
+        Args:
+            index: from 0.
+        """
+        ends = self._cuts[:, index].copy()
+        starts = np.empty_like(ends)
+        if index:
+            starts[:] = self._cuts[:, index - 1] + 1
+        else:
+            starts[0], starts[1:] = 0, self._cuts[:-1, -1] + 1
+        if index == self._cuts.shape[1] - 1:  # a carriage return belongs to the line end
+            ends -= (ends > starts) & (self.data[ends - 1] == _RETURN)
+        return Column(self.data, starts, ends)
+
+    def replaced(self, columns: Sequence[tuple[Column, Sequence[bytes]]], drop: Sequence[int] = ()) -> bytes:
+        """The records with other fields in some columns.
+
+        Args:
+            columns: each with its fields as they are to be written, one a record.
+            drop: records that are left out.
+        """
+        text = self.data.tobytes()
+        order = sorted(columns, key=lambda pair: int(pair[0].starts[0]) if len(pair[0].starts) else 0)
+        ends = self._cuts[:, -1] + 1
+        begins = np.concatenate(([0], ends[:-1]))
+        left = set(drop)
+        parts: list[bytes] = []
+        places = [(column.starts.tolist(), column.ends.tolist(), made) for column, made in order]
+        for record, (begin, end) in enumerate(zip(begins.tolist(), ends.tolist(), strict=True)):
+            if record in left:
+                continue
+            at = begin
+            for starts, stops, made in places:
+                parts += (text[at : starts[record]], made[record])
+                at = stops[record]
+            parts.append(text[at:end])
+        whole = b"".join(parts)
+        return whole if self.ended or not whole else whole[:-1]
+
+
+class Column(NamedTuple):
+    """The fields of one column of a block: where each begins and ends in its bytes."""
+
+    data: Bytes
+    starts: Places
+    ends: Places
+
+    def bytes_of(self, index: int) -> bytes:
+        """A field as it stands, quotes included."""
+        return self.data[self.starts[index] : self.ends[index]].tobytes()
+
+    def texts(self) -> Texts | None:
+        """The fields as texts in place; None if one of them has quotes."""
+        if len(self.starts) and (self.data[self.starts[self.ends > self.starts]] == _QUOTE).any():
+            return None
+        return Texts(self.data, self.starts, self.ends - self.starts)
+
+    def values(self) -> list[str | None]:
+        """The fields, unquoted; None for one that is empty and not quoted.
+
+        Raises:
+            BadInput: `file_malformed`, with `index`: a field is not UTF-8.
+        """
+        text = self.data.tobytes()
+        made: list[str | None] = []
+        for index, (start, end) in enumerate(zip(self.starts.tolist(), self.ends.tolist(), strict=True)):
+            try:
+                made.append(plain(text[start:end]).decode() if end > start else None)
+            except UnicodeDecodeError:
+                raise BadInput("file_malformed", index=index) from None
+        return made
+
+
+def plain(field: bytes) -> bytes:
+    """A field without the quotes around it."""
+    if field[:1] == b'"' and field[-1:] == b'"' and len(field) > 1:
+        return field[1:-1].replace(b'""', b'"')
+    return field
+
+
+def quoted(text: str | None, delimiter: str = ",") -> bytes:
+    """A field as it is written: quoted where it has to be; nothing for None."""
+    if text is None:
+        return b""
+    if not text or any(mark in text for mark in ('"', "\n", "\r", delimiter)) or text != text.strip(" "):
+        return b'"' + text.replace('"', '""').encode() + b'"'
+    return text.encode()
