@@ -167,6 +167,9 @@ CODES: Final[dict[str, Code]] = {
         idempotency_conflict=(
             "The Idempotency-Key was used for another request. | Take a new key for a new request."
         ),
+        job_differs=(
+            "Another job to this output was begun and has not ended. | Finish it, or remove what it left."
+        ),
         version_conflict="The thing changed meanwhile. | Read it again, then repeat.",
         plan_changed="The plan is not the one that was shown. | Plan again, then apply with its digest.",
     ),

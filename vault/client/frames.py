@@ -7,15 +7,14 @@ what was answered is done, and asking again for a vaultless or deterministic fie
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from vault.client.columns import BATCH, batches
 from vault.client.http import Client
 from vault.errors import BadInput, CoatcheckError, Conflict
 from vault.extras import load
 
-BATCH: Final = 10_000  # values a request, unless the service takes fewer; its default
-BATCH_BYTES: Final = 4 * 1024 * 1024  # half of what it takes by default: JSON needs room for escapes
 _NO_COLUMN: Final = "a column is an Arrow array of strings, or hands one over"
 
 
@@ -141,7 +140,7 @@ class Frames:
     def _each(self, column: Any, ask: Callable[[int, list[str | None]], list[str | None]]) -> Any:
         pa = self._arrow
         made = []
-        for start, some in self._batches(column):
+        for start, some in batches(column.to_pylist(), self._batch):
             if some.count(None) == len(some):
                 made.append(pa.nulls(len(some), pa.string()))
                 continue
@@ -153,16 +152,3 @@ class Frames:
                     entry["index"] += start
                 raise
         return pa.concat_arrays(made) if made else pa.array([], pa.string())
-
-    def _batches(self, column: Any) -> Iterator[tuple[int, list[str | None]]]:
-        """(where it begins, values) of each batch, bounded in values and bytes."""
-        for start in range(0, len(column), self._batch):
-            some: list[str | None] = column.slice(start, self._batch).to_pylist()
-            first = size = 0
-            for place, value in enumerate(some):
-                own = 8 + (len(value.encode("utf-8", "surrogatepass")) if value is not None else 0)
-                if size + own > BATCH_BYTES and place > first:
-                    yield start + first, some[first:place]
-                    first, size = place, 0
-                size += own
-            yield start + first, some[first:]
