@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -60,15 +61,16 @@ def tokenize_file(
     with closing(client), _bar(door.output) as progress:
         tokens = Tokens(client)
         result = run(plan, tokens, progress)
-    door.output.record(
-        {
-            "rows": result.rows,
-            "rejected_rows": result.rejected,
-            "resumed": result.resumed,
-            "refused": dict(sorted(result.codes.items())) or None,
-            "key_versions": tokens.key_versions or None,
-        }
-    )
+    told: dict[str, Any] = {
+        "rows": result.rows,
+        "rejected_rows": result.rejected,
+        "resumed": result.resumed,
+    }
+    if result.codes:
+        told["refused"] = dict(sorted(result.codes.items()))
+    if tokens.key_versions:
+        told["key_versions"] = tokens.key_versions
+    door.output.record(told)
     if result.rejected:
         sys.exit(int(Exit.PARTIAL))
 

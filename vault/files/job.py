@@ -19,7 +19,7 @@ from typing import BinaryIO, Final, NamedTuple, Protocol
 
 import msgspec
 
-from vault.errors import BadInput, Conflict, Fact, Misconfigured
+from vault.errors import BadInput, CoatcheckError, Conflict, Fact, Misconfigured
 from vault.files.delimited import BLOCK, Block, Header, blocks, quoted, read_header
 
 PART: Final = ".coatcheck-part"
@@ -149,6 +149,19 @@ class _Job:
             state = self._begin()
         if resumed and not self._part.exists():
             return self._end(state, resumed=True)
+        try:
+            self._go_on(state, progress)
+        except CoatcheckError as problem:
+            # What cannot be gone on with leaves nothing behind; an outage does, so that it can be.
+            if problem.code == "file_malformed" or state.row == 1:
+                self._give_up()
+            raise
+        self._part.replace(self._plan.target)
+        _sync_folder(self._plan.target.parent)
+        return self._end(state, resumed=resumed)
+
+    def _go_on(self, state: Checkpoint, progress: Callable[[int, int], None]) -> None:
+        """All blocks from the checkpoint on."""
         self._source.seek(state.read)
         with self._part.open("r+b") as out, self._rejects(state) as told:
             out.truncate(state.written)
@@ -176,9 +189,6 @@ class _Job:
                     state.codes[f"{name}: {code}"] = state.codes.get(f"{name}: {code}", 0) + 1
                 self._keep(state)
                 progress(state.read, self._size)
-        self._part.replace(self._plan.target)
-        _sync_folder(self._plan.target.parent)
-        return self._end(state, resumed=resumed)
 
     def _end(self, state: Checkpoint, *, resumed: bool) -> Result:
         self._kept.unlink()
@@ -255,8 +265,10 @@ class _Job:
 
     def _give_up(self) -> None:
         """Leaves nothing behind."""
-        self._part.unlink(missing_ok=True)
         self._kept.unlink(missing_ok=True)
+        self._part.unlink(missing_ok=True)
+        if self._plan.rejects is not None:
+            self._plan.rejects.unlink(missing_ok=True)
 
 
 class _Rejects:

@@ -71,7 +71,7 @@ def command(words: str) -> click.Command:
     ("line", "words"),
     [
         ("", None),
-        ("to", "tokenize"),
+        ("to", "tokenize tokenize-file"),
         ("gr", "grant"),
         ("grant cr", "create"),
         ("grant create --del", "--delivery"),

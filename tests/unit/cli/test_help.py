@@ -34,7 +34,7 @@ GROUPS = [path for path, command in ALL.items() if isinstance(command, click.Gro
 def test_the_commands_are_all_here() -> None:
     assert {path[0] for path in ALL} == {
         "apikey", "audit", "cell", "completion", "config", "decrypt", "detokenize", "doctor", "encrypt",
-        "grant", "init", "key", "principal", "profile", "schema", "serve", "template", "tenant", "tokenize",
+        "grant", "init", "key", "principal", "profile", "schema", "serve", "template", "tenant", "tokenize", "tokenize-file",
         "version",
     }  # fmt: skip
 
@@ -83,7 +83,7 @@ def test_what_is_typed_is_not_repeated(path: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["tokenise"], "there is no such command (near: tokenize, detokenize)"),
+        (["tokenise"], "there is no such command (near: tokenize, detokenize, tokenize-file)"),
         ([MARK], "there is no such command"),
         (["grant", "revok"], "there is no such command (near: revoke)"),
         (["tokenize"], "FIELD is missing"),
