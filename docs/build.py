@@ -788,6 +788,7 @@ _TABLES: Final = {
     "templates.NAME": {
         "pattern": "what whole values look like; what stands in groups is transformed, all else is kept",
         "alphabet": "the characters that groups may have; without it, those that the pattern takes",
+        "encode": "how tokens are written, each group once: `$1-$2`; without it, in the layouts of values",
     },
     "fields.NAME": {
         "template": "what values look like",
@@ -886,7 +887,7 @@ def schema_page() -> str:
     sample = {
         "purposes": {"name": {"legal_basis": "contract"}},
         "retention": {"name": {"keep": "P1Y", "from": "last_use", "max": "P2Y"}, "key": {"keep": "key"}},
-        "templates": {"employee": {"pattern": r"EMP-(\d{8})", "alphabet": "digits"}},
+        "templates": {"employee": {"pattern": r"EMP-(\d{8})", "alphabet": "digits", "encode": "$1"}},
         "fields": {
             "one": {
                 "template": "ssn",

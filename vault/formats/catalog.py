@@ -35,6 +35,7 @@ from vault.formats import (
     uniqueid,
     vin,
 )
+from vault.formats.national import schemes
 from vault.formats.spelling import Entry, build
 from vault.formats.template import Template
 
@@ -67,6 +68,7 @@ _ENTRIES: Final[tuple[Entry[Template], ...]] = (
     run.HEX_ENTRY,
     base64url.ENTRY,
     freetext.ENTRY,
+    *schemes.ENTRIES,
 )
 
 CATALOG: Final[Mapping[str, Entry[Template]]] = {entry.name: entry for entry in _ENTRIES}

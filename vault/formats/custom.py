@@ -125,6 +125,21 @@ class Custom(Reversible):
         text = "".join([one for _, one in free])
         return shape_of([alphabets[kind] for kind, _ in free], text, len(value), tuple(kept), style)
 
+    def groups(self, value: str) -> tuple[str | None, ...]:
+        """What each group holds of a value; None for one that is missing.
+
+        Raises:
+            ValueRefused: as `parse`.
+        """
+        self.parse(value)
+        found: tuple[str | None, ...] = self._re2.fullmatch(value).groups()
+        return found
+
+    @property
+    def encode(self) -> str:
+        """The format of tokens: none, they keep the layout of their values."""
+        return ""
+
     def render_token(self, shape: Shape, text: str) -> str:
         """The token, in the layout of the value.
 
@@ -247,10 +262,16 @@ def custom(name: str, pattern: str, alphabet: str = "") -> Custom:
         raise PatternRefused(f"an alphabet has 2 to {MAX_RADIX:,} distinct characters")
     compiled = _compiled(pattern)
     reading = _read(read_pattern(pattern), alphabet)
-    definition = {"alphabet": alphabet, "pattern": pattern, "rules": _RULES}
-    written = json.dumps(definition, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    digest = hashlib.sha256(written.encode()).hexdigest()[:DIGEST]
+    digest = digest_of({"alphabet": alphabet, "pattern": pattern})
     return Custom(name, pattern, alphabet, f"custom({name}, {digest})", reading, compiled)
+
+
+def digest_of(definition: dict[str, str]) -> str:
+    """What a definition is told by in a spelling: of its members, and of the version of these rules."""
+    written = json.dumps(
+        {**definition, "rules": _RULES}, sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    )
+    return hashlib.sha256(written.encode()).hexdigest()[:DIGEST]
 
 
 def _compiled(pattern: str) -> Any:

@@ -69,6 +69,16 @@ class Numbering:
             node = way[1]
         return rank
 
+    def reach(self, text: str) -> int:
+        """The first place where no valid number goes on as this text does; its length if all of it does."""
+        node = self._root
+        for place, character in enumerate(text):
+            way = node.ways.get(character)
+            if way is None:
+                return place
+            node = way[1]
+        return len(text)
+
     def text(self, rank: int) -> str:
         """The valid number of a rank below `ranks`."""
         characters = []

@@ -14,13 +14,12 @@ from typing import Any, Final
 import msgspec
 
 from vault.errors import BadInput
-from vault.formats.custom import Custom
 from vault.schema.classes import read_class
 from vault.schema.fields import read_field
 from vault.schema.purposes import read_purpose
 from vault.schema.refusals import Refusals, is_label, shown
 from vault.schema.rules import Determinism, FieldRule, Protection, Purpose, RetentionRule, Small
-from vault.schema.templates import read_template
+from vault.schema.templates import Own, read_template
 
 MAX_NAMES: Final = 1000
 MAX_TOML: Final = 256 * 1024  # characters
@@ -42,7 +41,7 @@ class Schema:
     fields: Mapping[str, FieldRule]
     digest: str
     body: str = field(repr=False)
-    templates: Mapping[str, Custom] = field(default_factory=dict)
+    templates: Mapping[str, Own] = field(default_factory=dict)
 
 
 EMPTY: Final = Schema({}, {}, {}, hashlib.sha256(b"{}").hexdigest(), "{}")

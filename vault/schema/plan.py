@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from vault.formats.custom import Custom
 from vault.schema.document import Schema
 from vault.schema.rules import Determinism, FieldRule, Protection, Purpose, RetentionRule, Small
+from vault.schema.templates import Own
 
 Setting = Callable[[Any], object]
 
@@ -32,9 +32,10 @@ _CLASS: Final[Mapping[str, Callable[[RetentionRule], object]]] = {
     "max": lambda rule: rule.max,
     "period": lambda rule: rule.period,
 }
-_TEMPLATE: Final[Mapping[str, Callable[[Custom], object]]] = {
+_TEMPLATE: Final[Mapping[str, Callable[[Own], object]]] = {
     "pattern": lambda template: template.pattern,
     "alphabet": lambda template: template.alphabet,
+    "encode": lambda template: template.encode,
 }
 _FIELD: Final[Mapping[str, Callable[[FieldRule], object]]] = {
     "template": lambda rule: None if rule.template is None else rule.template.spec,

@@ -1,4 +1,4 @@
-"""Reading a custom template: a pattern, whose groups are transformed, and the alphabet of the groups."""
+"""Reading a custom template: a pattern, whose groups are transformed, their alphabet, the tokens' format."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from typing import Any, Final
 
 from vault.formats.catalog import CATALOG
 from vault.formats.custom import LONGEST_NAME, NAMED, Custom, custom
+from vault.formats.encoded import Encoded, encoded
 from vault.formats.pattern import MAX_PATTERN, PatternRefused
 from vault.schema.refusals import Refusals
 
-_KNOWN: Final = ("pattern", "alphabet")
+_KNOWN: Final = ("pattern", "alphabet", "encode")
+
+Own = Custom | Encoded
+"""A template of a schema's own."""
 
 
-def read_template(refusals: Refusals, place: str, name: str, value: object) -> Custom | None:
+def read_template(refusals: Refusals, place: str, name: str, value: object) -> Own | None:
     """The template of a table; None after a refusal.
 
     Raises:
@@ -22,6 +26,7 @@ def read_template(refusals: Refusals, place: str, name: str, value: object) -> C
     table = refusals.table(place, value, _KNOWN)
     pattern = refusals.text(place, table, "pattern", limit=MAX_PATTERN)
     alphabet = _alphabet(refusals, place, table)
+    encode = refusals.text(place, table, "encode", limit=MAX_PATTERN)
     if name in CATALOG:
         refusals.add(place, "is the name of a template of the catalogue")
         return None
@@ -35,9 +40,16 @@ def read_template(refusals: Refusals, place: str, name: str, value: object) -> C
     if alphabet is None:
         return None
     try:
-        return custom(name, pattern, alphabet)
+        template = custom(name, pattern, alphabet)
     except PatternRefused as refused:
         refusals.add(f"{place}.pattern", str(refused))
+        return None
+    if "encode" not in table:
+        return template
+    try:
+        return encoded(name, pattern, alphabet, encode or "")
+    except PatternRefused as refused:
+        refusals.add(f"{place}.encode", str(refused))
         return None
 
 

@@ -11,13 +11,12 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from vault.crypto.texts import Bytes, Texts
+from vault.crypto.texts import ASCII_END, Bytes, Texts
 
 _QUOTE: Final = ord('"')
 _COMMA: Final = ord(",")
 _ESCAPE: Final = b"\\"
 _SPACE: Final = 0x20  # what is below has to be escaped
-_ASCII_END: Final = 0x80
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -70,7 +69,7 @@ class Written:
 
 def _is_plain(data: Bytes, text: bytes) -> bool:
     """Whether all bytes are printable ASCII and none is an escape."""
-    if not len(data) or data.min() < _SPACE or data.max() >= _ASCII_END:
+    if not len(data) or data.min() < _SPACE or data.max() >= ASCII_END:
         return False
     return _ESCAPE not in text
 

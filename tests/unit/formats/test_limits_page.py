@@ -163,6 +163,11 @@ SAID = [
     "| surrogate | space | rows | 1 invented in |",
     "| opaque, without a `surrogate` | 2^128 |",
     "`e164(country=1, dialable=false)` are nobody's",
+    f"`nl_bsn` and `au_tfn` have {parse_template('nl_bsn').domain().size:,} of them, `ca_sin` "
+    f"{parse_template('ca_sin').domain().size:,}, `ie_pps` {parse_template('ie_pps').domain().size:,}.",
+    "Numbers of six digits of a day do not say the century; 29 February of the year 00 is taken.",
+    "coordination numbers (Sweden's with 60 added to the day)",
+    "whose check would have to be 10, which no authority hands out",
 ]
 # Names with digits in them, and what other tests show.
 NAMES_OF_THINGS = re.compile(r"FF1|FF3-1|FF3|SP 800-38G(?: Rev\. 1)?|`(?:e164|ipv4|ipv6|base64url)`")

@@ -8,6 +8,7 @@ from tests.unit.echo import shown
 from vault.errors import BadInput
 from vault.formats.catalog import CATALOG, parse_template
 from vault.formats.mask import Mask, View
+from vault.formats.national.schemes import SCHEMES
 
 
 @pytest.mark.parametrize(
@@ -199,6 +200,7 @@ def test_what_only_looks_like_a_part_is_hidden(pattern: str, value: str) -> None
         ("hex", []),
         ("base64url", []),
         ("text", ["{initials}"]),
+        *((scheme.name, []) for scheme in SCHEMES),
     ],
 )
 def test_templates_say_which_parts_they_have(spec: str, parts: list[str]) -> None:
@@ -243,6 +245,7 @@ def test_every_template_is_here() -> None:
         "hex",
         "base64url",
         "text",
+        *(scheme.name for scheme in SCHEMES),
     } == CATALOG.keys()
 
 

@@ -326,7 +326,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("templates/x", {"pattern": "EMP-\\d{8}"}, "templates.x.pattern: has no group"),
     ("templates/x", {"pattern": "EMP-(\\d(\\d{7}))"}, "templates.x.pattern: a group stands within a group"),
     ("templates/x", {"pattern": "EMP-(\\d*)"}, "templates.x.pattern: a group can be empty"),
-    ("templates/x", {"pattern": "(\\d{9})", "encode": "$1"}, "templates.x.encode: is unknown"),
+    ("templates/x", {"pattern": "(\\d{9})", "decode": "$1"}, "templates.x.decode: is unknown"),
     ("templates/x", {"pattern": "(\\d{9})", "alphabet": "aa"}, "templates.x.alphabet: is not one of digits"),
     ("templates/x", {"pattern": "(\\d{9})", "alphabet": ["a"]}, "templates.x.alphabet: is not one of digits"),
     (
@@ -633,6 +633,19 @@ def test_the_name_and_the_characters_of_an_alphabet_are_one() -> None:
         for alphabet in ("digits", "0123456789")
     )
     assert named == written
+
+
+def test_a_template_may_have_a_format_for_its_tokens() -> None:
+    accounts = {"pattern": "(\\d{4})-?(\\d{4})", "encode": "$1-$2"}
+    parsed = schema(with_template(accounts))
+    template = parsed.templates["employee"]
+    assert template.canonical("12345678") == "1234-5678"
+    assert parse_document(json.loads(parsed.body)) == parsed
+    assert schema(with_template(accounts | {"encode": "$1 $2"})).templates["employee"].spec != template.spec
+    found = refusals(changed(with_template(accounts | {"encode": "$1"})))
+    assert found[0].startswith("templates.employee.encode: the format has each group once")
+    found = refusals(changed(with_template(accounts | {"encode": 7})))
+    assert found[0].startswith("templates.employee.encode: is not a text")
 
 
 def test_without_re2_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
