@@ -109,7 +109,9 @@ class Campaign:
             self.call("POST", "tokenize", {"field": SSN, "values": [p.ssn() for _ in range(10)]})
             self.call("POST", "tokenize", {"field": PAN, "values": [p.card() for _ in range(10)]})
             columns = {"field": NAME, "values": [p.text(), None, p.word()]}
-            self.call("POST", "tokenize", {**columns, "subjects": [p.word(), None, p.text()]})
+            columns["subjects"] = [p.word(), None, p.text()]
+            self.call("POST", "tokenize/check", columns)
+            self.call("POST", "tokenize", columns)
             rows = [
                 {"field": NOTE, "value": p.text()},
                 {"field": NAME, "value": p.text(), "subject": p.word()},
@@ -203,6 +205,7 @@ class Campaign:
         ]  # fmt: skip
         for body in bodies:
             self.call("POST", "tokenize", body)
+            self.call("POST", "tokenize/check", body)
             self.call("POST", "tokenize", body, key=UNKNOWN + "a" * 43)
             self.call("POST", "detokenize", body)
         for name in ("text/plain", p.word()):

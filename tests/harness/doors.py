@@ -44,6 +44,10 @@ TAKEN: Final[dict[str, list[Any]]] = {
         {"items": [{"field": EMAIL, "value": "ada@example.org", "subject": "person"}], "on_error": "report"},
         {"field": HANDLE, "values": ["ada"], "subjects": ["person"]},
     ],
+    "POST tokenize/check": [
+        {"field": NAME, "values": ["Ada", None], "subjects": ["person", None]},
+        {"field": SSN, "values": ["1", "123-45-6789"]},
+    ],
     "POST encrypt": [
         {"items": [{"field": TEXT, "value": "Ada", "subject": "person", "record": "row 7"}]},
         {"items": [{"field": TEXT, "value": "Ada"}], "on_error": "report"},

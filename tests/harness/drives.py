@@ -146,6 +146,9 @@ DRIVES: Final[dict[str, dict[str, Drive]]] = {
         "deterministic": _known(EMAIL, "ada@example.org"),
         "shaped": _known(HANDLE, "ada"),
     },
+    "POST tokenize/check": {
+        "refused": lambda d: Sent("tokenize/check", {"field": SSN, "values": [PERSON, None]}),
+    },
     "POST detokenize": {"vaulted": _reveal, "vaultless": _reveal_vaultless, "mask": _mask},
     "POST encrypt": {"for a new person": _encrypt},
     "POST decrypt": {"with its record": _decrypt},

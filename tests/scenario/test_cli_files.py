@@ -1,4 +1,4 @@
-"""tokenize-file against a running service: byte-identical after kills, rejects, vaulted columns, bad files.
+"""tokenize-file and detokenize-file against a running service: the same bytes after kills, and back again.
 
 Three kills; twenty with COATCHECK_FULL=1.
 """
@@ -11,30 +11,41 @@ import json
 import os
 import random
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.service import COATCHECK, PATIENCE_S, ROOT, Service, coatcheck, environment, running
+from tests.harness.roomy import add_principal, initialise_roomy
+from tests.support.service import COATCHECK, PATIENCE_S, ROOT, Service, coatcheck, environment
 
 KILLS = 20 if os.environ.get("COATCHECK_FULL") == "1" else 3
 MANY = 400_000  # rows: several blocks
 SSN = "customer.ssn"
 NAME = "customer.name"
+Done = subprocess.CompletedProcess[str]
+KEYS: dict[str, str] = {}  # of the principal that may do much, by the service's URL
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running(tmp_path_factory.mktemp("files") / "deployment") as made:
-        yield made
+    folder = tmp_path_factory.mktemp("files") / "deployment"
+    initialise_roomy(folder)
+    service = Service(folder, {})
+    service.start()
+    try:
+        KEYS[service.url] = add_principal(service, "loader")[1]
+        yield service
+    finally:
+        service.kill()
 
 
 def settings(service: Service) -> dict[str, str]:
     return {
         "COATCHECK_URL": service.url,
-        "COATCHECK_KEY": service.credential(),
+        "COATCHECK_KEY": KEYS[service.url],
         "COATCHECK_REGION": "eu",
         "PYTHONPATH": str(ROOT),
     }
@@ -151,3 +162,273 @@ def test_what_is_wrong_is_told_and_nothing_is_left(
     done = tokenize_file(service, source, tmp_path / "out.csv", *columns)
     assert (done.returncode, json.loads(done.stderr)["code"]) == (exit_, code)
     assert list(tmp_path.iterdir()) == [source]
+
+
+def grant(service: Service, field: str, uses: int, *operations: str, batch: int | None = None) -> str:
+    scope: dict[str, object] = {"fields": [field], "operations": list(operations), "delivery": ["plain"]}
+    if "mask" in operations:
+        scope["mask"] = "initial"
+    limits = {"uses": uses, "batch": batch or uses}
+    body = {"agent": "agent:demo", "purpose": "support", "scope": [scope], "limits": limits}
+    answer = service.call("POST", "grants", body, key=KEYS[service.url])
+    assert answer.status == 201, answer.body
+    return str(answer.json()["credential"])
+
+
+def detokenize_file(
+    service: Service, credential: str, source: Path, target: Path, *more: str
+) -> subprocess.CompletedProcess[str]:
+    files = ("--in", source, "--out", target)
+    credentials = {**settings(service), "COATCHECK_KEY": credential}
+    return coatcheck("detokenize-file", *files, "--purpose", "support", *more, "--json", more=credentials)
+
+
+def test_a_file_comes_back_byte_for_byte(service: Service, tmp_path: Path) -> None:
+    rows = [["id", "ssn", "note"], *([str(n), f"{n:09d}", f'"{n}"\nx'] for n in range(200)), ["x", "", "é"]]
+    source, tokens, back = write(tmp_path / "in.csv", rows), tmp_path / "tokens.csv", tmp_path / "back.csv"
+    column, versions = ("--column", f"ssn={SSN}"), ("--key-version-column", "version")
+    assert tokenize_file(service, source, tokens, *column, *versions).returncode == 0
+    made = records(tokens)
+    assert made[0] == ["id", "ssn", "note", "version"]
+    assert {row[3] for row in made[1:-1]} == {"1"}
+    assert made[-1] == ["x", "", "é", ""]
+    done = detokenize_file(service, grant(service, SSN, 1000, "reveal"), tokens, back, *column, *versions)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {
+        "rows": 201, "rejected_rows": 0, "resumed": False, "uses_left": 800,
+    }  # fmt: skip
+    assert [row[:3] for row in records(back)] == rows
+    assert back.stat().st_mode & 0o077 == 0
+    assert tokenize_file(service, source, tokens, *column).returncode == 0
+    fixed = ("--key-version", "1")
+    done = detokenize_file(service, grant(service, SSN, 1000, "reveal"), tokens, back, *column, *fixed)
+    assert done.returncode == 0, done.stderr
+    assert back.read_bytes() == source.read_bytes()
+
+
+def test_versions_that_are_none_are_told_by_row(service: Service, tmp_path: Path) -> None:
+    rows = [["ssn", "version"], ["123456789", "1"], ["123456789", "x"], ["123456789", "99"]]
+    source, target, rejects = write(tmp_path / "in.csv", rows), tmp_path / "out.csv", tmp_path / "rejects.csv"
+    more = ("--column", f"ssn={SSN}", "--key-version-column", "version", "--rejects", str(rejects))
+    done = detokenize_file(service, grant(service, SSN, 100, "reveal"), source, target, *more)
+    assert done.returncode == 8, done.stderr
+    told = "row,column,code\n2,ssn,key_version_unknown\n3,ssn,key_version_unknown\n"
+    assert rejects.read_text() == told
+    assert len(records(target)) == 2
+
+
+def test_a_used_up_grant_is_followed_by_another(service: Service, tmp_path: Path) -> None:
+    """The first block is done under the first grant, and the rest under the second."""
+    rows = [["ssn", "note"], *([f"{n:09d}", "x" * 1000] for n in range(10_000))]  # three blocks
+    source, tokens, back = write(tmp_path / "in.csv", rows), tmp_path / "tokens.csv", tmp_path / "back.csv"
+    column = ("--column", f"ssn={SSN}")
+    assert tokenize_file(service, source, tokens, *column).returncode == 0
+    more = (*column, "--key-version", "1")
+    done = detokenize_file(service, grant(service, SSN, 6000, "reveal"), tokens, back, *more)
+    assert json.loads(done.stderr)["code"] == "budget_exhausted"
+    assert not back.exists()
+    done = detokenize_file(service, grant(service, SSN, 9000, "reveal"), tokens, back, *more)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["resumed"]
+    assert 0 < told["uses_left"] < 9000
+    assert back.read_bytes() == source.read_bytes()
+
+
+def test_a_mask_shows_its_part_in_batches_that_the_grant_takes(service: Service, tmp_path: Path) -> None:
+    rows = [["id", "name"], *([str(n), f"Ada {n}"] for n in range(50))]
+    source, tokens, back = write(tmp_path / "in.csv", rows), tmp_path / "tokens.csv", tmp_path / "back.csv"
+    more = ("--column", f"name={NAME}", "--subject-column", "id")
+    assert tokenize_file(service, source, tokens, *more).returncode == 0
+    credential = grant(service, NAME, 60, "reveal", batch=7)
+    done = detokenize_file(service, credential, tokens, back, *more, "--batch", "7")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["uses_left"] == 10
+    assert back.read_bytes() == source.read_bytes()
+    credential = grant(service, NAME, 60, "mask", batch=7)
+    done = detokenize_file(service, credential, tokens, back, *more, "--batch", "7", "--mask", "initial")
+    assert done.returncode == 0, done.stderr
+    assert {row[1] for row in records(back)[1:]} == {"A."}
+
+
+def lines_of(rows: list[list[str]]) -> bytes:
+    head, *rest = rows
+    texts = (json.dumps(dict(zip(head, row, strict=True)), separators=(",", ":")) for row in rest)
+    return "".join(f"{text}\n" for text in texts).encode()
+
+
+def test_json_lines_go_and_come_back(service: Service, tmp_path: Path) -> None:
+    rows = [["id", "ssn", "note"], *([str(n), f"{n:09d}", "é\n"] for n in range(100))]
+    source, tokens, back = (tmp_path / name for name in ("in.jsonl", "tokens.jsonl", "back.ndjson"))
+    source.write_bytes(lines_of(rows))
+    column = ("--column", f"ssn={SSN}")
+    done = tokenize_file(service, source, tokens, *column, "--key-version-column", "version")
+    assert done.returncode == 0, done.stderr
+    made = [json.loads(line) for line in tokens.read_bytes().splitlines()]
+    answer = service.call("POST", "tokenize", {"field": SSN, "values": [row[1] for row in rows[1:]]})
+    assert [one["ssn"] for one in made] == answer.json()["tokens"]
+    assert {one["version"] for one in made} == {1}
+    assert tokenize_file(service, source, tokens, *column).returncode == 0
+    more = (*column, "--key-version", "1")
+    done = detokenize_file(service, grant(service, SSN, 100, "reveal"), tokens, back, *more)
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line) for line in back.read_bytes().splitlines()] == [
+        dict(zip(rows[0], row, strict=True)) for row in rows[1:]
+    ]
+
+
+def test_parquet_goes_and_comes_back(service: Service, tmp_path: Path) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    source, tokens, back = (tmp_path / f"{name}.parquet" for name in ("in", "tokens", "back"))
+    ids, numbers = list(range(1000)), [None if n % 7 == 0 else f"{n:09d}" for n in range(1000)]
+    table = pa.table({"id": ids, "ssn": numbers})
+    pq.write_table(table, source, row_group_size=300)
+    column, versions = ("--column", f"ssn={SSN}"), ("--key-version-column", "version")
+    done = tokenize_file(service, source, tokens, *column, *versions)
+    assert done.returncode == 0, done.stderr
+    made = pq.read_table(tokens)
+    answer = service.call("POST", "tokenize", {"field": SSN, "values": numbers}).json()
+    assert made.column("ssn").to_pylist() == answer["tokens"]
+    assert tokenize_file(service, source, tokens, *column).returncode == 0
+    more = (*column, "--key-version", "1")
+    done = detokenize_file(service, grant(service, SSN, 1000, "reveal"), tokens, back, *more)
+    assert done.returncode == 0, done.stderr
+    assert pq.read_table(back).equals(table)
+
+
+def test_a_dry_run_tells_what_would_be_refused_and_makes_nothing(service: Service, tmp_path: Path) -> None:
+    rows = [["id", "ssn", "name"], ["1", "123456789", "Ada"], ["2", "12-secret", "Eve"], ["3", "9", ""]]
+    rows += [["4", "078051120", "x" * 5000], ["", "078051121", "Bob"]]
+    source, target, rejects = write(tmp_path / "in.csv", rows), tmp_path / "out.csv", tmp_path / "rejects.csv"
+    columns = ("--column", f"ssn={SSN}", "--column", f"name={NAME}", "--subject-column", "id")
+    done = tokenize_file(service, source, target, *columns, "--dry-run", "--rejects", str(rejects))
+    assert done.returncode == 8, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["rows"], told["dry_run"]) == (5, True)
+    dry = rejects.read_bytes()
+    assert not target.exists()
+    assert "secret" not in done.stdout + done.stderr + dry.decode()
+    done = tokenize_file(service, source, target, *columns, "--rejects", str(rejects))
+    assert done.returncode == 8, done.stderr
+    assert rejects.read_bytes() == dry
+    assert json.loads(done.stdout)["refused"] == told["refused"]
+    assert len(told["refused"]) > 1
+
+
+# On this host, without a service
+
+
+def local(folder: Path, verb: str, source: Path, target: Path, *more: str, key: str | None = None) -> Done:
+    options = ("--config", str(folder), "--region", "eu", "--json")
+    environment_ = {"PYTHONPATH": str(ROOT)} | ({} if key is None else {"COATCHECK_KEY": key})
+    return coatcheck(verb, "--in", source, "--out", target, *more, *options, more=environment_)
+
+
+def test_a_cell_of_this_host_does_the_same(service: Service, tmp_path: Path) -> None:
+    """The service makes the grant and stops: a cell has one process."""
+    rows = [["id", "ssn", "name"], *([f"p{n}", f"{n:09d}", f"Zoé, {n}"] for n in range(500)), ["x", "", ""]]
+    source = write(tmp_path / "in.csv", rows)
+    remote, here, back = tmp_path / "remote.csv", tmp_path / "here.csv", tmp_path / "back.csv"
+    column = ("--column", f"ssn={SSN}")
+    assert tokenize_file(service, source, remote, *column).returncode == 0
+    busy = local(service.folder, "tokenize-file", source, here, *column)
+    assert json.loads(busy.stderr)["code"] == "cell_locked"
+    reveal, names = grant(service, SSN, 600, "reveal"), grant(service, NAME, 600, "reveal")
+    service.kill()
+    try:
+        done = local(service.folder, "tokenize-file", source, here, *column)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["key_versions"] == {SSN: 1}
+        assert here.read_bytes() == remote.read_bytes()
+        dry = local(service.folder, "tokenize-file", source, here, *column, "--dry-run")
+        assert json.loads(dry.stdout) == {"rows": 501, "rejected_rows": 0, "dry_run": True}
+        more = (*column, "--key-version", "1", "--purpose", "support")
+        refused = local(service.folder, "detokenize-file", here, back, *more)
+        assert json.loads(refused.stderr)["code"] == "usage"
+        done = local(service.folder, "detokenize-file", here, back, *more, key=reveal)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["uses_left"] == 100
+        assert back.read_bytes() == source.read_bytes()
+        vaulted = ("--column", f"name={NAME}", "--subject-column", "id")
+        assert local(service.folder, "tokenize-file", source, here, *vaulted).returncode == 0
+        assert {row[2][:4] for row in records(here)[1:-1]} == {"tok_"}
+        more = (*vaulted, "--purpose", "support")
+        done = local(service.folder, "detokenize-file", here, back, *more, key=names)
+        assert done.returncode == 0, done.stderr
+        assert back.read_bytes() == source.read_bytes()
+    finally:
+        service.start()
+
+
+def test_killed_on_this_host_the_file_is_the_same(service: Service, tmp_path: Path) -> None:
+    """Vaulted values too: each is kept once, whenever it was killed."""
+    chosen = random.Random(KILLS)
+    rows = [["id", "ssn", "name"], *([f"p{n % 50}", f"{n:09d}", f"Ada {n}"] for n in range(30_000))]
+    source, target = write(tmp_path / "in.csv", rows), tmp_path / "out.csv"
+    vaulted = ("--column", f"ssn={SSN}", "--column", f"name={NAME}", "--subject-column", "id")
+    service.kill()
+    try:
+        begun = time.monotonic()
+        whole = local(service.folder, "tokenize-file", source, tmp_path / "whole.csv", *vaulted)
+        took = time.monotonic() - begun
+        assert whole.returncode == 0, whole.stderr
+        files = ("--in", str(source), "--out", str(target), "--config", str(service.folder), "--region", "eu")
+        command = [*COATCHECK, "tokenize-file", *files, *vaulted, "--json"]
+        killed = 0
+        while killed < KILLS:
+            running_ = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL)
+            try:
+                running_.wait(chosen.uniform(0.2, 1.0) * took)
+            except subprocess.TimeoutExpired:
+                running_.kill()
+                running_.wait(PATIENCE_S)
+                killed += 1
+            else:
+                break
+        done = local(service.folder, "tokenize-file", source, target, *vaulted)
+        assert done.returncode == 0, done.stderr
+        made = records(target)
+        assert [row[:2] for row in made] == [row[:2] for row in records(tmp_path / "whole.csv")]
+        assert len({row[2] for row in made[1:]}) == len(rows) - 1
+    finally:
+        service.start()
+
+
+PEAK = """
+import atexit, re, sys
+from pathlib import Path
+import vault.__main__
+from vault.cli.main import run
+status = Path("/proc/self/status")  # what `resource` says counts the parent's memory too
+atexit.register(lambda: print(re.search("VmHWM:\\s+(\\d+)", status.read_text())[1], file=sys.stderr))
+run(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_memory_does_not_grow_with_the_file(service: Service, tmp_path: Path, form: str) -> None:
+    """Four times the rows take less than a fifth more memory: 70 MB of text would else be seen."""
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    peaks = []
+    service.kill()
+    try:
+        for rows in (300_000, 1_200_000):
+            source = tmp_path / f"{rows}.{form}"
+            numbers = [f"{n:09d}" for n in range(rows)]
+            if form == "parquet":
+                pq.write_table(pa.table({"ssn": numbers}), source, row_group_size=100_000)
+            elif form == "csv":
+                source.write_text("ssn,note\n" + "".join(f"{one},{'x' * 50}\n" for one in numbers))
+            else:
+                source.write_text("".join(f'{{"ssn":"{one}","note":"{"x" * 30}"}}\n' for one in numbers))
+            options = ("--in", source, "--out", tmp_path / f"out.{form}", "--column", f"ssn={SSN}")
+            where = ("--config", service.folder, "--region", "eu", "--json")
+            command = [sys.executable, "-c", PEAK, "tokenize-file", *options, *where]
+            done = subprocess.run(
+                [*map(str, command)], cwd=ROOT, env=environment(), capture_output=True, check=True
+            )
+            assert json.loads(done.stdout)["rows"] == rows
+            peaks.append(int(done.stderr.split()[-1]))
+    finally:
+        service.start()
+    assert peaks[1] < 1.2 * peaks[0], peaks

@@ -146,6 +146,7 @@ def test_answers_agree(doors: Doors) -> None:
         {"items": [{"field": NAME, "value": "Ada", "subject": "p1"}, {"field": SSN, "value": "123456789"}]},
     ):
         made = call("POST tokenize", body)
+    call("POST tokenize/check", {"field": SSN, "values": ["123-45-6789", "x", None]})
     grant = call("POST grants", grant_body([NAME, SSN], 5) | {"reason": "a", "on_behalf_of": "b"})
     limited = call("POST grants", grant_body([NAME], 5, ["p1"]))
     item = {"field": NAME, "token": made["items"][0]["token"]}

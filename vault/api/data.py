@@ -6,6 +6,7 @@ from vault.api.route import Route
 from vault.services.decrypt import DecryptAnswer, DecryptBody, decrypt
 from vault.services.detokenize import DetokenizeBody, ValuesAnswer, detokenize
 from vault.services.encrypt import CiphertextsAnswer, EncryptBody, encrypt
+from vault.services.rehearse import CheckAnswer, CheckBody, rehearse
 from vault.services.tokenize import ColumnAnswer, ItemsAnswer, TokenizeBody, tokenize
 
 _VALUE_CODES = (
@@ -49,6 +50,18 @@ ROUTES = (
             "domain_too_small",
             *_VALUE_CODES,
         ),
+    ),
+    Route(
+        "POST",
+        "tokenize/check",
+        "Which values tokenize would refuse, and why; nothing is made, kept or counted.",
+        lambda call: rehearse(call.cell, call.request, call.body),
+        CheckAnswer,
+        body=CheckBody,
+        batch=True,
+        unrepeatable="it changes nothing",
+        permission="tokenize:FIELD",
+        codes=(*_BATCH_CODES, "items_mismatch"),
     ),
     Route(
         "POST",

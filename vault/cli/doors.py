@@ -83,19 +83,29 @@ class Door:
             )
         return str(named)
 
+    @property
+    def credential(self) -> str | None:
+        """The credential that was given.
+
+        Raises:
+            Misconfigured: `host_permissions`: the file that is to hold it cannot be read.
+        """
+        key, key_file = (self._options.get(name) for name in ("key", "key_file"))
+        if key is None and key_file:
+            try:
+                return Path(key_file).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError):
+                raise Misconfigured("host_permissions", path=str(key_file)) from None
+        return None if key is None else str(key)
+
     def client(self) -> Client:
         """A client of the service.
 
         Raises:
             BadInput: `usage`: address, region or credential is missing.
         """
-        url, region, key = (self._options.get(name) for name in ("url", "region", "key"))
-        key_file = self._options.get("key_file")
-        if key is None and key_file:
-            try:
-                key = Path(key_file).read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError):
-                raise Misconfigured("host_permissions", path=str(key_file)) from None
+        url, region = (self._options.get(name) for name in ("url", "region"))
+        key = self.credential
         for option, value in (("--url", url), ("--region", region), ("--key", key)):
             if not value:
                 variable = "COATCHECK_" + option.removeprefix("--").upper()

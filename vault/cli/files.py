@@ -1,23 +1,34 @@
-"""tokenize-file: columns of a file become tokens, with a bar, and again from where it was killed."""
+"""tokenize-file and detokenize-file: columns of a file, with a bar, and again from where it was killed."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from vault.cli.doors import Door, command
+from vault.cli.local import LocalService, LocalTokens
 from vault.cli.output import Output
-from vault.client.columns import Tokens
+from vault.client.columns import BATCH, Service, Tokens, Values
 from vault.errors import BadInput, Exit
-from vault.files.job import Plan, run
+from vault.files.job import run
+from vault.files.plan import CSV, FORMS, JSON_LINES, PARQUET, Plan, Result, Transform
+from vault.files.rehearsal import Check, rehearse
 
 _MIB = 1024 * 1024
+_FORMS = {
+    ".csv": (CSV, ","),
+    ".tsv": (CSV, "\t"),
+    ".jsonl": (JSON_LINES, ","),
+    ".ndjson": (JSON_LINES, ","),
+    ".parquet": (PARQUET, ","),
+}
+_PATIENCE_S = 1.0  # a bar for less is only in the way
 
 
 def register(cli: click.Group) -> None:
@@ -29,74 +40,202 @@ def register(cli: click.Group) -> None:
 _group = click.Group()
 
 
-@command(_group, "tokenize-file", "remote")
-@click.option("--in", "source", type=click.Path(), required=True, help="A CSV file with a header, UTF-8.")
-@click.option("--out", "target", type=click.Path(), required=True, help="Where the tokens go; replaced.")
-@click.option("--column", "columns", multiple=True, required=True, help="NAME=FIELD; several times.")
-@click.option("--subject-column", "subject", help="The column that says whose a row's values are.")
-@click.option("--rejects", type=click.Path(), help="A file for row, column and code of what is refused.")
-@click.option("--delimiter", default=",", show_default=True, help="One character.")
-def tokenize_file(
-    door: Door,
+def _options(function: Callable[..., None]) -> Callable[..., None]:
+    """What both commands take."""
+    for option in reversed(
+        (
+            click.option("--in", "source", type=click.Path(), required=True, help="The file to read."),
+            click.option(
+                "--format",
+                "form",
+                type=click.Choice(FORMS),
+                help="What the file is; else by its name's end: .csv, .tsv, .jsonl, .ndjson, .parquet.",
+            ),
+            click.option("--out", "target", type=click.Path(), required=True, help="The new file; replaced."),
+            click.option(
+                "--column", "columns", multiple=True, required=True, help="NAME=FIELD; several times."
+            ),
+            click.option("--subject-column", "subject", help="Column that says whose a row's values are."),
+            click.option(
+                "--key-version-column",
+                "versions",
+                multiple=True,
+                help="Column of key versions, NAME=THAT where there are several columns.",
+            ),
+            click.option(
+                "--rejects", type=click.Path(), help="File for row, column, code of what is refused."
+            ),
+            click.option("--delimiter", help="Of CSV: one character; else a comma, and a tab in .tsv."),
+            click.option(
+                "--batch",
+                type=click.IntRange(1),
+                default=BATCH,
+                show_default=True,
+                help="Most values a request.",
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+@command(_group, "tokenize-file", "remote", "host", "tenant")
+@_options
+@click.option("--dry-run", is_flag=True, help="Say what would be refused, and make nothing.")
+def tokenize_file(door: Door, batch: int, dry_run: bool, **options: Any) -> None:
+    """Turn columns of a file into tokens: of CSV with a header, JSON lines or Parquet; all else stays.
+
+    Killed, it goes on where it was when it is started again with the same options, and the file is the
+    same. Null stays null, as an empty field of CSV is. Without --rejects, the first values that are refused
+    end it, and nothing is left; with it, their rows are left out, and the exit code is 8. Rows count from 1,
+    behind the header. --key-version-column adds a column behind the last with the key version of each
+    vaultless token.
+    """
+    plan = _plan("tokenize", **options)
+    with _tokens(door, batch) as tokens:
+        if dry_run:
+            _rehearse(door, plan, tokens)
+            return
+        _do(door, plan, tokens, lambda: {"key_versions": tokens.key_versions} if tokens.key_versions else {})
+
+
+@command(_group, "detokenize-file", "remote", "host", "tenant")
+@_options
+@click.option("--purpose", envvar="COATCHECK_PURPOSE", required=True, help="The grant's purpose.")
+@click.option("--mask", help="The name of a mask, to show that much and no more.")
+@click.option("--key-version", type=int, help="Of vaultless tokens, where no column holds it.")
+def detokenize_file(
+    door: Door, purpose: str, mask: str | None, key_version: int | None, batch: int, **options: Any
+) -> None:
+    """Turn columns of tokens in a file back into values; the credential is a grant's.
+
+    Works as tokenize-file does. The grant is charged batch by batch, also for a batch larger than it takes
+    (--batch). Where it is used up, or revoked, what
+    was done is kept, and the same options with another grant go on behind it; what was under way when the
+    command was killed is charged again. The new file holds values: only its owner can read it.
+    """
+    plan = _plan("detokenize", **options)
+    with _service(door) as service:
+        values = Values(service, purpose, mask, key_version, batch)
+        _do(door, plan, values, lambda: {} if values.uses_left is None else {"uses_left": values.uses_left})
+
+
+@contextmanager
+def _tokens(door: Door, batch: int) -> Iterator[Tokens]:
+    """Where tokens come from: a service, or a cell of this host, whose user acts."""
+    if door.remote:
+        with closing(door.client()) as client:
+            yield Tokens(client, batch)
+        return
+    tenant = door.tenant
+    with door.cell() as cell:
+        yield LocalTokens(LocalService(cell, tenant), batch)
+
+
+@contextmanager
+def _service(door: Door) -> Iterator[Service]:
+    """Where values come from: a service, or a cell of this host; by a grant's credential."""
+    if door.remote:
+        with closing(door.client()) as client:
+            yield client
+        return
+    credential, tenant = door.credential, door.tenant
+    if credential is None:
+        raise BadInput("usage", missing="--key, or COATCHECK_KEY")
+    with door.cell() as cell:
+        yield LocalService(cell, tenant, credential)
+
+
+def _plan(
+    verb: str,
     source: str,
     target: str,
     columns: tuple[str, ...],
     subject: str | None,
+    versions: tuple[str, ...],
     rejects: str | None,
-    delimiter: str,
-) -> None:
-    """Turn columns of a CSV file into tokens; all else stays as it is, byte for byte.
+    delimiter: str | None,
+    form: str | None,
+) -> Plan:
+    """What the options ask for.
 
-    Killed, it goes on where it was when it is started again with the same options, and the file is the
-    same. An empty field stays empty. Without --rejects, the first values that are refused end it, and nothing
-    is left; with it, their rows are left out, and the exit code is 8. Rows count from 1, behind the header.
+    Raises:
+        BadInput: `usage`.
     """
+    known, mark = _FORMS.get(Path(source).suffix.lower(), (CSV, ","))
+    delimiter = delimiter or mark
     if len(delimiter) != 1 or delimiter in '"\r\n' or not delimiter.isascii():
         raise BadInput("usage", option="--delimiter", reason="is one character")
-    pairs = tuple(map(_pair, columns))
-    if len({name for name, _ in pairs}) != len(pairs):
+    pairs = tuple(_pair(text, "--column", "is NAME=FIELD") for text in columns)
+    names = {name for name, _ in pairs}
+    if len(names) != len(pairs):
         raise BadInput("usage", option="--column", reason="names a column twice")
-    plan = Plan(Path(source), Path(target), pairs, subject, Path(rejects) if rejects else None, delimiter)
-    client = door.client()
-    with closing(client), _bar(door.output) as progress:
-        tokens = Tokens(client)
-        result = run(plan, tokens, progress)
-    told: dict[str, Any] = {
-        "rows": result.rows,
-        "rejected_rows": result.rejected,
-        "resumed": result.resumed,
-    }
+    option = "--key-version-column"
+    only = pairs[0][0] if len(pairs) == 1 else None
+    of = tuple(
+        (only, text) if only and "=" not in text else _pair(text, option, "is NAME=COLUMN")
+        for text in versions
+    )
+    if len({name for name, _ in of}) != len(of) or not names.issuperset(name for name, _ in of):
+        raise BadInput("usage", option=option, reason="names each of the columns once")
+    told = Path(rejects) if rejects else None
+    return Plan(Path(source), Path(target), pairs, subject, told, delimiter, verb, of, form or known)
+
+
+def _rehearse(door: Door, plan: Plan, check: Check) -> None:
+    """Looks at all of it, and says what would be refused."""
+    with _bar(door.output, plan) as progress:
+        result = rehearse(plan, check, progress)
+    _told(door, result, {"rows": result.rows, "rejected_rows": result.rejected, "dry_run": True}, {})
+
+
+def _told(door: Door, result: Result, told: dict[str, Any], more: dict[str, Any]) -> None:
     if result.codes:
         told["refused"] = dict(sorted(result.codes.items()))
-    if tokens.key_versions:
-        told["key_versions"] = tokens.key_versions
-    door.output.record(told)
+    door.output.record(told | more)
     if result.rejected:
         sys.exit(int(Exit.PARTIAL))
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _do(door: Door, plan: Plan, transform: Transform, more: Callable[[], dict[str, Any]]) -> None:
+    """Does it, with a bar, and says what was done."""
+    with _bar(door.output, plan) as progress:
+        result = run(plan, transform, progress)
+    told: dict[str, Any] = {"rows": result.rows, "rejected_rows": result.rejected, "resumed": result.resumed}
+    _told(door, result, told, more())
+
+
+def _pair(text: str, option: str, reason: str) -> tuple[str, str]:
     name, found, field = text.rpartition("=")
     if not found or not name or not field:
-        raise BadInput("usage", option="--column", reason="is NAME=FIELD")
+        raise BadInput("usage", option=option, reason=reason)
     return name, field
 
 
 @contextmanager
-def _bar(output: Output) -> Iterator[Callable[[int, int], None]]:
-    """A bar with rate and time left on a terminal; nothing elsewhere."""
+def _bar(output: Output, plan: Plan) -> Iterator[Callable[[int, int], None]]:
+    """A bar with rate and time left on a terminal, once there is something to wait for; nothing elsewhere."""
     if output.quiet or not sys.stderr.isatty():
         yield lambda _done, _all: None
         return
     begun = time.monotonic()
-    with click.progressbar(length=1, file=sys.stderr, item_show_func=lambda text: str(text or "")) as bar:
+    with ExitStack() as shown:
+        bar: Any = None
         first = -1
 
         def progress(done: int, whole: int) -> None:
-            nonlocal first
+            nonlocal first, bar
             first = done if first < 0 else first  # an earlier run's part is none of this one's rate
-            bar.length = max(whole, 1)
-            rate = (done - first) / _MIB / max(time.monotonic() - begun, 0.001)
-            bar.update(done - bar.pos, f"{rate:.1f} MiB/s")
+            took = time.monotonic() - begun
+            if bar is None and (took < _PATIENCE_S or done == whole):
+                return
+            if bar is None:
+                line = click.progressbar(
+                    length=whole, file=sys.stderr, item_show_func=lambda text: text or ""
+                )
+                bar = shown.enter_context(line)
+            rate = (done - first) / took
+            shown_rate = f"{rate:,.0f} rows/s" if plan.form == PARQUET else f"{rate / _MIB:.1f} MiB/s"
+            bar.update(done - bar.pos, shown_rate)
 
         yield progress

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from vault.client.http import Client
-from vault.files.job import Turned
+from vault.files.plan import Turned
 
 BATCH: Final = 10_000  # values a request
+_VERSION: Final = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 BATCH_BYTES: Final = 4 * 1024 * 1024  # half of what the service takes by default
+
+
+class Service(Protocol):
+    """What answers: a `Client`, or what does as one."""
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        query: dict[str, str | int] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Any:
+        """See `Client.request`."""
 
 
 class Tokens:
@@ -23,22 +38,28 @@ class Tokens:
         key_versions: of the vaultless fields that were turned.
     """
 
-    def __init__(self, client: Client, batch: int = BATCH) -> None:
+    def __init__(self, client: Service, batch: int = BATCH) -> None:
         self._client = client
         self._batch = batch
         self._vaultless: dict[str, bool] = {}
         self.key_versions: dict[str, int] = {}
 
     def turn(
-        self, field: str, values: Sequence[str | None], subjects: Sequence[str | None] | None, key: str
+        self,
+        field: str,
+        values: Sequence[str | None],
+        subjects: Sequence[str | None] | None,
+        key: str,
+        versions: Sequence[str | None] | None = None,
     ) -> Turned:
-        """The tokens of some values; see `files.job.Transform`.
+        """The tokens of some values; see `files.plan.Transform`.
 
         Raises:
             CoatcheckError: as `Client.request`.
         """
         made: list[str | None] = []
         refused: dict[int, str] = {}
+        used: dict[int, int] = {}
         vaultless = self._is_vaultless(field)
         for number, (start, some) in enumerate(batches(values, self._batch)):
             body: dict[str, Any] = {"field": field, "values": some, "on_error": "report"}
@@ -52,17 +73,126 @@ class Tokens:
             answer = self._client.request("POST", "tokenize", body, idempotency_key=once)
             if "key_version" in answer:
                 self.key_versions[field] = answer["key_version"]
-            for index, token in enumerate(answer["tokens"], start):
-                if isinstance(token, dict):
-                    refused[index] = str(token["error"]["code"])
-                made.append(token if isinstance(token, str) else None)
-        return Turned(made, refused)
+                tokens = enumerate(answer["tokens"], start)
+                used |= {index: answer["key_version"] for index, token in tokens if isinstance(token, str)}
+            _add(made, refused, answer["tokens"])
+        return Turned(made, refused, used)
+
+    def check(
+        self, field: str, values: Sequence[str | None], subjects: Sequence[str | None] | None
+    ) -> dict[int, str]:
+        """What would be refused; see `files.rehearsal.Check`.
+
+        Raises:
+            CoatcheckError: as `Client.request`.
+        """
+        refused: dict[int, str] = {}
+        vaultless = self._is_vaultless(field)
+        for start, some in batches(values, self._batch):
+            body: dict[str, Any] = {"field": field, "values": some}
+            if subjects is not None and not vaultless:
+                body["subjects"] = list(subjects[start : start + len(some)])
+            answer = self._client.request("POST", "tokenize/check", body)
+            refused |= {start + told["index"]: told["code"] for told in answer["refused"]}
+        return refused
 
     def _is_vaultless(self, field: str) -> bool:
         if field not in self._vaultless:
             answer = self._client.request("GET", f"fields/{field}")
             self._vaultless[field] = answer["protection"] == "vaultless"
         return self._vaultless[field]
+
+
+class Values:
+    """Values, or what a mask shows of them, of columns of tokens, by one grant's credential.
+
+    Each batch is charged when it is asked for. No answer with values is kept to be given again, so a batch
+    whose answer was lost is charged twice.
+
+    Args:
+        client: of a region, with the credential.
+        purpose: the grant's.
+        mask: the name of one of the fields' masks.
+        key_version: of vaultless tokens whose key versions no column holds.
+        batch: most tokens of a request; the grant takes as many.
+
+    Attributes:
+        uses_left: of the grant, once something was asked for.
+    """
+
+    def __init__(
+        self,
+        client: Service,
+        purpose: str,
+        mask: str | None = None,
+        key_version: int | None = None,
+        batch: int = BATCH,
+    ) -> None:
+        self._client = client
+        self._fixed: dict[str, Any] = {"purpose": purpose, "on_error": "report"}
+        if mask is not None:
+            self._fixed |= {"operation": "mask", "mask": mask}
+        self._key_version = key_version
+        self._batch = batch
+        self.uses_left: int | None = None
+
+    def turn(
+        self,
+        field: str,
+        values: Sequence[str | None],
+        subjects: Sequence[str | None] | None,
+        key: str,
+        versions: Sequence[str | None] | None = None,
+    ) -> Turned:
+        """The values of some tokens; see `files.plan.Transform`.
+
+        Raises:
+            CoatcheckError: as `Client.request`; `budget_exhausted` and the other refusals of a grant.
+        """
+        made: list[str | None] = [None] * len(values)
+        refused: dict[int, str] = {}
+        for version, places in self._by_version(values, versions, refused).items():
+            fixed: dict[str, Any] = {**self._fixed, "field": field}
+            if version is not None:
+                fixed["key_version"] = version
+            for start, some in batches([values[place] for place in places], self._batch):
+                here = places[start : start + len(some)]
+                body = {**fixed, "tokens": some}
+                if subjects is not None:
+                    body["subjects"] = [subjects[place] for place in here]
+                answer = self._client.request("POST", "detokenize", body)
+                self.uses_left = answer["grant"]["uses_left"]
+                for place, value in zip(here, answer["values"], strict=True):
+                    if isinstance(value, dict):
+                        refused[place] = str(value["error"]["code"])
+                    else:
+                        made[place] = value
+        return Turned(made, refused)
+
+    def _by_version(
+        self, values: Sequence[str | None], versions: Sequence[str | None] | None, refused: dict[int, str]
+    ) -> dict[int | None, list[int]]:
+        """The places of tokens by the key version that opens them; none for nulls."""
+        places: dict[int | None, list[int]] = {}
+        for place, value in enumerate(values):
+            if value is None:
+                continue
+            version, given = self._key_version, None if versions is None else versions[place]
+            if given is not None:
+                if not _VERSION.fullmatch(given):
+                    refused[place] = "key_version_unknown"
+                    continue
+                version = int(given)
+            places.setdefault(version, []).append(place)
+        return places
+
+
+def _add(made: list[str | None], refused: dict[int, str], answered: Sequence[Any]) -> None:
+    """Adds what one batch was answered."""
+    for index, one in enumerate(answered, len(made)):
+        if isinstance(one, dict):
+            refused[index] = str(one["error"]["code"])
+        made.append(one if isinstance(one, str) else None)
 
 
 def batches(values: Sequence[str | None], most: int) -> Iterator[tuple[int, list[str | None]]]:

@@ -6,7 +6,7 @@ Source: Arrow columnar format 1.5, variable-size binary layout.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,20 +32,36 @@ def rewritten(array: Any, rewrite: Rewrite) -> Any:
     """
     pa = load("pyarrow", "arrow")
     if not isinstance(array, pa.ChunkedArray):
-        return _chunk(pa, array, rewrite, 0)
+        return _chunk(array, rewrite, 0)
     made, before = [], 0
     for chunk in array.chunks:
-        made.append(_chunk(pa, chunk, rewrite, before))
+        made.append(_chunk(chunk, rewrite, before))
         before += len(chunk)
     return pa.chunked_array(made, array.type)
 
 
-def _chunk(pa: Any, array: Any, rewrite: Rewrite, before: int) -> Any:
-    """One array.
+class InPlace(NamedTuple):
+    """An array as texts, and a buffer of zeros where others are written to the same places.
 
-    Args:
-        before: elements before it; a refusal's `item` counts them.
+    Attributes:
+        present: where in the array the texts are; None: all of it.
+        finished: the new array, of what the buffer holds.
     """
+
+    texts: Texts
+    out: Bytes
+    present: NDArray[np.int64] | None
+    finished: Callable[[], Any]
+
+
+def in_place(array: Any) -> InPlace:
+    """The texts of one array that are not null.
+
+    Raises:
+        ValueError: another array.
+        Misconfigured: `extra_missing`, pyarrow is not installed.
+    """
+    pa = load("pyarrow", "arrow")
     offsets, data = _buffers(pa, array)
     starts = offsets[:-1].astype(np.int64)
     lengths = np.diff(offsets).astype(np.int64)
@@ -54,16 +70,36 @@ def _chunk(pa: Any, array: Any, rewrite: Rewrite, before: int) -> Any:
         present = np.flatnonzero(array.is_valid().to_numpy(zero_copy_only=False))
         starts, lengths = starts[present], lengths[present]
     out = np.zeros_like(data)
+
+    def finished() -> Any:
+        validity = array.is_valid().buffers()[1] if array.null_count else None
+        buffers = [validity, pa.py_buffer(offsets), pa.py_buffer(out)]
+        return pa.Array.from_buffers(array.type, len(array), buffers, array.null_count)
+
+    return InPlace(Texts(data, starts, lengths), out, present, finished)
+
+
+def is_strings(type_: Any) -> bool:
+    """Whether arrays of a type are those that are taken here."""
+    pa = load("pyarrow", "arrow")
+    return type_ in (pa.string(), pa.large_string())
+
+
+def _chunk(array: Any, rewrite: Rewrite, before: int) -> Any:
+    """One array.
+
+    Args:
+        before: elements before it; a refusal's `item` counts them.
+    """
+    one = in_place(array)
     try:
-        rewrite(Texts(data, starts, lengths), out)
+        rewrite(one.texts, one.out)
     except ValueRefused as refusal:
         item = refusal.facts.get("item")
         if isinstance(item, int):
-            refusal.facts["item"] = before + (item if present is None else int(present[item]))
+            refusal.facts["item"] = before + (item if one.present is None else int(one.present[item]))
         raise
-    validity = array.is_valid().buffers()[1] if array.null_count else None
-    buffers = [validity, pa.py_buffer(offsets), pa.py_buffer(out)]
-    return pa.Array.from_buffers(array.type, len(array), buffers, array.null_count)
+    return one.finished()
 
 
 def _buffers(pa: Any, array: Any) -> tuple[NDArray[Any], Bytes]:
@@ -72,7 +108,7 @@ def _buffers(pa: Any, array: Any) -> tuple[NDArray[Any], Bytes]:
     Raises:
         ValueError: not an array of strings.
     """
-    if not isinstance(array, pa.Array) or array.type not in (pa.string(), pa.large_string()):
+    if not isinstance(array, pa.Array) or not is_strings(array.type):
         raise ValueError("an Arrow array of strings: string or large_string")
     word = np.int32 if array.type == pa.string() else np.int64
     _, given, data = array.buffers()

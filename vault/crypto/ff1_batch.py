@@ -11,6 +11,7 @@ Values are lists of text, matrices of characters, or texts in a buffer (Arrow ar
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +43,23 @@ Fixed = TypeVar("Fixed", int, bytes)
 Made = TypeVar("Made")
 
 _helper: Final = ThreadPoolExecutor(1, thread_name_prefix="ff1")
+
+
+_here: Final = threading.local()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Batches within take this thread only: for callers that have a thread for each core already."""
+    _here.alone = True
+    try:
+        yield
+    finally:
+        _here.alone = False
+
+
+def _is_alone() -> bool:
+    return getattr(_here, "alone", False)
 
 
 class FF1Batch:
@@ -153,7 +171,7 @@ class FF1Batch:
                     made += self._some(values[at:end], own, prefix, decrypt=decrypt)
             return made
 
-        if len(values) < THREADS_FROM:
+        if len(values) < THREADS_FROM or _is_alone():
             return go(0, len(values))
         first, second = _in_halves(len(values), go)
         return first + second
@@ -312,7 +330,7 @@ class FF1Batch:
                 with _counting_from(at):
                     self._chunk(matrix[at:end], made[at:end], some, decrypt=decrypt)
 
-        if count < THREADS_FROM:
+        if count < THREADS_FROM or _is_alone():
             go(0, count)
         else:
             _in_halves(count, go)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 Bytes = NDArray[np.uint8]
 Places = NDArray[np.int64]
 
+ASCII_END: Final = 0x80
 TOGETHER: Final = 65_536  # texts that are brought together at once; bounds the memory this takes
 
 

@@ -6,23 +6,146 @@ and all other columns come through byte for byte. Source: RFC 4180; a quote insi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vault.crypto.texts import Bytes, Places, Texts
+from vault.crypto.texts import ASCII_END, Bytes, Places, Texts
 from vault.errors import BadInput
+from vault.files.forms import BLOCK, BOM, MAX_RECORD, Cells, Change, malformed
 
-BLOCK: Final = 4 * 1024 * 1024  # bytes read at once; more where one record is longer
-MAX_RECORD: Final = 16 * 1024 * 1024  # bytes: a quote that is never closed would else take the whole file
-BOM: Final = b"\xef\xbb\xbf"
-
-_QUOTE: Final = ord('"')
+_MARK: Final = b'"'
+_QUOTE: Final = ord(_MARK)
 _LINE: Final = ord("\n")
 _RETURN: Final = ord("\r")
+
+
+class Delimited:
+    """A file of it with a header; see `forms.Form`.
+
+    Args:
+        delimiter: one character.
+        added: columns of key versions behind the last.
+
+    Raises:
+        BadInput: `file_malformed`, as `read_header`.
+    """
+
+    def __init__(
+        self, source: BinaryIO, delimiter: str = ",", added: Sequence[str] = (), block: int = BLOCK
+    ) -> None:
+        self._source = source
+        self._block = block
+        self._added = added
+        self.delimiter = delimiter
+        self.size = os.fstat(source.fileno()).st_size
+        self.header = read_header(source, delimiter)
+
+    def has(self, name: str) -> bool | None:
+        """Whether the header names it."""
+        return name in self.header.names
+
+    def begin(self, out: BinaryIO) -> None:
+        """The header."""
+        out.write(self.header.with_more(self._added, self.delimiter))
+
+    def end(self, out: BinaryIO) -> None:
+        """Nothing stands behind the records."""
+
+    def parts(self, start: int, row: int) -> Iterator[DelimitedPart]:
+        """Some records at a time."""
+        at = start or len(self.header.raw)
+        self._source.seek(at)
+        names = self.header.names
+        for block in blocks(self._source, len(names), self.delimiter, at, row, self._block):
+            yield DelimitedPart(names, block)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class DelimitedPart:
+    """Some records; see `forms.Part`."""
+
+    names: list[str]
+    block: Block
+
+    @property
+    def start(self) -> int:
+        """Where they begin in the file."""
+        return self.block.start
+
+    @property
+    def end(self) -> int:
+        """Where they end."""
+        return self.block.end
+
+    @property
+    def row(self) -> int:
+        """The number of the first."""
+        return self.block.row
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self.block.count
+
+    def cells(self, name: str) -> Cells:
+        """A column: null where a field is empty and not quoted."""
+        try:
+            return Cells(self._column(name).values(), {})
+        except BadInput as refusal:
+            index = refusal.facts.pop("index", 0)
+            raise malformed(self.row + (index if isinstance(index, int) else 0)) from None
+
+    def in_place(self, names: Sequence[str]) -> FieldsInPlace | None:
+        """Columns whose fields are plain ASCII."""
+        out = self.block.data.copy()
+        columns: dict[str, tuple[Texts, Bytes]] = {}
+        high = np.flatnonzero(self.block.data >= ASCII_END) if self.block.data.max() >= ASCII_END else None
+        for name in names:
+            texts = self._column(name).texts()
+            if texts is None or (high is not None and _inside(texts, high)):
+                return None
+            columns[name] = texts, out
+        return FieldsInPlace(self.block, columns, out)
+
+    def write(self, out: BinaryIO, change: Change) -> None:
+        """The records, with other fields."""
+        mark = self.block.delimiter
+        columns = [
+            (self._column(name), [quoted(text, mark) for text in texts])
+            for name, texts in change.columns.items()
+        ]
+        rows = range(self.count)
+        added = [
+            [b"%d" % known[row] if row in known else b"" for row in rows] for known in change.added.values()
+        ]
+        out.write(self.block.replaced(columns, change.drop, added))
+
+    def _column(self, name: str) -> Column:
+        return self.block.column(self.names.index(name))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class FieldsInPlace:
+    """Columns of records in place; see `forms.Places`."""
+
+    block: Block
+    columns: Mapping[str, tuple[Texts, Bytes]]
+    made: Bytes
+
+    def write(self, out: BinaryIO) -> None:
+        """The records, with the fields of the buffer."""
+        out.write((self.made if self.block.ended else self.made[:-1]).data)
+
+
+def _inside(texts: Texts, places: Places) -> bool:
+    """Whether one of some places is in a text."""
+    which = np.searchsorted(texts.starts, places, "right") - 1
+    return bool(((which >= 0) & (places < texts.starts[which] + texts.lengths[which])).any())
 
 
 class Header(NamedTuple):
@@ -30,6 +153,12 @@ class Header(NamedTuple):
 
     names: list[str]
     raw: bytes
+
+    def with_more(self, names: Sequence[str], delimiter: str) -> bytes:
+        """Its bytes with more columns behind the last."""
+        body = self.raw.rstrip(b"\r\n")
+        added = b"".join(delimiter.encode() + quoted(name, delimiter) for name in names)
+        return body + added + self.raw[len(body) :]
 
 
 def read_header(source: BinaryIO, delimiter: str = ",") -> Header:
@@ -78,10 +207,11 @@ def blocks(
     while True:
         # As many bytes behind `start` each time, so that blocks do not depend on where reading began.
         read = source.read(size - len(rest) if len(rest) < size else size)
-        data = rest + read
+        data = rest + read if rest else read
         if not data:
             return
-        end = _end_of_records(data) if read else len(data)
+        quotes = _MARK in data  # much quicker than counting them
+        end = (_end_of_records(data) if quotes else data.rfind(b"\n") + 1) if read else len(data)
         if not read and (data.count(b'"') % 2 or len(data) > MAX_RECORD):
             raise BadInput("file_malformed", row=row)
         if not end:
@@ -89,9 +219,10 @@ def blocks(
                 raise BadInput("file_malformed", row=row)
             rest = data
             continue
-        whole, rest = data[:end], data[end:]
-        closed = whole if whole.endswith(b"\n") else whole + b"\n"
-        block = Block(np.frombuffer(closed, np.uint8), start, row, delimiter, ended=closed is whole)
+        rest = data[end:]
+        ended = data[end - 1] == _LINE
+        given = np.frombuffer(data if ended else data + b"\n", np.uint8)[: end + (not ended)]
+        block = Block(given, start, row, delimiter, ended, quotes)
         block.check(columns)
         yield block
         start, row = start + end, row + block.count
@@ -117,6 +248,8 @@ class Block:
         start: where they begin in the file.
         row: the number of the first.
         ended: whether the last line end stands in the file; the last record of a file may lack it.
+        quotes: whether there may be any.
+        count: how many there are, once they are checked.
     """
 
     data: Bytes
@@ -124,42 +257,37 @@ class Block:
     row: int
     delimiter: str = ","
     ended: bool = True
+    quotes: bool = True
     count: int = 0
     _cuts: Places = field(default_factory=lambda: np.zeros((0, 1), np.int64))  # see `check`
-
-    def __post_init__(self) -> None:
-        self.count = int(np.count_nonzero(self._lines()))
 
     @property
     def end(self) -> int:
         """Where they end in the file."""
         return self.start + len(self.data) - (not self.ended)
 
-    def _lines(self) -> NDArray[np.bool_]:
-        return self._outside(self.data == _LINE)
-
     def _outside(self, marks: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Those that are in no quotes."""
-        quotes = self.data == _QUOTE
-        if not quotes.any():
+        if not self.quotes:
             return marks
-        outside: NDArray[np.bool_] = np.cumsum(quotes, dtype=np.int32) % 2 == 0
+        outside: NDArray[np.bool_] = np.cumsum(self.data == _QUOTE, dtype=np.int32) % 2 == 0
         return marks & outside
 
     def check(self, columns: int) -> None:
-        """Notes the delimiter or line end behind each field: (records, fields).
+        """Counts the records, and notes the delimiter or line end behind each field: (records, fields).
 
         Raises:
             BadInput: `file_malformed` with `row`: a record has another number of fields.
         """
-        cuts = np.flatnonzero(self._outside((self.data == ord(self.delimiter)) | (self.data == _LINE)))
-        is_line = self.data[cuts] == _LINE
-        lines = np.flatnonzero(is_line)
-        fields = np.diff(lines, prepend=-1)
-        wrong = np.flatnonzero(fields != columns)
-        if len(wrong):
-            raise BadInput("file_malformed", row=self.row + int(wrong[0]))
-        self._cuts = cuts.reshape(-1, columns).astype(np.int64)
+        lines = self._outside(self.data == _LINE)
+        self.count = int(np.count_nonzero(lines))
+        cuts = np.flatnonzero(lines | self._outside(self.data == ord(self.delimiter)))
+        if len(cuts) == self.count * columns:
+            self._cuts = cuts.reshape(-1, columns)
+            if lines[self._cuts[:, -1]].all():
+                return
+        fields = np.diff(np.flatnonzero(lines[cuts]), prepend=-1)
+        raise BadInput("file_malformed", row=self.row + int(np.flatnonzero(fields != columns)[0]))
 
     def record(self, index: int) -> list[bytes]:
         """The fields of a record, unquoted."""
@@ -183,15 +311,24 @@ class Block:
             starts[0], starts[1:] = 0, self._cuts[:-1, -1] + 1
         if index == self._cuts.shape[1] - 1:  # a carriage return belongs to the line end
             ends -= (ends > starts) & (self.data[ends - 1] == _RETURN)
-        return Column(self.data, starts, ends)
+        return Column(self.data, starts, ends, self.quotes)
 
-    def replaced(self, columns: Sequence[tuple[Column, Sequence[bytes]]], drop: Sequence[int] = ()) -> bytes:
+    def replaced(
+        self,
+        columns: Sequence[tuple[Column, Sequence[bytes]]],
+        drop: Sequence[int] = (),
+        more: Sequence[Sequence[bytes]] = (),
+    ) -> bytes:
         """The records with other fields in some columns.
 
         Args:
             columns: each with its fields as they are to be written, one a record.
             drop: records that are left out.
+            more: columns behind the last, each with its fields, one a record.
         """
+        mark = self.delimiter.encode()
+        last_ends = self.column(self._cuts.shape[1] - 1).ends.tolist()
+        added = [b"".join(mark + text for text in texts) for texts in zip(*more, strict=True)]
         text = self.data.tobytes()
         order = sorted(columns, key=lambda pair: int(pair[0].starts[0]) if len(pair[0].starts) else 0)
         ends = self._cuts[:, -1] + 1
@@ -206,6 +343,9 @@ class Block:
             for starts, stops, made in places:
                 parts += (text[at : starts[record]], made[record])
                 at = stops[record]
+            if added:
+                parts += (text[at : last_ends[record]], added[record])
+                at = last_ends[record]
             parts.append(text[at:end])
         whole = b"".join(parts)
         return whole if self.ended or not whole else whole[:-1]
@@ -217,6 +357,7 @@ class Column(NamedTuple):
     data: Bytes
     starts: Places
     ends: Places
+    quotes: bool = True
 
     def bytes_of(self, index: int) -> bytes:
         """A field as it stands, quotes included."""
@@ -224,7 +365,11 @@ class Column(NamedTuple):
 
     def texts(self) -> Texts | None:
         """The fields as texts in place; None if one of them has quotes."""
-        if len(self.starts) and (self.data[self.starts[self.ends > self.starts]] == _QUOTE).any():
+        if (
+            self.quotes
+            and len(self.starts)
+            and (self.data[self.starts[self.ends > self.starts]] == _QUOTE).any()
+        ):
             return None
         return Texts(self.data, self.starts, self.ends - self.starts)
 

@@ -11,64 +11,39 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple, Protocol
+from typing import BinaryIO, Final
 
 import msgspec
 
 from vault.errors import BadInput, CoatcheckError, Conflict, Fact, Misconfigured
-from vault.files.delimited import BLOCK, Block, Header, blocks, quoted, read_header
+from vault.files.delimited import Delimited
+from vault.files.forms import BLOCK, Change, Form, Part, Places
+from vault.files.jsonlines import JsonLines
+from vault.files.parquet import ROWS, Parquet
+from vault.files.plan import (
+    JSON_LINES,
+    PARQUET,
+    REJECTS_HEAD,
+    Plan,
+    Refusal,
+    Refused,
+    Result,
+    Rewrites,
+    Transform,
+)
 
 PART: Final = ".coatcheck-part"
 CHECKPOINT: Final = ".coatcheck-job"
-HEAD: Final = 64 * 1024  # bytes of the input that are looked at to know it again
+HEAD: Final = 64 * 1024  # bytes at either end of the input that are looked at to know it again
+THREADS: Final = 2  # that rewrite parts
+AHEAD: Final = 1  # parts that are under way while one is written
+PAUSE_S: Final = 1.0  # between two checkpoints: each waits for the disk
 MAX_TOLD: Final = 100  # refused values that an error tells of
-
-
-class Turned(NamedTuple):
-    """What a column's values turned into; None for nulls and for those that are refused, with their codes."""
-
-    values: list[str | None]
-    refused: dict[int, str]
-
-
-class Transform(Protocol):
-    """Where tokens come from."""
-
-    def turn(
-        self, field: str, values: Sequence[str | None], subjects: Sequence[str | None] | None, key: str
-    ) -> Turned:
-        """The tokens of some values of a field, or the other way round.
-
-        Args:
-            key: asked again under the same one, the same is answered and not done again.
-
-        Raises:
-            CoatcheckError: what is wrong with all of it.
-        """
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be done.
-
-    Attributes:
-        columns: (name of a column, field) of each that is turned.
-        subject: the column that says whose a row's values are.
-        rejects: where rows that are refused are told of, and left out of the output; None: the first of them
-            ends the job.
-    """
-
-    source: Path
-    target: Path
-    columns: tuple[tuple[str, str], ...]
-    subject: str | None = None
-    rejects: Path | None = None
-    delimiter: str = ","
-    verb: str = "tokenize"
 
 
 class Checkpoint(msgspec.Struct, forbid_unknown_fields=True):
@@ -77,7 +52,8 @@ class Checkpoint(msgspec.Struct, forbid_unknown_fields=True):
     Attributes:
         job: drawn at random; the keys of its requests begin with it.
         plan: SHA-256 of what was asked for, and of which input.
-        read, written, told: bytes of the input that are done, of the output and of the rejects.
+        read: how much of the input is done, in what its form counts.
+        written, told: bytes of the output and of the rejects.
         row: of the next record.
     """
 
@@ -91,30 +67,13 @@ class Checkpoint(msgspec.Struct, forbid_unknown_fields=True):
     codes: dict[str, int] = {}
 
 
-@dataclass(slots=True)
-class Result:
-    """What was done.
-
-    Attributes:
-        resumed: whether an earlier run had begun it.
-        codes: how many values were refused, by column and code.
-    """
-
-    rows: int
-    rejected: int
-    resumed: bool
-    codes: Counter[str] = field(default_factory=Counter)
-
-
-class Refused(BadInput):
-    """Values that cannot be turned: `errors` has row, column and code of the first, never a value."""
-
-
-def run(plan: Plan, transform: Transform, progress: Callable[[int, int], None], block: int = BLOCK) -> Result:
+def run(
+    plan: Plan, transform: Transform, progress: Callable[[int, int], None], block: int | None = None
+) -> Result:
     """Does a job, or goes on with one that was killed.
 
     Args:
-        progress: told (bytes of the input that are done, of how many).
+        progress: told (how much of the input is done, of how much): bytes, or rows of Parquet.
 
     Raises:
         BadInput: `file_malformed`; `usage`: there is no such column; `Refused`.
@@ -129,15 +88,13 @@ def run(plan: Plan, transform: Transform, progress: Callable[[int, int], None], 
 
 
 class _Job:
-    def __init__(self, plan: Plan, transform: Transform, source: BinaryIO, block: int) -> None:
+    def __init__(self, plan: Plan, transform: Transform, source: BinaryIO, block: int | None) -> None:
         self._plan = plan
         self._transform = transform
         self._source = source
         self._block = block
-        self._header = read_header(source, plan.delimiter)
-        self._columns = [(_place(self._header, name), name, field_) for name, field_ in plan.columns]
-        self._subject = None if plan.subject is None else _place(self._header, plan.subject)
-        self._size = os.fstat(source.fileno()).st_size
+        self._added = plan.added
+        self._form = opened(plan, source, block)
         self._part = plan.target.with_name(plan.target.name + PART)
         self._kept = plan.target.with_name(plan.target.name + CHECKPOINT)
         self._digest = self._identity()
@@ -162,68 +119,106 @@ class _Job:
 
     def _go_on(self, state: Checkpoint, progress: Callable[[int, int], None]) -> None:
         """All blocks from the checkpoint on."""
-        self._source.seek(state.read)
         with self._part.open("r+b") as out, self._rejects(state) as told:
             out.truncate(state.written)
             out.seek(state.written)
-            records = blocks(
-                self._source,
-                len(self._header.names),
-                self._plan.delimiter,
-                state.read,
-                state.row,
-                self._block,
-            )
-            for block in records:
-                made, refusals = self._turn(block, state)
-                out.write(made)
-                _sync(out)
-                if told is not None:
-                    told.write(b"".join(b"%d,%b,%b\n" % _line(refusal) for refusal in refusals))
-                    _sync(told)
-                    state.told = told.tell()
-                state.read, state.row = block.end, block.row + block.count
-                state.written = out.tell()
-                state.rejected += len({row for row, _, _ in refusals})
-                for _, name, code in refusals:
-                    state.codes[f"{name}: {code}"] = state.codes.get(f"{name}: {code}", 0) + 1
-                self._keep(state)
-                progress(state.read, self._size)
+            kept = time.monotonic()
+            try:
+                for part, places in self._ahead(self._form.parts(state.read, state.row)):
+                    refusals: list[Refusal] = []
+                    if places is not None:
+                        places.write(out)
+                    else:
+                        change, refusals = self._turn(part, state)
+                        part.write(out, change)
+                    if told is not None:
+                        told.write(b"".join(refusal.line() for refusal in refusals))
+                    self._count(state, part, refusals)
+                    progress(state.read, self._form.size)
+                    if time.monotonic() - kept >= PAUSE_S:
+                        self._keep(state, out, told)
+                        kept = time.monotonic()
+            except CoatcheckError:
+                self._keep(state, out, told)  # what is done need not be done, or paid for, again
+                raise
+            written = out.tell()
+            self._form.end(out)
+            self._keep(state, out, told, written)
+
+    def _ahead(self, parts: Iterator[Part]) -> Iterator[tuple[Part, Places | None]]:
+        """The parts in order, rewritten in place where they can be, while the one before is written."""
+        transform = self._transform
+        if not isinstance(transform, Rewrites) or self._added:
+            yield from ((part, None) for part in parts)
+            return
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="rewrite") as thread:
+            under_way: deque[tuple[Part, Future[Places | None]]] = deque()
+            for part in parts:
+                under_way.append((part, thread.submit(self._rewritten, transform, part)))
+                if len(under_way) > AHEAD:
+                    done, future = under_way.popleft()
+                    yield done, future.result()
+            for done, future in under_way:
+                yield done, future.result()
+
+    def _rewritten(self, transform: Rewrites, part: Part) -> Places | None:
+        """A part's columns in place, turned; None if that cannot be."""
+        fields = dict(self._plan.columns)
+        places = part.in_place(list(fields))
+        if places is None:
+            return None
+        columns = [(fields[name], *buffers) for name, buffers in places.columns.items()]
+        return None if transform.rewrite(columns) is None else places
+
+    def _count(self, state: Checkpoint, part: Part, refusals: list[Refusal]) -> None:
+        state.read, state.row = part.end, part.row + part.count
+        state.rejected += len({refusal.row for refusal in refusals})
+        for refusal in refusals:
+            what = f"{refusal.column}: {refusal.code}"
+            state.codes[what] = state.codes.get(what, 0) + 1
 
     def _end(self, state: Checkpoint, *, resumed: bool) -> Result:
         self._kept.unlink()
         return Result(state.row - 1, state.rejected, resumed, Counter(state.codes))
 
-    def _turn(self, block: Block, state: Checkpoint) -> tuple[bytes, list[tuple[int, str, str]]]:
-        """A block's records with tokens for values, and (row, column, code) of those that are refused."""
-        subjects = None if self._subject is None else _values(block, self._subject)
-        made: list[tuple[int, list[bytes]]] = []
-        refusals: list[tuple[int, str, str]] = []
-        for place, name, field_ in self._columns:
-            values = _values(block, place)
-            key = f"{state.job}-{block.start}-{place}"
-            turned = self._transform.turn(field_, values, subjects, key)
-            refusals += [(block.row + index, name, code) for index, code in turned.refused.items()]
-            made.append((place, [quoted(text, self._plan.delimiter) for text in turned.values]))
+    def _turn(self, part: Part, state: Checkpoint) -> tuple[Change, list[Refusal]]:
+        """What becomes of a part, and (row, column, code) of what is refused."""
+        plan = self._plan
+        subjects = None if plan.subject is None else part.cells(plan.subject).values
+        given = {} if self._added else dict(plan.versions)
+        columns: dict[str, list[str | None]] = {}
+        added: dict[str, dict[int, int]] = {}
+        refusals: list[Refusal] = []
+        for number, (name, field_) in enumerate(plan.columns):
+            cells = part.cells(name)
+            versions = part.cells(given[name]).values if name in given else None
+            key = f"{state.job}-{part.start}-{number}"
+            turned = self._transform.turn(field_, cells.values, subjects, key, versions)
+            columns[name] = turned.values
+            if name in self._added:
+                added[self._added[name]] = turned.versions
+            told = {**cells.refused, **turned.refused}
+            refusals += [Refusal(part.row + index, name, code) for index, code in told.items()]
         refusals.sort()
         if refusals and self._plan.rejects is None:
             self._give_up()
-            listed: list[dict[str, Fact]] = [
-                {"row": row, "column": name, "code": code} for row, name, code in refusals[:MAX_TOLD]
-            ]
-            raise Refused(refusals[0][2], errors=listed)
-        drop = sorted({row - block.row for row, _, _ in refusals})
-        return block.replaced([(block.column(place), texts) for place, texts in made], drop), refusals
+            raise refusal_of(refusals)
+        drop = sorted({row - part.row for row, _, _ in refusals})
+        return Change(columns, drop, added), refusals
 
     # What is kept between runs
 
     def _identity(self) -> str:
         """What was asked for, of which input: a digest, so that nothing of a value is kept."""
         self._source.seek(0)
-        head = hashlib.sha256(self._source.read(HEAD)).hexdigest()
+        ends = hashlib.sha256(self._source.read(HEAD))
+        size = self._source.seek(0, os.SEEK_END)
+        self._source.seek(max(size - HEAD, 0))
+        ends.update(self._source.read(HEAD))
         plan = self._plan
-        asked = [plan.verb, plan.columns, plan.subject, str(plan.rejects), plan.delimiter, self._block]
-        return hashlib.sha256(msgspec.json.encode([asked, self._size, head])).hexdigest()
+        asked = [plan.verb, plan.columns, plan.subject, plan.versions, str(plan.rejects)]
+        file = [plan.form, plan.delimiter, self._block, size, ends.hexdigest()]
+        return hashlib.sha256(msgspec.json.encode([asked, file])).hexdigest()
 
     def _begun(self) -> Checkpoint | None:
         """Where an earlier run of this job was, if there was one."""
@@ -233,31 +228,48 @@ class _Job:
             state = msgspec.json.decode(self._kept.read_bytes(), type=Checkpoint)
         except msgspec.MsgspecError:
             raise Conflict("job_differs", path=str(self._kept)) from None
-        whole = state.read == self._size and not self._part.exists()  # it was killed behind the last step
+        whole = (
+            state.read == self._form.size and not self._part.exists()
+        )  # it was killed behind the last step
         if state.plan != self._digest or not (whole or self._part.exists()):
             raise Conflict("job_differs", path=str(self._kept))
         return state
 
     def _begin(self) -> Checkpoint:
-        raw = self._header.raw
-        with _private(self._part) as out:
-            out.write(raw)
+        with private(self._part) as out:
+            self._form.begin(out)
             _sync(out)
-        state = Checkpoint("j" + secrets.token_hex(8), self._digest, len(raw), len(raw), 0, 1)
+            written = out.tell()
+        state = Checkpoint("j" + secrets.token_hex(8), self._digest, 0, written, 0, 1)
         if self._plan.rejects is not None:
-            with _private(self._plan.rejects) as told:
-                told.write(b"row,column,code\n")
+            with private(self._plan.rejects) as told:
+                told.write(REJECTS_HEAD)
                 _sync(told)
                 state.told = told.tell()
-        self._keep(state)
+        self._save(state)
         return state
 
     def _rejects(self, state: Checkpoint) -> _Rejects:
         return _Rejects(self._plan.rejects, state.told)
 
-    def _keep(self, state: Checkpoint) -> None:
+    def _keep(
+        self, state: Checkpoint, out: BinaryIO, told: BinaryIO | None, written: int | None = None
+    ) -> None:
+        """Makes output and rejects certain, and then the checkpoint that says so.
+
+        Args:
+            written: where the last part ends, if something stands behind it.
+        """
+        _sync(out)
+        state.written = out.tell() if written is None else written
+        if told is not None:
+            _sync(told)
+            state.told = told.tell()
+        self._save(state)
+
+    def _save(self, state: Checkpoint) -> None:
         beside = self._kept.with_name(self._kept.name + "-new")
-        with _private(beside) as file:
+        with private(beside) as file:
             file.write(msgspec.json.encode(state))
             _sync(file)
         beside.replace(self._kept)
@@ -289,28 +301,39 @@ class _Rejects:
             self._file.close()
 
 
-def _values(block: Block, place: int) -> list[str | None]:
-    try:
-        return block.column(place).values()
-    except BadInput as refusal:
-        index = refusal.facts.pop("index", 0)
-        refusal.facts["row"] = block.row + (index if isinstance(index, int) else 0)
-        raise
+def opened(plan: Plan, source: BinaryIO, block: int | None = None) -> Form:
+    """The input, by its form, with a look at its columns.
+
+    Raises:
+        BadInput: `file_malformed`; `usage`.
+    """
+    form: Form
+    added = tuple(plan.added.values())
+    if plan.form == PARQUET:
+        form = Parquet(source, added, block or ROWS)
+    elif plan.form == JSON_LINES:
+        form = JsonLines(source, block or BLOCK)
+    else:
+        form = Delimited(source, plan.delimiter, added, block or BLOCK)
+    read = () if added else tuple(name for _, name in plan.versions)
+    subject = () if plan.subject is None else (plan.subject,)
+    for name in (*(name for name, _ in plan.columns), *subject, *read):
+        if form.has(name) is False:
+            raise BadInput("usage", option="--column", reason="the file has no such column")
+    if any(form.has(name) for name in added) or len(set(added)) != len(added):
+        raise BadInput("usage", option="--key-version-column", reason="the file has that column already")
+    return form
 
 
-def _place(header: Header, name: str) -> int:
-    try:
-        return header.names.index(name)
-    except ValueError:
-        raise BadInput("usage", option="--column", reason="the file has no such column") from None
+def refusal_of(refusals: Sequence[Refusal]) -> Refused:
+    """The error that tells of the first ones."""
+    errors: list[dict[str, Fact]] = [
+        {"row": row, "column": name, "code": code} for row, name, code in refusals[:MAX_TOLD]
+    ]
+    return Refused(refusals[0].code, errors=errors)
 
 
-def _line(refusal: tuple[int, str, str]) -> tuple[int, bytes, bytes]:
-    row, name, code = refusal
-    return row, quoted(name), code.encode()
-
-
-def _private(path: Path) -> BinaryIO:
+def private(path: Path) -> BinaryIO:
     """A new file that only its owner reads."""
     return os.fdopen(os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb")
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vault.errors import BadInput
-from vault.files.delimited import BOM, blocks, quoted, read_header
+from vault.files.delimited import blocks, quoted, read_header
+from vault.files.forms import BOM
 
 CELL = st.text(st.sampled_from('ab,"\n é;'), max_size=6)
 
@@ -129,3 +130,37 @@ def test_a_field_that_is_not_utf_8_is_told_by_its_index() -> None:
     with pytest.raises(BadInput) as refused:
         block.column(1).values()
     assert refused.value.facts["index"] == 1
+
+
+@given(
+    st.lists(st.lists(CELL, min_size=2, max_size=2), min_size=1, max_size=10),
+    st.lists(CELL, min_size=10, max_size=10),
+    st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    st.sampled_from(["\n", "\r\n"]),
+    st.sets(st.integers(0, 9)),
+    st.booleans(),
+)
+@settings(deadline=None, max_examples=300)
+def test_columns_are_added_behind_the_last(
+    rows: list[list[str]], others: list[str], quoting: int, end: str, drop: set[int], cut: bool
+) -> None:
+    data = written([["a", "b"], *rows], quoting, end)
+    if cut:
+        data = data.removesuffix(end.encode())
+    source = io.BytesIO(data)
+    header = read_header(source)
+    out, row = header.with_more(["x,y"], ","), 0
+    for block in blocks(source, 2, start=len(header.raw), size=1000):
+        made = [quoted(other) for other in others[row : row + block.count]]
+        last = block.column(1)
+        again = [last.bytes_of(index) for index in range(block.count)]
+        gone = [one - row for one in drop if row <= one < row + block.count]
+        out += block.replaced([(last, again)], gone, [made])
+        row += block.count
+    left = [
+        [*cells_, other]
+        for number, (cells_, other) in enumerate(zip(rows, others, strict=False))
+        if number not in drop
+    ]
+    read = list(csv.reader(io.StringIO(out.decode(), newline="")))
+    assert read == [["a", "b", "x,y"], *left]

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from vault.errors import BadInput, Conflict, Misconfigured
-from vault.files.job import CHECKPOINT, PART, Plan, Refused, Turned, run
+from vault.files.job import CHECKPOINT, PART, run
+from vault.files.plan import Plan, Refused, Turned
 
 ROWS = [["id", "ssn", "note"]] + [[str(n), f"{n:09d}", f'said "{n}",\nand left'] for n in range(300)]
 
@@ -29,7 +30,12 @@ class Made:
         self.refuse = refuse
 
     def turn(
-        self, field: str, values: Sequence[str | None], subjects: Sequence[str | None] | None, key: str
+        self,
+        field: str,
+        values: Sequence[str | None],
+        subjects: Sequence[str | None] | None,
+        key: str,
+        versions: Sequence[str | None] | None = None,
     ) -> Turned:
         self.asked.append(key)
         made: list[str | None] = []
@@ -44,7 +50,8 @@ class Made:
                 whose = subjects[index] if subjects is not None else ""
                 fresh = f"{field},{len(self.known)}{whose}"
                 made.append(self.known.setdefault((key, index), fresh))
-        return Turned(made, refused)
+        told = {index: 7 for index, token in enumerate(made) if token is not None}
+        return Turned(made, refused, told)
 
 
 def idle(_done: int, _all: int) -> None:
@@ -209,3 +216,42 @@ def test_what_is_not_there(source: Path) -> None:
         run(Plan(source.with_name("absent"), source.with_name("out"), (("a", "f"),)), Made(), idle)
     with pytest.raises(Misconfigured, match="host_permissions"):
         run(Plan(source, source / "out", (("ssn", "f"),)), Made(), idle)
+
+
+def test_key_versions_stand_in_a_column_of_their_own(source: Path) -> None:
+    rejects = source.with_name("rejects.csv")
+    plan = plan_of(source, rejects=rejects, versions=(("ssn", "ssn_version"),))
+    run(plan, Made("00029"), idle, 1000)
+    made = records(plan.target)
+    assert made[0] == [*ROWS[0], "ssn_version"]
+    kept = [row for row in ROWS[1:] if "00029" not in row[1]]
+    assert [[row[0], row[2], row[3]] for row in made[1:]] == [[row[0], row[2], "7"] for row in kept]
+    assert b"\r\n" in plan.target.read_bytes().splitlines(keepends=True)[0]
+
+
+def test_key_versions_are_read_where_the_file_has_them(source: Path) -> None:
+    seen: list[str | None] = []
+
+    class Opened(Made):
+        def turn(
+            self,
+            field: str,
+            values: Sequence[str | None],
+            subjects: Sequence[str | None] | None,
+            key: str,
+            versions: Sequence[str | None] | None = None,
+        ) -> Turned:
+            seen.extend(versions or [])
+            return super().turn(field, values, subjects, key, versions)
+
+    plan = plan_of(source, verb="detokenize", versions=(("ssn", "id"),))
+    run(plan, Opened(), idle, 1000)
+    assert seen == [row[0] for row in ROWS[1:]]
+    assert records(plan.target)[0] == ROWS[0]
+
+
+def test_an_added_column_is_new_and_a_read_one_is_there(source: Path) -> None:
+    for verb, name in (("tokenize", "note"), ("detokenize", "nowhere")):
+        with pytest.raises(BadInput, match="usage"):
+            run(plan_of(source, verb=verb, versions=(("ssn", name),)), Made(), idle)
+    assert list(source.parent.iterdir()) == [source]

@@ -32,6 +32,8 @@ from vault.services.identities import (
 )
 from vault.services.keys import KeyFilter, list_stored_keys, read_stored_key
 from vault.services.listing import Page
+from vault.services.rehearse import CheckBody, rehearse
+from vault.services.rewrite import TextColumn, rewrite
 from vault.services.schema import (
     SchemaBody,
     apply_schema,
@@ -42,6 +44,7 @@ from vault.services.schema import (
 )
 from vault.services.tenants import TenantBody, create_tenant, list_tenants
 from vault.services.tokenize import TokenizeBody, tokenize
+from vault.tokens.lines import Lines
 
 VALUE: Final = "123-45-6789"
 PERSON: Final = "Ada Lovelace"
@@ -74,6 +77,11 @@ def grant_id(credential: str) -> str:
 
 def _vaulted(built: BuiltCell) -> Made:
     return built.service, (TokenizeBody(field=NAME, values=[PERSON, "Bob"], subjects=["new-person", None]),)
+
+
+def _rewrite(built: BuiltCell) -> Made:
+    lines = Lines.of([VALUE] * 50)  # fewer are taken out
+    return built.service, ([TextColumn(SSN, lines.texts, lines.like())],)
 
 
 def _reveal(built: BuiltCell) -> Made:
@@ -126,6 +134,10 @@ CALLS: Final[dict[str, Call]] = {
         ),
         3,
         "tokenize",
+    ),
+    "rewrite": Call(rewrite, _rewrite, 1, "tokenize"),
+    "rehearse": Call(
+        rehearse, lambda b: (b.service, (CheckBody(SSN, [VALUE, None, PERSON]),)), 0, "tokenize"
     ),
     "encrypt": Call(
         encrypt,

@@ -161,12 +161,13 @@ def structs() -> list[type[Any]]:
     return found
 
 
-# Holds no text of a caller: names of the schema, numbers, states, our own ids.
+# Holds no text of a caller: names of the schema, numbers, states, our own ids. (A TextColumn hides itself.)
 OPEN = {
-    "AuditQuery", "Cell", "ChangeAnswer", "Counted", "DomainAnswer", "FieldAnswer", "GrantFilter",
-    "GrantLimits", "GrantUse", "KeyBody", "KeyFilter", "Limits", "Move", "NewSubject", "Origin", "Page",
-    "PlanAnswer", "Request", "SchemaAnswer", "SchemaBody", "Standing", "SurrogateAnswer", "TenantSchema",
-    "Validity", "Verified", "VersionAnswer", "VersionRow",
+    "AuditQuery", "Cell", "ChangeAnswer", "CheckAnswer", "Counted", "DomainAnswer", "FieldAnswer",
+    "GrantFilter", "GrantLimits", "GrantUse", "KeyBody", "KeyFilter", "Limits", "Move", "NewSubject",
+    "Origin", "Page", "PlanAnswer", "RefusedValue", "Request", "SchemaAnswer", "SchemaBody", "Standing",
+    "SurrogateAnswer", "TenantSchema", "TextColumn", "Validity", "Verified", "VersionAnswer",
+    "VersionRow",
 }  # fmt: skip
 
 
