@@ -18,6 +18,7 @@ from typing import ClassVar, Final, Literal, cast
 
 from vault.errors import ValueRefused
 from vault.formats.alphabet import ALNUM_LOWER, ALPHANUMERIC, DIGITS, LOWER, UPPER, Alphabet
+from vault.formats.hidden_mail import HiddenMail
 from vault.formats.mail import LONGEST, LONGEST_LOCAL, Email
 from vault.formats.mixed import at_least, shape_of, text_of
 from vault.formats.spelling import Entry, Parameter
@@ -123,7 +124,9 @@ def _places(style: str) -> list[Alphabet]:
 
 
 def _build(domain: str) -> Template:
-    return Email() if domain == "stored" else Mailbox(cast("Literal['keep', 'token']", domain))
+    if domain == "stored":
+        return Email()
+    return HiddenMail() if domain == "mask" else Mailbox(cast("Literal['keep', 'token']", domain))
 
 
 ENTRY: Final[Entry[Template]] = Entry(
@@ -135,11 +138,12 @@ ENTRY: Final[Entry[Template]] = Entry(
             "domain",
             "stored",
             "`keep`: only what is before the `@` is transformed; `token`: the domain with it, but for its "
-            "last label; `stored`: nothing is, for protections that keep a row",
-            ("stored", "keep", "token"),
+            "last label; `mask`: all of the address, in a token under `masked.invalid`; `stored`: nothing "
+            "is, for protections that keep a row",
+            ("stored", "keep", "token", "mask"),
         ),
     ),
     lambda given: _build(str(given["domain"])),
     ("{local:1}***@{domain}", "***@{domain}"),
-    ("email(domain='keep')", "email(domain='token')"),
+    ("email(domain='keep')", "email(domain='token')", "email(domain='mask')"),
 )

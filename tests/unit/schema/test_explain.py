@@ -91,8 +91,8 @@ def test_a_dictionary_takes_as_long_as_the_budget_makes_it() -> None:
     ssn = parse_template("ssn")
     without = explain_template(ssn).dictionary
     assert without is not None
-    assert (without.values, without.per_day, without.seconds) == (10**9, None, 5_000)
-    assert without.text == "84 minutes at 200,000 values a second, and no budget stands against it"
+    assert (without.values, without.per_day, without.seconds) == (10**9, None, 100)
+    assert without.text == "100 seconds at 10,000,000 values a second, and no budget stands against it"
     for per_day, days, text in (
         (1_000_000, 1_000, "3 years at 1,000,000 values a day"),
         (999_999_999, 2, "2 days at 999,999,999 values a day"),
@@ -181,6 +181,7 @@ def test_fields_are_explained_as_they_are() -> None:
     assert six.guess is not None
     assert six.guess.million.text == "certain"
     assert shaped.dictionary is not None  # equal values have equal tokens, so whoever tokenizes finds them
+    assert shaped.dictionary.text == "3 hours at 100,000 values a second, and no budget stands against it"
     assert "how often" in shaped.equality
     assert (anything.template, anything.domain, anything.guess, anything.dictionary) == (None,) * 4
     assert anything.advice.protection == "encrypted"
