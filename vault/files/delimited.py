@@ -100,6 +100,10 @@ class DelimitedPart:
             index = refusal.facts.pop("index", 0)
             raise malformed(self.row + (index if isinstance(index, int) else 0)) from None
 
+    def versions(self, name: str) -> list[str | None]:
+        """A column of key versions."""
+        return self.cells(name).values
+
     def in_place(self, names: Sequence[str]) -> FieldsInPlace | None:
         """Columns whose fields are plain ASCII."""
         out = self.block.data.copy()

@@ -71,6 +71,13 @@ class Part(Protocol):
             BadInput: `file_malformed`, with the row.
         """
 
+    def versions(self, name: str) -> list[str | None]:
+        """A column of key versions: numbers or texts, as they are written, whatever they are.
+
+        Raises:
+            BadInput: `file_malformed`, with the row.
+        """
+
     def in_place(self, names: Sequence[str]) -> Places | None:
         """Columns in place, texts without a character being null; None where they have to be taken out.
 

@@ -191,7 +191,7 @@ class _Job:
         refusals: list[Refusal] = []
         for number, (name, field_) in enumerate(plan.columns):
             cells = part.cells(name)
-            versions = part.cells(given[name]).values if name in given else None
+            versions = part.versions(given[name]) if name in given else None
             key = f"{state.job}-{part.start}-{number}"
             turned = self._transform.turn(field_, cells.values, subjects, key, versions)
             columns[name] = turned.values

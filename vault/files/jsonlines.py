@@ -113,6 +113,17 @@ class LinesPart:
             values.append(value)
         return Cells(values, refused)
 
+    def versions(self, name: str) -> list[str | None]:
+        """The members of a name: strings, or other values as they are written."""
+        found: list[str | None] = []
+        for index, record in enumerate(self._records):
+            inside = bytes(record.get(name, _NULL))
+            if inside[:1] == b'"':
+                found.append(self._string(index, inside))
+            else:
+                found.append(None if inside == _NULL else inside.decode())
+        return found
+
     def _string(self, index: int, raw: bytes) -> str:
         try:
             return _text(raw)

@@ -175,6 +175,18 @@ class RowsPart:
         except UnicodeDecodeError:
             raise malformed(self.row) from None
 
+    def versions(self, name: str) -> list[str | None]:
+        """A column of whole numbers, or of strings.
+
+        Raises:
+            BadInput: as `cells`.
+        """
+        pa = load("pyarrow", "arrow")
+        column = self.table.column(name)
+        if not pa.types.is_integer(column.type):
+            return self.cells(name).values
+        return [None if number is None else str(number) for number in column.to_pylist()]
+
     def in_place(self, names: Sequence[str]) -> RowsInPlace | None:
         """Columns of plain strings; null only where they are."""
         made: dict[str, InPlace] = {}

@@ -98,3 +98,8 @@ def test_a_member_that_would_be_written_over_is_told() -> None:
     (part,) = parts(b'{"v":"a","k":1}\n')
     with pytest.raises(BadInput, match="usage"):
         part.write(io.BytesIO(), Change({"v": ["b"]}, [], {"k": {0: 1}}))
+
+
+def test_key_versions_are_numbers_or_texts_as_they_are_written() -> None:
+    (part,) = parts(b'{"k":1}\n{"k":"2"}\n{"k":null}\n{}\n{"k":1.5}\n{"k":[true]}\n')
+    assert part.versions("k") == ["1", "2", None, None, "1.5", "[true]"]

@@ -12,6 +12,7 @@ import pytest
 from tests.unit.files.test_job import Abort, Made, idle
 from vault.errors import BadInput
 from vault.files.job import run
+from vault.files.parquet import Parquet
 from vault.files.plan import PARQUET, Plan, Refused
 
 pa = pytest.importorskip("pyarrow")
@@ -159,3 +160,14 @@ def test_what_is_wrong_is_told_and_nothing_is_left(source: Path) -> None:
     with pytest.raises(Refused):
         run(plan_of(source), Made("00077"), idle)
     assert list(source.parent.iterdir()) == [source]
+
+
+def test_key_versions_are_read_from_whole_numbers_and_from_strings(tmp_path: Path) -> None:
+    path = tmp_path / "versions.parquet"
+    pq.write_table(pa.table({"n": pa.array([1, None], pa.int32()), "s": ["2", "x"], "f": [1.5, 2.0]}), path)
+    with path.open("rb") as source:
+        (part,) = Parquet(source, (), 10).parts(0, 1)
+        assert part.versions("n") == ["1", None]
+        assert part.versions("s") == ["2", "x"]
+        with pytest.raises(BadInput, match="usage"):
+            part.versions("f")
