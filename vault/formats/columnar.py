@@ -37,7 +37,7 @@ def layouts(template: Reversible, rows: Bytes, fewest: int, *, token: bool) -> I
             continue
         for row in at[:_SAMPLES]:
             try:
-                shape = parse(rows[row].tobytes().decode("ascii"))
+                shape = parse(rows[row].tobytes().rstrip(b"\0").decode("ascii"))
             except (CoatcheckError, UnicodeDecodeError):
                 continue  # it is told of each of them in its turn
             yield at, shape
