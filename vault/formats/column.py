@@ -7,7 +7,7 @@ becomes; all others are for `parse`. In rows that are written, a zero is no char
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -18,11 +18,31 @@ from vault.crypto.texts import Places
 from vault.formats.alphabet import Alphabet
 
 CharRows = NDArray[Any]  # (values, characters): code points, uint8 or uint32
-Kept = bytes | list[bytes]  # `Shape.kept_bytes`: of all rows, or of each
 Mask = NDArray[np.bool_]
 
 WIDEST: Final = 122  # bits of ranks that words can hold halves of, under 2^62
 ZERO: Final = ord("0")
+_FACTOR: Final = np.uint64(0x9E37_79B9_7F4A_7C15)  # odd, far from powers of two
+
+
+class Forms(NamedTuple):
+    """`Shape.kept_bytes` of each row: some of `forms`."""
+
+    which: Places
+    forms: list[bytes]
+
+    def at(self, places: Places) -> Forms:
+        """Those of some rows."""
+        return Forms(self.which[places], self.forms)
+
+
+Kept = bytes | Forms
+"""Of all rows, or of each."""
+
+
+def kept_at(kept: Kept, places: Places) -> Kept:
+    """What is kept of some rows."""
+    return kept if isinstance(kept, bytes) else kept.at(places)
 
 
 class Ranked(NamedTuple):
@@ -60,16 +80,31 @@ class Lettered(NamedTuple):
 Column = Ranked | Lettered
 
 
-def each(keys: Iterable[Hashable], make: Callable[[Any], bytes]) -> list[bytes]:
-    """What is made of each key, made once for equal ones."""
-    made: dict[Hashable, bytes] = {}
-    out = []
-    for key in keys:
-        found = made.get(key)
-        if found is None:
-            found = made[key] = make(key)
-        out.append(found)
-    return out
+def each(keys: CharRows, make: Callable[[bytes], bytes]) -> Kept:
+    """What is made of the bytes of each row, made once for equal ones."""
+    firsts, which = alike(keys)
+    forms = [make(row.tobytes()) for row in np.ascontiguousarray(keys[firsts])]
+    return forms[0] if len(forms) == 1 else Forms(which, forms)
+
+
+def alike(rows: CharRows) -> tuple[Places, Places]:
+    """(one row of those that are equal, which of these each row is equal to)."""
+    hashes = hashes_of(rows)
+    _, firsts, which = np.unique(hashes, return_index=True, return_inverse=True)
+    if (rows[firsts][which] == rows).all():
+        return firsts, which
+    known: dict[bytes, int] = {}  # two have the same hash by chance, or because somebody wanted that
+    which = np.array([known.setdefault(row.tobytes(), len(known)) for row in np.ascontiguousarray(rows)])
+    return np.unique(which, return_index=True)[1], which
+
+
+def hashes_of(rows: CharRows) -> NDArray[np.uint64]:
+    """A word for each row, the same for equal rows, hardly ever for others."""
+    hashes = np.zeros(len(rows), np.uint64)
+    for column in rows.T:
+        hashes *= _FACTOR
+        hashes += column
+    return hashes
 
 
 def are_digits(rows: CharRows) -> Mask:

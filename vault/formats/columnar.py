@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from vault.crypto.texts import Bytes, Places
 from vault.errors import CoatcheckError
+from vault.formats.column import hashes_of
 from vault.formats.template import Reversible, Shape
 
 _SAMPLES: Final = 8  # rows of a layout that are tried for one that is taken
 _BEHIND: Final = 255  # the class of what stands behind a value
-_FACTOR: Final = np.uint64(0x9E37_79B9_7F4A_7C15)  # odd, far from powers of two
 MAX_LAYOUTS: Final = 64  # that values of one length are sorted into; what is rarer goes one by one
 
 
@@ -118,10 +118,7 @@ def _same(classes: bytes, rows: Bytes, fewest: int) -> Iterator[Places]:
     if (signs == signs[0]).all():
         yield left
         return
-    hashes = np.zeros(len(rows), np.uint64)
-    for column in signs.T:
-        hashes *= _FACTOR
-        hashes += column
+    hashes = hashes_of(signs)
     order = np.argsort(hashes, kind="stable")
     found, first, counts = np.unique(hashes[order], return_index=True, return_counts=True)
     for group in np.argsort(-counts, kind="stable")[:MAX_LAYOUTS].tolist():

@@ -93,7 +93,8 @@ class Ipv4(Reversible):
         networks = address >> bits
         kept: Kept = b""
         if self.keep:
-            kept = each(networks.tolist(), lambda network: kept_form(f"{network:x}".encode(), b""))
+            spelled = networks.astype(">u4")[:, None].view(np.uint8)
+            kept = each(spelled, lambda network: kept_form(f"{int.from_bytes(network):x}".encode(), b""))
 
         def write(rank: Pair) -> CharRows:
             return _spelled(networks << bits | rank.low.astype(np.int64))

@@ -25,7 +25,7 @@ from vault.crypto.pairs import Pair
 from vault.crypto.texts import Places
 from vault.errors import ValueRefused
 from vault.formats.alphabet import DIGITS, Alphabet
-from vault.formats.column import CharRows, Column, Kept, Ranked, are_digits, each, number_of, write_number
+from vault.formats.column import CharRows, Column, Ranked, are_digits, each, kept_at, number_of, write_number
 from vault.formats.isodate import days_of, write_days
 from vault.formats.spelling import Entry, Parameter, Value
 from vault.formats.template import (
@@ -155,9 +155,8 @@ class Timestamp(Reversible):
             second = number_of(rows[:, 17:19])
             good &= second < 60
             count = count * 60 + second
-        zones = [zone.tobytes() for zone in np.ascontiguousarray(rows[:, end:])]
-        kept = each(zones, _kept_zone)
-        good &= np.array([one != _NO_ZONE for one in kept])
+        kept = each(rows[:, end:], _kept_zone)
+        good &= kept != _NO_ZONE if isinstance(kept, bytes) else np.array([one != _NO_ZONE for one in kept.forms])[kept.which]
         some = np.flatnonzero(good)
         if not len(some):
             return
@@ -180,8 +179,7 @@ class Timestamp(Reversible):
             return out
 
         rank = Pair.of(count[some]).times(unit, part.astype(np.uint64))
-        kept_some: Kept = kept[0] if kept.count(kept[0]) == len(kept) else [kept[place] for place in some]
-        yield Ranked(at[some], rank, (after - start) * _per_day(decimals), kept_some, write)
+        yield Ranked(at[some], rank, (after - start) * _per_day(decimals), kept_at(kept, some), write)
 
     def canonical(self, value: str) -> str:
         """With `T`, seconds, no zeros at the end of the decimals, and where it has a zone, at Greenwich.

@@ -101,18 +101,21 @@ class Turning(NamedTuple):
                 if size >= 0:
                     yield np.flatnonzero(sizes == size), tweak
             return
-        lengths = np.fromiter(map(len, kept), np.int64, len(kept))
+        lengths = np.array([*map(len, kept.forms)])[kept.which]
         groups = np.where(sizes < 0, -1, lengths * _MOST_BITS + sizes)
         order = np.argsort(groups, kind="stable")
         found, first = np.unique(groups[order], return_index=True)
+        tables: dict[int, Bytes] = {}
         for group, start, end in zip(found, first, [*first[1:], len(order)], strict=True):
             if group < 0:
                 continue
-            some = order[start:end]
-            tweaks = [kept[place] for place in some.tolist()]
-            if tweaks.count(tweaks[0]) == len(tweaks):
-                yield some, self.tweak_of(tweaks[0])
-                continue
-            empty = self.tweak_of(bytes(len(tweaks[0])))[: -len(tweaks[0])]  # the kept bytes come last
-            joined = np.frombuffer(empty + empty.join(tweaks), np.uint8)
-            yield some, joined.reshape(len(tweaks), -1)
+            some, length = order[start:end], int(group) // _MOST_BITS
+            if length not in tables:
+                tables[length] = self._tweaks(kept.forms, length)
+            tweaks = tables[length][kept.which[some]]
+            yield some, tweaks[0].tobytes() if (tweaks == tweaks[0]).all() else tweaks
+
+    def _tweaks(self, forms: list[bytes], length: int) -> Bytes:
+        """The tweaks of forms of one length; of others nothing of use."""
+        tweaks = [self.tweak_of(form if len(form) == length else bytes(length)) for form in forms]
+        return np.frombuffer(b"".join(tweaks), np.uint8).reshape(len(forms), -1)
