@@ -13,21 +13,33 @@ have any (RFC 5890, 2.3.1: third and fourth character). A token may be somebody'
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Final, Literal, cast
 
+import numpy as np
+
 from vault.errors import ValueRefused
 from vault.formats.alphabet import ALNUM_LOWER, ALPHANUMERIC, DIGITS, LOWER, UPPER, Alphabet
-from vault.formats.mail import LONGEST, LONGEST_LOCAL, Email
+from vault.formats.column import CharRows, Column, alike, each, squeezed
+from vault.formats.letters import Letters
+from vault.formats.mail import ATEXT, LONGEST, LONGEST_LOCAL, Email
 from vault.formats.mixed import at_least, shape_of, text_of
 from vault.formats.spelling import Entry, Parameter
-from vault.formats.template import Domain, Reversible, Shape, Template, spell
+from vault.formats.template import Domain, InColumns, Reversible, Shape, Template, kept_form, spell
 
 TYPICAL: Final = 10  # letters and digits
 
 _ADDRESS: Final = Email()
 _KINDS: Final = {"0": DIGITS, "a": LOWER, "A": UPPER}
 _KIND: Final = {ord(character): kind for kind, place in _KINDS.items() for character in place.characters}
+_LETTERS: Final = Letters([*_KINDS.values(), ALNUM_LOWER])
+_CAPITAL: Final = 3  # of these
+_MIXED: Final = 4
+_SHOWN: Final = np.frombuffer(f"\0{''.join(_KINDS)} ".encode(), np.uint8)  # a space for no kind
+_SMALL: Final = np.uint8(0x20)  # the difference of a small letter from its capital
+_TAKEN: Final = np.array([not byte or chr(byte) in ATEXT or byte == ord("@") for byte in range(256)])
+_ANYBODY: Final = "nobody"
 _SAMPLE_DOMAINS: Final = (
     "example.org",
     "Mail.Example.COM",
@@ -59,6 +71,7 @@ class Mailbox(Reversible):
     of_domain: Literal["keep", "token"]
 
     parts: ClassVar[frozenset[str]] = Email.parts
+    in_columns: ClassVar[InColumns] = "ascii"
 
     @property
     def spec(self) -> str:
@@ -86,6 +99,44 @@ class Mailbox(Reversible):
     def render_token(self, shape: Shape, text: str) -> str:
         """The token, in the layout of the value."""
         return shape.fill(text_of(_places(shape.style), shape, text))
+
+    def columns(self, rows: CharRows, *, token: bool) -> Iterator[Column]:
+        """Addresses of ASCII, all together; their domains are looked at once for equal ones."""
+        if self.of_domain not in ("keep", "token"):
+            return
+        place = np.arange(rows.shape[1])
+        signs = rows == ord("@")
+        before = signs.argmax(axis=1)  # the length of what is before the `@`
+        dots = rows == ord(".")
+        empty = dots[:, 0] | (dots[:, 1:] & (dots | signs)[:, :-1]).any(axis=1) | (signs[:, 1:] & dots[:, :-1]).any(axis=1)
+        good = (np.count_nonzero(signs, axis=1) == 1) & _TAKEN[rows].all(axis=1) & ~empty
+        good &= (before > 0) & (before <= LONGEST_LOCAL) & (np.count_nonzero(rows, axis=1) <= LONGEST)
+        at = np.flatnonzero(good)
+        rows, before, dots = rows[at], before[at], dots[at]
+        domains = squeezed(rows, place > before[:, None])
+        if not domains.size:
+            return
+        firsts, which = alike(domains)
+        taken = [self._takes(row.tobytes().rstrip(b"\0").decode("ascii")) for row in domains[firsts]]
+        some = np.flatnonzero(np.array(taken)[which])
+        at, rows, before, dots = at[some], rows[some], before[some], dots[some]
+        end = before if self.of_domain == "keep" else rows.shape[1] - 1 - dots[:, ::-1].argmax(axis=1)
+        kinds = _LETTERS.which[rows]
+        shown, known = rows | (kinds == _CAPITAL) * _SMALL, kinds > 0
+        kinds *= place < end[:, None]
+        free = kinds > 0
+        small = ~(kinds == _CAPITAL).any(axis=1)
+        kinds[small] = free[small] * _MIXED
+        count = np.count_nonzero(free, axis=1).astype(np.uint8)
+        keys = squeezed(np.where(free, _SHOWN[kinds], shown), known)
+        yield from _LETTERS.columns(at, rows, kinds, each(np.column_stack((count, keys)), _kept))
+
+    def _takes(self, domain: str) -> bool:
+        try:
+            self.parse(f"{_ANYBODY}@{domain}")
+        except ValueRefused:
+            return False
+        return True
 
     def canonical(self, value: str) -> str:
         """The domain in lower case and in its ASCII form."""
@@ -116,6 +167,13 @@ class Mailbox(Reversible):
         domain = rng.choice(_SAMPLE_DOMAINS[:4] if self.of_domain == "token" else _SAMPLE_DOMAINS)
         local = rng.choice((local, local, local.title(), local.upper()))
         return f"{local}@{domain}"
+
+
+def _kept(key: bytes) -> bytes:
+    """What is kept, by how many letters and digits are transformed, their kinds, and those that are kept."""
+    count, signs = key[0], key[1:].rstrip(b"\0")
+    listed = b"".join([at.to_bytes(2) + signs[at : at + 1] for at in range(count, len(signs))])
+    return kept_form(signs[:count].strip(b" "), listed)
 
 
 def _places(style: str) -> list[Alphabet]:
