@@ -119,13 +119,12 @@ class Code(Reversible):
         shown = squeezed(np.where(kinds > 0, _SHOWN[kinds], rows), signs)
         yield from _LETTERS.columns(at, rows, kinds, each(shown, self._kept))
 
-    def _kept(self, shown: bytes) -> bytes:
+    def _kept(self, shown: str) -> bytes:
         """What is kept, by the kinds of letters and digits, where these stay themselves."""
-        shown = shown.rstrip(b"\0")
         last = len(shown) - self.keep_last
         places = [*range(self.keep_first), *range(last, len(shown))]
-        listed = b"".join([place.to_bytes(2) + shown[place : place + 1] for place in places])
-        return kept_form(shown[self.keep_first : last], listed)
+        listed = b"".join([place.to_bytes(2) + shown[place].encode() for place in places])
+        return kept_form(shown[self.keep_first : last].encode(), listed)
 
     def domain(self, length: int | None = None) -> Domain:
         """10^(length - kept): as if all were digits; letters have more. The shortest counts as typical."""

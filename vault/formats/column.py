@@ -30,10 +30,11 @@ class Forms(NamedTuple):
 
     which: Places
     forms: list[bytes]
+    lengths: Places  # of each form
 
     def at(self, places: Places) -> Forms:
         """Those of some rows."""
-        return Forms(self.which[places], self.forms)
+        return self._replace(which=self.which[places])
 
 
 Kept = bytes | Forms
@@ -80,11 +81,11 @@ class Lettered(NamedTuple):
 Column = Ranked | Lettered
 
 
-def each(keys: CharRows, make: Callable[[bytes], bytes]) -> Kept:
-    """What is made of the bytes of each row, made once for equal ones."""
+def each(keys: CharRows, make: Callable[[str], bytes]) -> Kept:
+    """What is made of the characters of each row, made once for equal ones."""
     firsts, which = alike(keys)
-    forms = [make(row.tobytes()) for row in np.ascontiguousarray(keys[firsts])]
-    return forms[0] if len(forms) == 1 else Forms(which, forms)
+    forms = [make(text) for text in texts_of(keys[firsts])]
+    return forms[0] if len(forms) == 1 else Forms(which, forms, np.array([*map(len, forms)]))
 
 
 def alike(rows: CharRows) -> tuple[Places, Places]:
@@ -105,6 +106,14 @@ def hashes_of(rows: CharRows) -> NDArray[np.uint64]:
         hashes *= _FACTOR
         hashes += column
     return hashes
+
+
+def texts_of(rows: CharRows) -> list[str]:
+    """The characters of each row, without zeros at the end."""
+    encoding = "latin-1" if rows.itemsize == 1 else "utf-32-le"
+    whole = rows.tobytes().decode(encoding, "surrogatepass")
+    width = rows.shape[1]
+    return [whole[at * width : (at + 1) * width].rstrip("\0") for at in range(len(rows))]
 
 
 def are_digits(rows: CharRows) -> Mask:

@@ -43,6 +43,7 @@ _NUMBER: Final = r"(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _FORMAT: Final = re.compile(r"\.".join([_NUMBER] * 4))
 _SHORTEST: Final = 7  # characters
 _LONGEST: Final = 15
+_ZERO: Final = "\0"
 _NUMBERS: Final = np.array([list(f"{number}".ljust(3, "\0").encode()) for number in range(256)], np.uint8)
 
 
@@ -93,8 +94,8 @@ class Ipv4(Reversible):
         networks = address >> bits
         kept: Kept = b""
         if self.keep:
-            spelled = networks.astype(">u4")[:, None].view(np.uint8)
-            kept = each(spelled, lambda network: kept_form(f"{int.from_bytes(network):x}".encode(), b""))
+            spelled = networks.astype(np.uint8 if self.keep <= 8 else np.uint32)[:, None]
+            kept = each(spelled, lambda one: kept_form(f"{ord(one or _ZERO):x}".encode(), b""))
 
         def write(rank: Pair) -> CharRows:
             return _spelled(networks << bits | rank.low.astype(np.int64))

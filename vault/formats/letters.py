@@ -61,7 +61,8 @@ class Letters:
         """
         if not len(at):
             return
-        rows, free = rows.astype(self._points.dtype, copy=False), which > 0
+        rows = rows.astype(np.promote_types(rows.dtype, self._points.dtype), copy=False)
+        free = which > 0
         largest = which.max(axis=1)
         alike = (np.where(free, which, largest[:, None]) == largest[:, None]).all(axis=1)
         groups = np.where(alike, largest.astype(np.int64) * _MANY + np.count_nonzero(free, axis=1), 0)

@@ -21,7 +21,7 @@ import numpy as np
 
 from vault.errors import ValueRefused
 from vault.formats.alphabet import ALNUM_LOWER, ALPHANUMERIC, DIGITS, LOWER, UPPER, Alphabet
-from vault.formats.column import CharRows, Column, alike, each, squeezed
+from vault.formats.column import CharRows, Column, alike, each, squeezed, texts_of
 from vault.formats.letters import Letters
 from vault.formats.mail import ATEXT, LONGEST, LONGEST_LOCAL, Email
 from vault.formats.mixed import at_least, shape_of, text_of
@@ -38,8 +38,9 @@ _CAPITAL: Final = 3  # of these
 _MIXED: Final = 4
 _SHOWN: Final = np.frombuffer(f"\0{''.join(_KINDS)} ".encode(), np.uint8)  # a space for no kind
 _SMALL: Final = np.uint8(0x20)  # the difference of a small letter from its capital
-_TAKEN: Final = np.array([not byte or chr(byte) in ATEXT or byte == ord("@") for byte in range(256)])
-_ANYBODY: Final = "nobody"
+_BEYOND: Final = np.uint8(0x80)  # ASCII
+_TAKEN: Final = np.array([not byte or chr(byte) in ATEXT or byte == ord("@") for byte in range(_BEYOND + 1)])
+_ANYBODY: Final = "a" * LONGEST_LOCAL  # beside a domain that goes with this, all others do
 _SAMPLE_DOMAINS: Final = (
     "example.org",
     "Mail.Example.COM",
@@ -71,7 +72,7 @@ class Mailbox(Reversible):
     of_domain: Literal["keep", "token"]
 
     parts: ClassVar[frozenset[str]] = Email.parts
-    in_columns: ClassVar[InColumns] = "ascii"
+    in_columns: ClassVar[InColumns] = "unicode"
 
     @property
     def spec(self) -> str:
@@ -101,7 +102,7 @@ class Mailbox(Reversible):
         return shape.fill(text_of(_places(shape.style), shape, text))
 
     def columns(self, rows: CharRows, *, token: bool) -> Iterator[Column]:
-        """Addresses of ASCII, all together; their domains are looked at once for equal ones."""
+        """All together; domains are looked at once for equal ones."""
         if self.of_domain not in ("keep", "token"):
             return
         place = np.arange(rows.shape[1])
@@ -109,25 +110,26 @@ class Mailbox(Reversible):
         before = signs.argmax(axis=1)  # the length of what is before the `@`
         dots = rows == ord(".")
         empty = dots[:, 0] | (dots[:, 1:] & (dots | signs)[:, :-1]).any(axis=1) | (signs[:, 1:] & dots[:, :-1]).any(axis=1)
-        good = (np.count_nonzero(signs, axis=1) == 1) & _TAKEN[rows].all(axis=1) & ~empty
-        good &= (before > 0) & (before <= LONGEST_LOCAL) & (np.count_nonzero(rows, axis=1) <= LONGEST)
+        taken = _TAKEN[np.minimum(rows, _BEYOND)] | (place > before[:, None])
+        good = (np.count_nonzero(signs, axis=1) == 1) & taken.all(axis=1) & ~empty
+        good &= (before > 0) & (before <= LONGEST_LOCAL)
         at = np.flatnonzero(good)
         rows, before, dots = rows[at], before[at], dots[at]
         domains = squeezed(rows, place > before[:, None])
         if not domains.size:
             return
         firsts, which = alike(domains)
-        taken = [self._takes(row.tobytes().rstrip(b"\0").decode("ascii")) for row in domains[firsts]]
-        some = np.flatnonzero(np.array(taken)[which])
+        are = np.array([self._takes(domain) for domain in texts_of(domains[firsts])])
+        some = np.flatnonzero(are[which])
         at, rows, before, dots = at[some], rows[some], before[some], dots[some]
         end = before if self.of_domain == "keep" else rows.shape[1] - 1 - dots[:, ::-1].argmax(axis=1)
-        kinds = _LETTERS.which[rows]
-        shown, known = rows | (kinds == _CAPITAL) * _SMALL, kinds > 0
+        kinds = _LETTERS.which[_LETTERS.find(rows)]
+        shown, known = rows | (kinds == _CAPITAL) * _SMALL, (kinds > 0) | (rows >= _BEYOND)
         kinds *= place < end[:, None]
         free = kinds > 0
         small = ~(kinds == _CAPITAL).any(axis=1)
         kinds[small] = free[small] * _MIXED
-        count = np.count_nonzero(free, axis=1).astype(np.uint8)
+        count = np.count_nonzero(free, axis=1).astype(rows.dtype)
         keys = squeezed(np.where(free, _SHOWN[kinds], shown), known)
         yield from _LETTERS.columns(at, rows, kinds, each(np.column_stack((count, keys)), _kept))
 
@@ -169,11 +171,12 @@ class Mailbox(Reversible):
         return f"{local}@{domain}"
 
 
-def _kept(key: bytes) -> bytes:
+def _kept(key: str) -> bytes:
     """What is kept, by how many letters and digits are transformed, their kinds, and those that are kept."""
-    count, signs = key[0], key[1:].rstrip(b"\0")
-    listed = b"".join([at.to_bytes(2) + signs[at : at + 1] for at in range(count, len(signs))])
-    return kept_form(signs[:count].strip(b" "), listed)
+    count, signs = ord(key[0]), key[1:]
+    kept = "".join(filter(str.isalnum, signs[count:]))
+    listed = b"".join([at.to_bytes(2) + one.encode() for at, one in enumerate(kept, count)])
+    return kept_form(signs[:count].strip().encode(), listed)
 
 
 def _places(style: str) -> list[Alphabet]:

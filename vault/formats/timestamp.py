@@ -255,10 +255,9 @@ def _read(value: str) -> re.Match[str]:
     return match
 
 
-def _kept_zone(zone: bytes) -> bytes:
+def _kept_zone(zone: str) -> bytes:
     """What is kept of a zone as it is written; `_NO_ZONE` of one that is none."""
-    written = zone.rstrip(b"\0")
-    return _NO_ZONE if _ZONE.fullmatch(written.decode("ascii")) is None else kept_form(written, b"")
+    return _NO_ZONE if _ZONE.fullmatch(zone) is None else kept_form(zone.encode(), b"")
 
 
 def _per_day(decimals: int) -> int:

@@ -101,21 +101,20 @@ class Turning(NamedTuple):
                 if size >= 0:
                     yield np.flatnonzero(sizes == size), tweak
             return
-        lengths = np.array([*map(len, kept.forms)])[kept.which]
-        groups = np.where(sizes < 0, -1, lengths * _MOST_BITS + sizes)
+        groups = np.where(sizes < 0, -1, kept.lengths[kept.which] * _MOST_BITS + sizes)
         order = np.argsort(groups, kind="stable")
         found, first = np.unique(groups[order], return_index=True)
-        tables: dict[int, Bytes] = {}
         for group, start, end in zip(found, first, [*first[1:], len(order)], strict=True):
             if group < 0:
                 continue
             some, length = order[start:end], int(group) // _MOST_BITS
-            if length not in tables:
-                tables[length] = self._tweaks(kept.forms, length)
-            tweaks = tables[length][kept.which[some]]
-            yield some, tweaks[0].tobytes() if (tweaks == tweaks[0]).all() else tweaks
-
-    def _tweaks(self, forms: list[bytes], length: int) -> Bytes:
-        """The tweaks of forms of one length; of others nothing of use."""
-        tweaks = [self.tweak_of(form if len(form) == length else bytes(length)) for form in forms]
-        return np.frombuffer(b"".join(tweaks), np.uint8).reshape(len(forms), -1)
+            which = kept.which[some]
+            if (which == which[0]).all():
+                yield some, self.tweak_of(kept.forms[which[0]])
+                continue
+            head = self.tweak_of(bytes(length))[:-length]  # what is kept comes last
+            tweaks = np.empty((len(some), len(head) + length), np.uint8)
+            tweaks[:, : len(head)] = np.frombuffer(head, np.uint8)
+            forms = b"".join([kept.forms[place] for place in which.tolist()])
+            tweaks[:, len(head) :] = np.frombuffer(forms, np.uint8).reshape(len(some), length)
+            yield some, tweaks

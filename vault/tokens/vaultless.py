@@ -268,6 +268,8 @@ class Vaultless:
         if template.in_columns:
             for width, at in texts.by_width():
                 for places, written in self._columns(template, texts, width, at, decrypt=decrypt):
+                    if written.itemsize > 1:
+                        continue  # an alphabet that goes beyond ASCII
                     texts.put_characters(out, places, written)
                     done[places] = True
             return np.flatnonzero(~done)
