@@ -37,17 +37,20 @@ class Pair(NamedTuple):
         """One number, so many times."""
         return cls(np.full(count, number >> 64, _U64), np.full(count, number & (1 << 64) - 1, _U64))
 
-    def at(self, places: NDArray[Any]) -> Pair:
+    def at(self, places: NDArray[Any] | slice) -> Pair:
         """Some of the column."""
         return Pair(self.high[places], self.low[places])
 
-    def put(self, places: NDArray[Any], other: Pair) -> None:
+    def put(self, places: NDArray[Any] | slice, other: Pair) -> None:
         """Sets some of the column."""
         self.high[places], self.low[places] = other
 
     def is_under(self, other: Pair) -> NDArray[np.bool_]:
         """Which are less than those of another column."""
-        return (self.high < other.high) | ((self.high == other.high) & (self.low < other.low))
+        under: NDArray[np.bool_] = (self.high < other.high) | (self.high == other.high) & (
+            self.low < other.low
+        )
+        return under
 
     def plus(self, other: Pair) -> Pair:
         """The sums."""
@@ -101,7 +104,7 @@ class Radices:
         radices: 1 to 65,536 each, or columns of these.
     """
 
-    def __init__(self, radices: Sequence[int] | NDArray[np.uint64]) -> None:
+    def __init__(self, radices: Sequence[int] | Sequence[Words]) -> None:
         self._places = [_U64(one) if isinstance(one, int) else one for one in radices]
         self._chunks: list[tuple[int, int]] = []
         start, product = 0, 1

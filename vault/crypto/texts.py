@@ -92,9 +92,8 @@ class Texts(NamedTuple):
                 some = order[begin : min(begin + TOGETHER, end)]
                 yield int(length), some if at is None else at[some]
 
-
     def by_width(self) -> Iterator[tuple[int, Places]]:
-        """(width, which texts), for `padded`: at most `CELLS` characters at once; of texts that are not long."""
+        """(width, which texts) for `padded`, of texts that are not long: at most `CELLS` characters at once."""
         lengths = self.lengths
         if len(lengths) and 0 < lengths[0] <= WIDTHS[-1] and (lengths == lengths[0]).all():
             buckets = [(int(lengths[0]), np.arange(len(lengths)))]

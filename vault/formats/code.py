@@ -66,6 +66,7 @@ class Code(Reversible):
     keep_last: int = 0
 
     in_columns: ClassVar[InColumns] = "ascii"
+    columns_from: ClassVar[int] = 300  # they may be of many kinds
 
     def __post_init__(self) -> None:
         if self.shortest > self.longest:

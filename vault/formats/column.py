@@ -21,6 +21,7 @@ CharRows = NDArray[Any]  # (values, characters): code points, uint8 or uint32
 Mask = NDArray[np.bool_]
 
 WIDEST: Final = 122  # bits of ranks that words can hold halves of, under 2^62
+FEWEST: Final = 8  # rows that are worth an FF1 of their own
 ZERO: Final = ord("0")
 _FACTOR: Final = np.uint64(0x9E37_79B9_7F4A_7C15)  # odd, far from powers of two
 
@@ -123,7 +124,8 @@ def are_digits(rows: CharRows) -> Mask:
 
 def lengths_of(rows: CharRows) -> Places:
     """How many characters each row has."""
-    return np.count_nonzero(rows, axis=1)
+    lengths: Places = np.count_nonzero(rows, axis=1)
+    return lengths
 
 
 def number_of(digits: CharRows) -> NDArray[np.int64]:

@@ -120,7 +120,7 @@ def _same(classes: bytes, rows: Bytes, fewest: int) -> Iterator[Places]:
         return
     hashes = hashes_of(signs)
     order = np.argsort(hashes, kind="stable")
-    found, first, counts = np.unique(hashes[order], return_index=True, return_counts=True)
+    _, first, counts = np.unique(hashes[order], return_index=True, return_counts=True)
     for group in np.argsort(-counts, kind="stable")[:MAX_LAYOUTS].tolist():
         if counts[group] < fewest:
             return

@@ -22,7 +22,10 @@ from vault.formats.template import Shape, kept_form, ranked
 
 HEX: Final = "0123456789abcdef"
 
-_NIBBLES: Final = np.array([int(chr(one), 16) if chr(one) in f"{HEX}ABCDEF" else 255 for one in range(256)], np.uint8)
+_NIBBLES: Final = np.array(
+    [int(chr(one), 16) if chr(one) in f"{HEX}ABCDEF" else 255 for one in range(256)], np.uint8
+)
+_FEW: Final = 32  # texts that are quicker made one by one
 _UPPER: Final = "upper"
 _BARE: Final = "digits"
 
@@ -126,12 +129,14 @@ class Hexes:
                 digits[:, place] = own[digits[:, place]]
         lettered, showing = (known > ord("9")).any(axis=1), (shown > ord("9")).any(axis=1)
         upper = np.column_stack((known, shown))
-        small = (upper > ord("F")).any(axis=1)
-        capital = ((upper > ord("9")) & (upper <= ord("F"))).any(axis=1)
-        good = (digits < len(HEX)).all(axis=1) & ~(small & capital)
+        small = np.asarray((upper > ord("F")).any(axis=1))
+        capital = np.asarray(((upper > ord("9")) & (upper <= ord("F"))).any(axis=1))
+        good: Mask = (digits < len(HEX)).all(axis=1) & ~(small & capital)
 
         def keep(key: str, end: str) -> bytes:
-            listed = b"".join([at.to_bytes(2) + one.encode() for at, one in zip(kept.values(), key[1:], strict=True)])
+            listed = b"".join(
+                [at.to_bytes(2) + one.encode() for at, one in zip(kept.values(), key[1:], strict=True)]
+            )
             return kept_form(f"{style}{_UPPER if key[0] == '1' else ''}{end}".encode(), listed)
 
         for mask, ranks, number, digits_of in (
@@ -166,14 +171,19 @@ class Hexes:
         return self._radices.number(digits).minus(self._bare_until(digits))
 
     def _digits_lettered(self, rank: Pair) -> list[Words]:
-        """The least number whose place among those with letters is the rank: from below, as far as it is off."""
+        """The least numbers whose places among those with letters are the ranks, from below."""
         number, moving = Pair(rank.high.copy(), rank.low.copy()), np.arange(len(rank.low))
-        while len(moving):
+        while len(moving) > _FEW:
             old = number.at(moving)
             new = rank.at(moving).plus(self._bare_until(self._radices.digits(old)))
             number.put(moving, new)
             moving = moving[old.is_under(new)]
-        return self._radices.digits(number)
+        digits = self._radices.digits(number)
+        for place in moving.tolist():
+            text = self._lettered_of((int(rank.high[place]) << 64) + int(rank.low[place]))
+            for column, characters, character in zip(digits, self.places, text, strict=True):
+                column[place] = characters.index(character)
+        return digits
 
     def _bare_until(self, digits: Sequence[Words]) -> Pair:
         """How many texts without letters come before each, or are it."""

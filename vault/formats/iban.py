@@ -77,6 +77,11 @@ _LENGTHS: Final = np.array([HEAD + len(structure) for structure in STRUCTURES.va
 for _number, (_country, _places) in enumerate(STRUCTURES.items()):
     _COUNTRIES[(ord(_country[0]) - 65) * (_NOT_A_LETTER + 1) + ord(_country[1]) - 65] = _number
     _KINDS[_number, : len(_places)] = [(DIGITS, UPPER, ALNUM_UPPER).index(one) + 1 for one in _places]
+_TOGETHER: Final = 8  # characters; 97 * 100^8 is less than 2^63
+_FACTORS: Final = np.ones(256, np.int64)  # what each does to the number that comes before it, and adds
+_ADDED: Final = np.zeros(256, np.int64)
+for _character, _value in ALNUM_UPPER.index.items():
+    _FACTORS[ord(_character)], _ADDED[ord(_character)] = 100 if _value > 9 else 10, _value
 _GROUP: Final = 4  # characters
 
 
@@ -119,13 +124,13 @@ class Iban(Reversible):
         written = _LAYOUT.read_rows(rows)
         if not len(written.at) or written.plain.shape[1] <= HEAD:
             return
-        plain = written.plain
+        length, plain = lengths_of(written.plain), written.plain[:, :LONGEST]
         head = np.minimum(plain[:, :2] - np.uint8(ord("A")), _NOT_A_LETTER).astype(np.int64)
         country = _COUNTRIES[head[:, 0] * (_NOT_A_LETTER + 1) + head[:, 1]]
         kinds = np.zeros(plain.shape, np.uint8)
         kinds[:, HEAD:] = _KINDS[country, : plain.shape[1] - HEAD]
         signs = Signs(plain, kinds)
-        good = signs.good & (country >= 0) & (lengths_of(plain) == _LENGTHS[country])
+        good = signs.good & (country >= 0) & (length == _LENGTHS[country])
         good &= (check_columns(plain) == plain[:, 2:HEAD]).all(axis=1)
         some = np.flatnonzero(good)
         if not len(some):
@@ -187,11 +192,12 @@ def check_digits(country: str, account: str) -> str:
 def check_columns(plain: CharRows) -> CharRows:
     """The two check digits of each row of capitals and digits; what stands in their place is ignored."""
     rest = np.zeros(len(plain), np.int64)
-    for column in (*plain.T[HEAD:], *plain.T[:2]):
-        value = np.where(column > ord("9"), column - np.int64(ord("A") - 10), column - np.int64(ord("0")))
-        rest = np.where(column > 0, (rest * np.where(value > 9, 100, 10) + value) % 97, rest)
+    for at, column in enumerate((*plain.T[HEAD:], *plain.T[:2]), 1):
+        rest = rest * _FACTORS[column] + _ADDED[column]
+        if at % _TOGETHER == 0:
+            rest %= 97
     out = np.empty((len(plain), 2), np.uint8)
-    write_number(96 + LOWEST_CHECK - rest * 100 % 97, out)
+    write_number(96 + LOWEST_CHECK - rest % 97 * 100 % 97, out)
     return out
 
 

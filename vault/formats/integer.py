@@ -142,7 +142,7 @@ class Integer(Reversible):
 
 
 def whole_numbers(rows: CharRows) -> tuple[NDArray[np.int64], NDArray[np.int64], Mask]:
-    """(the numbers that rows say, how many digits each has, which are one): 1 to 18 digits, perhaps a minus."""
+    """(the numbers that rows say, how many digits each has, which are one): at most 18, perhaps a minus."""
     length = lengths_of(rows)
     negative = rows[:, 0] == MINUS
     count = length - negative
@@ -160,7 +160,7 @@ def is_usual(rows: CharRows, number: NDArray[np.int64]) -> Mask:
     """Which have no zeros in front, and no minus before 0."""
     negative = rows[:, 0] == MINUS
     if rows.shape[1] == 1:
-        return ~negative
+        return np.asarray(~negative)
     first = np.where(negative, rows[:, 1], rows[:, 0])
     return np.asarray((first != ZERO) | ((number == 0) & (rows[:, 1] == 0)))
 

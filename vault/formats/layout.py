@@ -58,7 +58,9 @@ class WrittenRows(NamedTuple):
 
     def some(self, places: Places) -> WrittenRows:
         """Some of them."""
-        return WrittenRows(*(one[places] for one in self))
+        return WrittenRows(
+            self.at[places], self.plain[places], self.rows[places], self.signs[places], self.small[places]
+        )
 
     def write(self, plain: CharRows) -> CharRows:
         """Others of the same lengths in the same layouts and cases."""
@@ -133,13 +135,13 @@ class Layout:
         signs, separators = self._signs[rows], self._separators[rows]
         good = (signs | separators | (rows == 0)).all(axis=1) & signs[:, 0]
         good &= ~(separators[:, :-1] & ~signs[:, 1:]).any(axis=1) & ~separators[:, -1]
-        small = rows >= ord("a")
+        small: Mask = rows >= ord("a")
         capital = (rows >= ord("A")) & (rows <= ord("Z"))
         good &= ~(small.any(axis=1) & capital.any(axis=1))
         at = np.flatnonzero(good)
         rows, signs, small = rows[at], signs[at], small[at]
         plain = squeezed(rows - small * _CASE, signs)
-        return WrittenRows(at, plain, rows, signs, small.any(axis=1))
+        return WrittenRows(at, plain, rows, signs, np.asarray(small.any(axis=1)))
 
     def places(self, value: str) -> tuple[tuple[int, str], ...]:
         """The separators of a value by position."""

@@ -1,7 +1,7 @@
-"""Rows whose characters are each transformed within an alphabet of their own, all rows together.
+"""Rows whose characters are transformed each within an alphabet of its own, all rows together.
 
-It is what `mixed.shape_of` says of one value: a row whose alphabets are all the same goes as a text, any other
-as the number of mixed radix that its places are, whatever their alphabets are in the next row.
+It is what `mixed.shape_of` says of one value: a row whose alphabets are all the same goes as a text, any
+other as the number of mixed radix that its places are, whatever their alphabets are in the next row.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from vault.crypto.ff1_columns import MAX_HALF
 from vault.crypto.pairs import Pair, Radices
 from vault.crypto.texts import Bytes, Places
 from vault.formats.alphabet import Alphabet
-from vault.formats.column import WIDEST, CharRows, Column, Kept, Lettered, Mask, Ranked, kept_at
+from vault.formats.column import FEWEST, WIDEST, CharRows, Column, Kept, Lettered, Mask, Ranked, kept_at
 
 _CLOSE: Final = 2.0**-20  # of sums of logarithms; what is so near the bound is for `parse`
 _MANY: Final = 1 << 10  # more characters than a row has
@@ -66,7 +66,8 @@ class Letters:
         largest = which.max(axis=1)
         alike = (np.where(free, which, largest[:, None]) == largest[:, None]).all(axis=1)
         groups = np.where(alike, largest.astype(np.int64) * _MANY + np.count_nonzero(free, axis=1), 0)
-        for group in np.unique(groups[groups > 0]).tolist():
+        found, counts = np.unique(groups[groups > 0], return_counts=True)
+        for group in found[counts >= FEWEST].tolist():
             alphabet, count = self._alphabets[group // _MANY - 1], group % _MANY
             if count > 1 and alphabet.radix ** (count - count // 2) < MAX_HALF:
                 some = np.flatnonzero(groups == group)
@@ -94,9 +95,7 @@ class Letters:
         return Ranked(at, radices.number(digits), radices.ranks(len(at)), kept, write)
 
 
-def _lettered(
-    at: Places, rows: CharRows, free: Mask, alphabet: Alphabet, count: int, kept: Kept
-) -> Lettered:
+def _lettered(at: Places, rows: CharRows, free: Mask, alphabet: Alphabet, count: int, kept: Kept) -> Lettered:
     def write(text: CharRows) -> CharRows:
         out = rows.copy()
         out[free] = text.reshape(-1)

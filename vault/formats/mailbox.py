@@ -73,6 +73,7 @@ class Mailbox(Reversible):
 
     parts: ClassVar[frozenset[str]] = Email.parts
     in_columns: ClassVar[InColumns] = "unicode"
+    columns_from: ClassVar[int] = 300  # they are of many lengths
 
     @property
     def spec(self) -> str:
@@ -105,11 +106,15 @@ class Mailbox(Reversible):
         """All together; domains are looked at once for equal ones."""
         if self.of_domain not in ("keep", "token"):
             return
-        place = np.arange(rows.shape[1])
+        place = np.arange(rows.shape[1], dtype=np.int16)
         signs = rows == ord("@")
-        before = signs.argmax(axis=1)  # the length of what is before the `@`
+        before = signs.argmax(axis=1).astype(np.int16)  # the length of what is before the `@`
         dots = rows == ord(".")
-        empty = dots[:, 0] | (dots[:, 1:] & (dots | signs)[:, :-1]).any(axis=1) | (signs[:, 1:] & dots[:, :-1]).any(axis=1)
+        empty = (
+            dots[:, 0]
+            | (dots[:, 1:] & (dots | signs)[:, :-1]).any(axis=1)
+            | (signs[:, 1:] & dots[:, :-1]).any(axis=1)
+        )
         taken = _TAKEN[np.minimum(rows, _BEYOND)] | (place > before[:, None])
         good = (np.count_nonzero(signs, axis=1) == 1) & taken.all(axis=1) & ~empty
         good &= (before > 0) & (before <= LONGEST_LOCAL)

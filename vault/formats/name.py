@@ -58,7 +58,9 @@ _MARKS: Final = 2
 _DIGIT: Final = 3
 _ROLES: Final = np.zeros(0x10001, np.uint8)  # by code point; letters have none, as what nobody writes
 for _one, _kind in KINDS.items():
-    _ROLES[ord(_one)] = _STAYS if _kind is LAYOUT else _MARKS if _kind is MARK else _DIGIT if _kind in DIGIT_CODES else 0
+    _ROLES[ord(_one)] = (
+        _STAYS if _kind is LAYOUT else _MARKS if _kind is MARK else _DIGIT if _kind in DIGIT_CODES else 0
+    )
 
 _JAPANESE: Final = frozenset(("han", "hiragana", "katakana"))
 _KOREAN: Final = frozenset(("han", "hangul"))
@@ -103,6 +105,7 @@ class Name(Reversible):
 
     parts: ClassVar[frozenset[str]] = frozenset(("initials",))
     in_columns: ClassVar[InColumns] = "unicode"
+    columns_from: ClassVar[int] = 300  # they are of many lengths
 
     def __post_init__(self) -> None:
         if self.script != "any" and self.mixed != "refuse":
@@ -177,7 +180,11 @@ class Name(Reversible):
         at = np.flatnonzero(good)
         if len(at) and not is_normalized("NFC", "\0".join(texts := texts_of(rows[at]))):
             at = at[[is_normalized("NFC", text) for text in texts]]
-        shown = np.where(free, np.array([*map(ord, codes)], np.uint32)[numbers], np.where(signs | marks & (bases > 0), points, 0))
+        shown = np.where(
+            free,
+            np.array([*map(ord, codes)], np.uint32)[numbers],
+            np.where(signs | marks & (bases > 0), points, 0),
+        )
         kept = each(squeezed(shown[at], shown[at] > 0), lambda key: _kept(key, codes)) if len(at) else b""
         yield from letters.columns(at, rows[at], numbers[at], kept)
 
@@ -246,7 +253,9 @@ class Name(Reversible):
     def _goes_together(self, numbers: int, codes: str) -> bool:
         """Whether alphabets may stand in one value, as bits of a number."""
         try:
-            self._require_scripts([code for number, code in enumerate(codes) if number and numbers >> number & 1])
+            self._require_scripts(
+                [code for number, code in enumerate(codes) if number and numbers >> number & 1]
+            )
         except ValueRefused:
             return False
         return True

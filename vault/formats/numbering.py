@@ -51,7 +51,7 @@ class _Tables(NamedTuple):
     Attributes:
         before, after: by node and character, how many numbers come before, and the node behind.
         firsts, characters, nodes: by node, as `_Node` has them, in rows of `width`, a power of two.
-        count: of nodes.
+        nowhere: the node from where no way leads on.
     """
 
     before: NDArray[np.int64]
@@ -60,7 +60,7 @@ class _Tables(NamedTuple):
     characters: NDArray[np.uint8]
     nodes: NDArray[np.int64]
     width: int
-    count: int
+    nowhere: int
 
 
 class Numbering:
@@ -117,13 +117,17 @@ class Numbering:
         return "".join(characters)
 
     def rank_rows(self, rows: CharRows) -> tuple[NDArray[np.int64], Mask]:
-        """(`rank` of rows of as many characters, which are valid numbers). Raises: ValueError: no word has it."""
+        """(`rank` of rows of as many characters, which are valid numbers).
+
+        Raises:
+            ValueError: there are 2^63 ranks or more.
+        """
         tables, rank, node = self._tables, np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
         for column in rows.T:
             way = node * _SIGNS + np.minimum(column, _SIGNS - 1)
             rank += tables.before[way]
             node = tables.after[way]
-        return rank, node < tables.count
+        return rank, node != tables.nowhere
 
     def text_rows(self, rank: NDArray[np.int64]) -> CharRows:
         """`text` of each rank."""
@@ -156,11 +160,13 @@ class Numbering:
         firsts = np.full((count, width), np.iinfo(np.int64).max)
         characters, nodes = np.zeros((count, width), np.uint8), np.zeros((count, width), np.int64)
         for at, node in enumerate(found):
-            signs, behind = [*map(ord, node.characters)], [numbers[id(one)] for one in node.nodes]
-            before[at, signs], after[at, signs] = node.firsts, behind
+            signs, those = [*map(ord, node.characters)], [numbers[id(one)] for one in node.nodes]
+            before[at, signs], after[at, signs] = node.firsts, those
             size = len(signs)
-            firsts[at, :size], characters[at, :size], nodes[at, :size] = node.firsts, signs, behind
-        return _Tables(*(one.reshape(-1) for one in (before, after, firsts, characters, nodes)), width, count)
+            firsts[at, :size], characters[at, :size], nodes[at, :size] = node.firsts, signs, those
+        return _Tables(
+            before.ravel(), after.ravel(), firsts.ravel(), characters.ravel(), nodes.ravel(), width, count
+        )
 
     @cached_property
     def _root(self) -> _Node:

@@ -208,6 +208,7 @@ class Reversible:
         classes: what makes values alike in layout, for columns of them (`columnar`): None: nothing simple;
             b"": their length; else a class for each byte, 0 for those that no value has.
         in_columns: which values `columns` may take: none, those of ASCII, or others as well.
+        columns_from: how many values make that worth its while.
         keeps_layout: whether a token has the length of its value, with letters and digits in the same places.
     """
 
@@ -218,6 +219,7 @@ class Reversible:
     parts: ClassVar[frozenset[str]] = frozenset()
     classes: ClassVar[bytes | None] = None
     in_columns: ClassVar[InColumns] = ""
+    columns_from: ClassVar[int] = 64
     keeps_layout: ClassVar[bool] = True
 
     def parse(self, value: str) -> Shape:

@@ -51,7 +51,8 @@ LONGEST: Final = 35
 _WRITTEN: Final = Alphabet("digits and signs of times", DIGITS.characters + "TZ :.+-")
 _OFFSET: Final = r"(Z|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)?"
 _FORMAT: Final = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})([T ])([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?" + _OFFSET
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})([T ])([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?"
+    + _OFFSET
 )
 _ZONE: Final = re.compile(_OFFSET)
 _NO_ZONE: Final = b"\xff"  # no form of what is kept
@@ -131,7 +132,9 @@ class Timestamp(Reversible):
             return
         behind = rows[:, SHORTEST:]
         zoned = (behind == ord("Z")) | (behind == ord("+")) | (behind == ord("-"))
-        first = np.where(zoned.any(axis=1), zoned.argmax(axis=1) if behind.size else 0, np.count_nonzero(behind, axis=1))
+        first = np.where(
+            zoned.any(axis=1), zoned.argmax(axis=1) if behind.size else 0, np.count_nonzero(behind, axis=1)
+        )
         for count in np.unique(first):
             at = np.flatnonzero(first == count)
             decimals = int(count) - len(":ss.") if count > len(":ss") else 0 if count else _MINUTES
@@ -140,7 +143,9 @@ class Timestamp(Reversible):
 
     def _column(self, at: Places, rows: CharRows, decimals: int) -> Iterator[Column]:
         """The column of some rows, all with so many decimals of seconds."""
-        form = f"0000-00-00T00:00:00.{'0' * decimals}"[: SHORTEST if decimals < 0 else SHORTEST + 3 if not decimals else None]
+        form = f"0000-00-00T00:00:00.{'0' * decimals}"[
+            : SHORTEST if decimals < 0 else SHORTEST + 3 if not decimals else None
+        ]
         end, seconds = len(form), decimals >= 0
         start, after = self._days
         days, good = days_of(rows)
@@ -156,7 +161,11 @@ class Timestamp(Reversible):
             good &= second < 60
             count = count * 60 + second
         kept = each(rows[:, end:], _kept_zone)
-        good &= kept != _NO_ZONE if isinstance(kept, bytes) else np.array([one != _NO_ZONE for one in kept.forms])[kept.which]
+        good &= (
+            kept != _NO_ZONE
+            if isinstance(kept, bytes)
+            else np.array([one != _NO_ZONE for one in kept.forms])[kept.which]
+        )
         some = np.flatnonzero(good)
         if not len(some):
             return

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from vault.crypto.ff1 import MIN_DOMAIN
 from vault.crypto.ff1_batch import SCALAR_BELOW, FF1Batch
-from vault.crypto.pairs import Pair, Words
+from vault.crypto.pairs import Pair
 from vault.crypto.texts import Bytes, Places
 from vault.formats.alphabet import BITS
-from vault.formats.column import WIDEST, CharRows, Column, Kept, Ranked
+from vault.formats.column import FEWEST, WIDEST, CharRows, Column, Kept, Ranked
 
 _MOST_BITS: Final = 1 << 10  # more than a rank has; tells groups apart
 
@@ -57,6 +57,8 @@ class Turning(NamedTuple):
             ranks = Pair.filled(ranks, count)
         else:
             sizes = ranks.minus(Pair.filled(1, count)).bits()
+            _, of, counts = np.unique(sizes, return_inverse=True, return_counts=True)
+            sizes[counts[of] < FEWEST] = WIDEST + 1
         made = Pair.filled(0, count)
         enough = ~ranks.is_under(Pair.filled(MIN_DOMAIN, count)) & (sizes <= WIDEST)
         for some, tweak in self._by_tweak(column.kept, np.where(enough, sizes, -1)):
@@ -82,7 +84,10 @@ class Turning(NamedTuple):
             walking = walking[(some_a > over_a) | ((some_a == over_a) & (some_b >= over_b))]
         for place in walking.tolist():
             own = self.prefix + (tweak if isinstance(tweak, bytes) else tweak[place].tobytes())
-            number, most = (int(a[place]) << low) | int(b[place]), (int(most_a[place]) << low) + int(most_b[place])
+            number, most = (
+                (int(a[place]) << low) | int(b[place]),
+                (int(most_a[place]) << low) + int(most_b[place]),
+            )
             while number >= most:
                 number = cipher.one.turn_number(number, n, own, decrypt=self.decrypt)
             a[place], b[place] = number >> low, number & (1 << low) - 1

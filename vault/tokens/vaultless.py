@@ -141,7 +141,11 @@ class Vaultless:
     def _many(self, given: Sequence[str | None], *, decrypt: bool) -> tuple[list[str | None], Refused]:
         if len(given) < SCALAR_BELOW:
             return self._each(given, range(len(given)), [None] * len(given), decrypt=decrypt)
-        if isinstance(self._template, Reversible) and self._template.in_columns and len(given) >= COLUMNS_FROM:
+        if (
+            isinstance(self._template, Reversible)
+            and self._template.in_columns
+            and len(given) >= COLUMNS_FROM
+        ):
             return self._in_columns(self._template, given, decrypt=decrypt)
         if not isinstance(self._template, Reversible) or self._template.classes is None:
             return self._in_groups(given, decrypt=decrypt)
@@ -186,8 +190,8 @@ class Vaultless:
                     if len(rows) == len(given):  # as they are, for columns have rows in order
                         return [*strings_of(written)], {}
                     done[rows] = True
-                    for row, one in zip(rows.tolist(), strings_of(written), strict=True):
-                        made[places[row]] = one
+                    for row, text in zip(rows.tolist(), strings_of(written), strict=True):
+                        made[places[row]] = text
             left += [places[row] for row in np.flatnonzero(~done).tolist()]
         if not left:
             return made, {}
@@ -209,7 +213,7 @@ class Vaultless:
         """(which texts, what they turn into) of some texts, without those that are in no column."""
         if len(at) < COLUMNS_FROM:
             return
-        rows = texts.padded(at, width)
+        rows = texts.padded(at, min(width, int(texts.lengths[at].max())))
         full = np.count_nonzero(rows, axis=1) == texts.lengths[at]
         if not full.all():  # a zero of their own
             at, rows = at[full], rows[full]
@@ -266,8 +270,8 @@ class Vaultless:
         if not isinstance(template, Reversible) or not template.keeps_layout:
             return np.flatnonzero(~done)
         if template.in_columns:
-            for width, at in texts.by_width():
-                for places, written in self._columns(template, texts, width, at, decrypt=decrypt):
+            for width, some in texts.by_width():
+                for places, written in self._columns(template, texts, width, some, decrypt=decrypt):
                     if written.itemsize > 1:
                         continue  # an alphabet that goes beyond ASCII
                     texts.put_characters(out, places, written)
