@@ -93,7 +93,7 @@ class Texts(NamedTuple):
                 yield int(length), some if at is None else at[some]
 
     def by_width(self) -> Iterator[tuple[int, Places]]:
-        """(width, which texts) for `padded`, of texts that are not long: at most `CELLS` characters at once."""
+        """(width, which texts) for `padded`, of texts that are not long: at most `CELLS` characters each."""
         lengths = self.lengths
         if len(lengths) and 0 < lengths[0] <= WIDTHS[-1] and (lengths == lengths[0]).all():
             buckets = [(int(lengths[0]), np.arange(len(lengths)))]

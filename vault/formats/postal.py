@@ -243,7 +243,9 @@ class British(Postal):
             return
         padded = np.full((len(plain), 7), ord("_"), np.uint8)
         for count in (5, 6, 7):
-            own = length == count
+            own = np.flatnonzero(length == count)
+            if not len(own):
+                continue
             padded[own, : count - 3] = plain[own, : count - 3]
             padded[own, _GB_OUTWARD:] = plain[own, count - 3 : count]
         numbering = _numberings("gb")[7]

@@ -144,7 +144,7 @@ class Vaultless:
         if (
             isinstance(self._template, Reversible)
             and self._template.in_columns
-            and len(given) >= COLUMNS_FROM
+            and len(given) >= self._template.columns_from
         ):
             return self._in_columns(self._template, given, decrypt=decrypt)
         if not isinstance(self._template, Reversible) or self._template.classes is None:
