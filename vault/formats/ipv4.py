@@ -59,6 +59,7 @@ class Ipv4(Reversible):
 
     parts: ClassVar[frozenset[str]] = frozenset(("network",))
     in_columns: ClassVar[InColumns] = "ascii"
+    columns_from: ClassVar[int] = 64
     keeps_layout: ClassVar[bool] = False
 
     @property

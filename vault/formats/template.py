@@ -219,7 +219,7 @@ class Reversible:
     parts: ClassVar[frozenset[str]] = frozenset()
     classes: ClassVar[bytes | None] = None
     in_columns: ClassVar[InColumns] = ""
-    columns_from: ClassVar[int] = 64
+    columns_from: ClassVar[int] = 40
     keeps_layout: ClassVar[bool] = True
 
     def parse(self, value: str) -> Shape:

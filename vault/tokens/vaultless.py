@@ -149,6 +149,8 @@ class Vaultless:
             return self._in_columns(self._template, given, decrypt=decrypt)
         if not isinstance(self._template, Reversible) or self._template.classes is None:
             return self._in_groups(given, decrypt=decrypt)
+        if len(given) < COLUMNS_FROM:
+            return self._each(given, range(len(given)), [None] * len(given), decrypt=decrypt)
         lines = Lines.of(given)
         out = lines.like()
         left = self._texts(lines.texts, out, decrypt=decrypt)
