@@ -61,6 +61,7 @@ class Uuid(Reversible):
     """Keeps version and variant, transforms the other 122 bits."""
 
     in_columns: ClassVar[InColumns] = "ascii"
+    columns_from: ClassVar[int] = 64
 
     @property
     def spec(self) -> str:

@@ -141,15 +141,17 @@ class Vaultless:
     def _many(self, given: Sequence[str | None], *, decrypt: bool) -> tuple[list[str | None], Refused]:
         if len(given) < SCALAR_BELOW:
             return self._each(given, range(len(given)), [None] * len(given), decrypt=decrypt)
-        if (
-            isinstance(self._template, Reversible)
-            and self._template.in_columns
-            and len(given) >= self._template.columns_from
-        ):
-            return self._in_columns(self._template, given, decrypt=decrypt)
-        if not isinstance(self._template, Reversible) or self._template.classes is None:
+        template = self._template
+        worth = COLUMNS_FROM
+        if isinstance(template, Reversible) and template.in_columns:
+            worth = template.columns_from
+            if len(given) >= worth:
+                return self._in_columns(template, given, decrypt=decrypt)
+        if not isinstance(template, Reversible) or (template.classes is None and len(given) < COLUMNS_FROM):
             return self._in_groups(given, decrypt=decrypt)
-        if len(given) < COLUMNS_FROM:
+        if template.classes is None and not template.in_columns:
+            return self._in_groups(given, decrypt=decrypt)
+        if len(given) < worth:
             return self._each(given, range(len(given)), [None] * len(given), decrypt=decrypt)
         lines = Lines.of(given)
         out = lines.like()
