@@ -160,6 +160,8 @@ class Columns:
                 np.add(numbers, self._first, out=out[0], dtype=out.dtype, casting="unsafe")
             elif self._from_numerals and out.dtype == np.uint8:
                 out[0] = numbers
+            elif out.dtype != self._points.dtype:
+                out[0] = self._points[numbers.astype(np.intp, copy=False)]
             else:
                 np.take(self._points, numbers.astype(np.intp, copy=False), out=out[0], mode="clip")
             return

@@ -177,6 +177,15 @@ class FF1:
         numerals = self.numerals(alphabet)
         return numerals.string(run(self._aes.encrypt, state, numerals.number(text)), n)
 
+    def turn_number(self, number: int, n: int, tweak: bytes, *, decrypt: bool) -> int:
+        """The same for NUM(X) of n numerals.
+
+        Raises:
+            ValueRefused, ValueError: as `encrypt`.
+        """
+        turn = _decrypt if decrypt else _encrypt
+        return turn(self._aes.encrypt, self.state(n, tweak), number)
+
     @property
     def encryptor(self) -> CipherContext:
         """CIPH_K, this thread's own, for whole blocks."""

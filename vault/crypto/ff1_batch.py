@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vault.crypto.arrow import rewritten
-from vault.crypto.columns import Columns, columns_of
+from vault.crypto.columns import Columns, Words, columns_of
 from vault.crypto.ff1 import FF1
 from vault.crypto.ff1_columns import CHUNK, MAX_HALF, Plan, Rows, plan_for, plan_for_each, run
 from vault.crypto.texts import TOGETHER, Bytes, Texts
@@ -129,6 +129,29 @@ class FF1Batch:
     def decrypt_matrix(self, matrix: Matrix, tweak: bytes | Rows = b"", prefix: bytes = b"") -> Matrix:
         """The inverse of `encrypt_matrix`, with the same errors."""
         return self._matrix(matrix, tweak, prefix, decrypt=True)
+
+    def turn_halves(
+        self, a: Words, b: Words, n: int, tweak: bytes | Rows, prefix: bytes = b"", *, decrypt: bool
+    ) -> None:
+        """The same for values that are numbers already, in place.
+
+        Args:
+            a: NUM_radix of the first n // 2 numerals of each.
+            b: of the others; there radix^v < 2^62.
+            tweak: one for all, or N rows of t bytes.
+
+        Raises:
+            ValueRefused, ValueError: as `encrypt`.
+        """
+        if not self._is_short(n):
+            raise ValueError("the halves do not fit words")
+        if isinstance(tweak, bytes):
+            tweak, prefix = prefix + tweak, b""
+        plan = plan_for(self._ff1, n, tweak) if isinstance(tweak, bytes) else None
+        for at in range(0, len(a), CHUNK):
+            end = at + CHUNK
+            some = plan or plan_for_each(self._ff1, n, prefix, np.asarray(tweak)[at:end])
+            run(self._ff1, a[at:end], b[at:end], some, decrypt=decrypt)
 
     def encrypt_array(self, array: pa.Array | pa.ChunkedArray, tweak: bytes = b"") -> Any:
         """The same for an Arrow array of strings; nulls stay nulls.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -16,16 +16,20 @@ ASCII_END: Final = 0x80
 TOGETHER: Final = 65_536  # texts that are brought together at once; bounds the memory this takes
 
 
+WIDTHS: Final = (16, 32, 64, 128, 256)  # of matrices that texts of several lengths stand in together
+CELLS: Final = 1 << 19  # of such a matrix; so that what is made of it stays in a cache
+
+
 class Texts(NamedTuple):
     """Texts of bytes, each with its place in one buffer. They may not overlap.
 
     Attributes:
-        data: the buffer, one byte an element.
+        data: the buffer, one byte an element; for `padded` also one code point.
         starts: where each text begins.
         lengths: how many bytes each has.
     """
 
-    data: Bytes
+    data: NDArray[Any]
     starts: Places
     lengths: Places
 
@@ -49,10 +53,25 @@ class Texts(NamedTuple):
         view = self.view(self.data, at, width)
         return _windows(self.data, width)[self.starts[at]] if view is None else view
 
+    def padded(self, at: Places, width: int) -> NDArray[Any]:
+        """Some texts of at most `width` characters as a matrix, a text a row, zeros behind it. A copy."""
+        starts, data = self.starts[at], self.data
+        if len(starts) and int(starts.max()) + width > len(data):
+            data = np.concatenate((data, np.zeros(width, data.dtype)))
+        rows: NDArray[Any] = _windows(data, width)[starts]
+        rows *= np.arange(width) < self.lengths[at][:, None]
+        return rows
+
     def put(self, buffer: Bytes, at: Places | slice, rows: Bytes) -> None:
         """Writes a matrix to the places of those texts in a buffer like `data`."""
         if len(rows):
             _windows(buffer, rows.shape[1])[self.starts[at]] = rows
+
+    def put_characters(self, buffer: Bytes, at: Places, rows: NDArray[Any]) -> None:
+        """Writes the characters of a matrix that are not zeros to the places of those texts in a buffer."""
+        written = rows != 0
+        places = self.starts[at][:, None] + np.arange(rows.shape[1])
+        buffer[places[written]] = rows[written]
 
     def by_length(self, at: Places | None = None) -> Iterator[tuple[int, Places | slice]]:
         """(length, which texts) of each length, at most `TOGETHER` texts at once unless all have one length.
@@ -73,10 +92,26 @@ class Texts(NamedTuple):
                 some = order[begin : min(begin + TOGETHER, end)]
                 yield int(length), some if at is None else at[some]
 
+    def by_width(self) -> Iterator[tuple[int, Places]]:
+        """(width, which texts) for `padded`, of texts that are not long: at most `CELLS` characters each."""
+        lengths = self.lengths
+        if len(lengths) and 0 < lengths[0] <= WIDTHS[-1] and (lengths == lengths[0]).all():
+            buckets = [(int(lengths[0]), np.arange(len(lengths)))]
+        else:
+            fits = np.searchsorted(WIDTHS, lengths)
+            buckets = [
+                (width, np.flatnonzero((fits == place) & (lengths > 0))) for place, width in enumerate(WIDTHS)
+            ]
+        for width, at in buckets:
+            step = max(1, CELLS // width)
+            for begin in range(0, len(at), step):
+                yield width, at[begin : begin + step]
 
-def _windows(data: Bytes, width: int) -> Bytes:
-    """The bytes from each place of a buffer on: (places, width), all in the same memory."""
-    return as_strided(data, (len(data) - width + 1, width), (1, 1))
+
+def _windows(data: NDArray[Any], width: int) -> NDArray[Any]:
+    """The elements from each place of a buffer on: (places, width), all in the same memory."""
+    step = data.itemsize
+    return as_strided(data, (len(data) - width + 1, width), (step, step))
 
 
 def _step(starts: Places) -> int:

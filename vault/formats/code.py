@@ -10,21 +10,27 @@ digits that `keep_first` and `keep_last` count stay too.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
+
+import numpy as np
 
 from vault.crypto.ff1 import MIN_DOMAIN
 from vault.errors import ValueRefused
 from vault.formats.alphabet import ALPHANUMERIC, DIGITS, LOWER, UPPER, Alphabet
+from vault.formats.column import CharRows, Column, each, squeezed
+from vault.formats.letters import Letters
 from vault.formats.mixed import at_least, shape_of, text_of
 from vault.formats.spelling import Entry, Parameter, Value
 from vault.formats.template import (
     MAX_LENGTH,
     Domain,
+    InColumns,
     Reversible,
     Shape,
     Template,
+    kept_form,
     parameter_invalid,
     require_characters,
     require_length,
@@ -35,6 +41,8 @@ LONGEST: Final = 100  # letters and digits; 108 letters are the most that 512 bi
 
 _WRITTEN: Final = Alphabet("printable ASCII", "".join(map(chr, range(0x20, 0x7F))))
 _KINDS: Final = {"0": DIGITS, "a": LOWER, "A": UPPER}
+_LETTERS: Final = Letters([*_KINDS.values()])
+_SHOWN: Final = np.frombuffer(("\0" + "".join(_KINDS)).encode(), np.uint8)
 _KIND: Final = {ord(character): kind for kind, place in _KINDS.items() for character in place.characters}
 
 
@@ -56,6 +64,9 @@ class Code(Reversible):
     longest: int = 64
     keep_first: int = 0
     keep_last: int = 0
+
+    in_columns: ClassVar[InColumns] = "ascii"
+    columns_from: ClassVar[int] = 300  # they may be of many kinds
 
     def __post_init__(self) -> None:
         if self.shortest > self.longest:
@@ -93,6 +104,28 @@ class Code(Reversible):
     def render_token(self, shape: Shape, text: str) -> str:
         """The token, in the layout of the value."""
         return shape.fill(text_of([_KINDS[kind] for kind in shape.style], shape, text))
+
+    def columns(self, rows: CharRows, *, token: bool) -> Iterator[Column]:
+        """All codes together, whatever stands where in them."""
+        kinds = _LETTERS.which[rows]
+        signs = kinds > 0
+        count = np.count_nonzero(signs, axis=1)
+        good = ((rows == 0) | (rows >= ord(" ")) & (rows <= ord("~"))).all(axis=1)
+        good &= (count >= max(self.shortest, self.keep_first + self.keep_last + 1)) & (count <= self.longest)
+        at = np.flatnonzero(good)
+        rows, kinds, signs, count = rows[at], kinds[at], signs[at], count[at]
+        if self.keep_first or self.keep_last:
+            index = np.cumsum(signs, axis=1)
+            kinds *= (index > self.keep_first) & (index <= (count - self.keep_last)[:, None])
+        shown = squeezed(np.where(kinds > 0, _SHOWN[kinds], rows), signs)
+        yield from _LETTERS.columns(at, rows, kinds, each(shown, self._kept))
+
+    def _kept(self, shown: str) -> bytes:
+        """What is kept, by the kinds of letters and digits, where these stay themselves."""
+        last = len(shown) - self.keep_last
+        places = [*range(self.keep_first), *range(last, len(shown))]
+        listed = b"".join([place.to_bytes(2) + shown[place].encode() for place in places])
+        return kept_form(shown[self.keep_first : last].encode(), listed)
 
     def domain(self, length: int | None = None) -> Domain:
         """10^(length - kept): as if all were digits; letters have more. The shortest counts as typical."""

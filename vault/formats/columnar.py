@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 from vault.crypto.texts import Bytes, Places
 from vault.errors import CoatcheckError
+from vault.formats.column import hashes_of
 from vault.formats.template import Reversible, Shape
 
 _SAMPLES: Final = 8  # rows of a layout that are tried for one that is taken
+_BEHIND: Final = 255  # the class of what stands behind a value
 MAX_LAYOUTS: Final = 64  # that values of one length are sorted into; what is rarer goes one by one
 
 
@@ -37,7 +39,7 @@ def layouts(template: Reversible, rows: Bytes, fewest: int, *, token: bool) -> I
             continue
         for row in at[:_SAMPLES]:
             try:
-                shape = parse(rows[row].tobytes().decode("ascii"))
+                shape = parse(rows[row].tobytes().rstrip(b"\0").decode("ascii"))
             except (CoatcheckError, UnicodeDecodeError):
                 continue  # it is told of each of them in its turn
             yield at, shape
@@ -116,15 +118,18 @@ def _same(classes: bytes, rows: Bytes, fewest: int) -> Iterator[Places]:
     if (signs == signs[0]).all():
         yield left
         return
-    across = np.ascontiguousarray(signs.T)
-    for _ in range(MAX_LAYOUTS):
-        if len(left) < fewest:
+    hashes = hashes_of(signs)
+    order = np.argsort(hashes, kind="stable")
+    _, first, counts = np.unique(hashes[order], return_index=True, return_counts=True)
+    for group in np.argsort(-counts, kind="stable")[:MAX_LAYOUTS].tolist():
+        if counts[group] < fewest:
             return
-        same = np.logical_and.reduce(across == across[:, :1])
-        yield left[same]
-        left, across = left[~same], across[:, ~same]
+        at = order[first[group] : first[group] + counts[group]]
+        yield at[(signs[at] == signs[at[0]]).all(axis=1)]  # others have the same hash by chance
 
 
 @lru_cache(maxsize=64)
 def _table(classes: bytes) -> Bytes:
-    return np.frombuffer(classes, np.uint8)
+    table = np.frombuffer(classes, np.uint8).copy()
+    table[0] = _BEHIND
+    return table

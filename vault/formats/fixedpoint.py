@@ -9,14 +9,21 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+import numpy as np
+
+from vault.crypto.pairs import Pair
 from vault.errors import ValueRefused
 from vault.formats.alphabet import DIGITS, Alphabet
+from vault.formats.column import ZERO, CharRows, Column, Ranked, lengths_of, squeezed
+from vault.formats.integer import MINUS, spelled, whole_numbers
 from vault.formats.spelling import Entry, Parameter
 from vault.formats.template import (
     Domain,
+    InColumns,
     Reversible,
     Shape,
     Template,
@@ -30,6 +37,7 @@ from vault.formats.template import (
 
 MOST: Final = 10**15 - 1  # so that the spelling stays in its bounds, whatever the scale
 MAX_SCALE: Final = 18
+WORD: Final = 59  # bits; any 17 digits, so that a number and what it is counted from both fit a word
 
 _WRITTEN: Final = Alphabet("digits, point, plus and minus", DIGITS.characters + ".+-")
 _FORMAT: Final = re.compile(r"-?(?:0|[1-9][0-9]*)\.([0-9]+)")
@@ -52,6 +60,7 @@ class Decimal(Reversible):
     most: int = 10_000_000
     scale: int = 2
 
+    in_columns: ClassVar[InColumns] = "ascii"
     keeps_layout: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -79,6 +88,29 @@ class Decimal(Reversible):
     def render_token(self, shape: Shape, text: str) -> str:
         """The number of a rank."""
         return self._spelled(int(text, 2))
+
+    def columns(self, rows: CharRows, *, token: bool) -> Iterator[Column]:
+        """All numbers together, as whole ones without the point; not those that no word holds."""
+        length, start = lengths_of(rows), self.least * 10**self.scale
+        if self._ranks > 1 << WORD or abs(start) > 1 << WORD or rows.shape[1] < 2 + self.scale:
+            return
+        point = (np.arange(rows.shape[1]) == (length - self.scale - 1)[:, None]) & (rows == ord("."))
+        good = point.any(axis=1)
+        whole = squeezed(rows, ~point)
+        number, count, are = whole_numbers(whole)
+        good &= are & (count > self.scale)
+        front = np.where(whole[:, 0] == MINUS, 1, 0)
+        leading = np.take_along_axis(whole, front[:, None], axis=1)[:, 0] == ZERO
+        good &= ~(leading & (count > self.scale + 1)) & ~((number == 0) & (front == 1))
+        number -= start
+        at = np.flatnonzero(good & (number >= 0) & (number < self._ranks))
+
+        def write(rank: Pair) -> CharRows:
+            digits = spelled(rank.low.astype(np.int64) + start, self._longest - 1, self.scale + 1)
+            return np.insert(digits, digits.shape[1] - self.scale, ord("."), axis=1)
+
+        if len(at):
+            yield Ranked(at, Pair.of(number[at]), self._ranks, b"", write)
 
     def domain(self, length: int | None = None) -> Domain:
         """All numbers of the range, whatever the length."""

@@ -21,15 +21,15 @@ from typing import ClassVar, Final
 
 from vault.crypto.numerals import numerals_of
 from vault.errors import CoatcheckError, ValueRefused
-from vault.formats.alphabet import ALNUM_LOWER, ALPHANUMERIC, LOWER, Alphabet
-from vault.formats.mail import ATEXT_SIGNS, LONGEST, LONGEST_LABEL, SHORTEST, Email
+from vault.formats.alphabet import ALNUM_LOWER, LOWER, Alphabet
+from vault.formats.mail import ATEXT, LONGEST, LONGEST_LABEL, SHORTEST, Email
 from vault.formats.template import Domain, Reversible, Shape, require_characters, require_length, spell
 
 TYPICAL: Final = 20  # characters
 NOBODY: Final = "masked.invalid"  # RFC 2606, 2: no name under .invalid is ever registered
 
 _ADDRESS: Final = Email()
-_WRITTEN: Final = Alphabet("characters of an address", f"{ALPHANUMERIC.characters}{ATEXT_SIGNS}.@")
+_WRITTEN: Final = Alphabet("characters of an address", f"{ATEXT}@")
 _TEXTS: Final = numerals_of(_WRITTEN.characters)
 _DIGITS: Final = numerals_of(ALNUM_LOWER.characters)
 

@@ -15,12 +15,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+import numpy as np
+
 from vault.errors import ValueRefused
 from vault.formats.alphabet import ALNUM_UPPER, DIGITS, UPPER, Alphabet
+from vault.formats.column import CharRows, Column, lengths_of, write_number
 from vault.formats.layout import Layout, kept, write
-from vault.formats.mixed import Mixed, mixed
+from vault.formats.mixed import Mixed, Signs, mixed
 from vault.formats.spelling import Entry
-from vault.formats.template import Domain, Reversible, Shape, Template, bits_for, require_length, spell
+from vault.formats.template import (
+    Domain,
+    InColumns,
+    Reversible,
+    Shape,
+    Template,
+    bits_for,
+    require_length,
+    spell,
+)
 
 # Country and BBAN structure: so many digits (n), letters (a), digits or letters (c).
 _REGISTRY: Final = """
@@ -58,6 +70,18 @@ TYPICAL: Final = 22  # characters: Germany, Great Britain
 _VALUES: Final = {character: str(value) for character, value in ALNUM_UPPER.index.items()}
 _LAYOUT: Final = Layout(" ", "both")
 _PLACES: Final = {country: mixed(structure) for country, structure in STRUCTURES.items()}
+_NOT_A_LETTER: Final = 26
+_COUNTRIES: Final = np.full((_NOT_A_LETTER + 1) ** 2, -1)  # by the numbers of their letters
+_KINDS: Final = np.zeros((len(STRUCTURES), LONGEST - HEAD), np.uint8)  # what stands in the places of each
+_LENGTHS: Final = np.array([HEAD + len(structure) for structure in STRUCTURES.values()])
+for _number, (_country, _places) in enumerate(STRUCTURES.items()):
+    _COUNTRIES[(ord(_country[0]) - 65) * (_NOT_A_LETTER + 1) + ord(_country[1]) - 65] = _number
+    _KINDS[_number, : len(_places)] = [(DIGITS, UPPER, ALNUM_UPPER).index(one) + 1 for one in _places]
+_TOGETHER: Final = 8  # characters; 97 * 100^8 is less than 2^63
+_FACTORS: Final = np.ones(256, np.int64)  # what each does to the number that comes before it, and adds
+_ADDED: Final = np.zeros(256, np.int64)
+for _character, _value in ALNUM_UPPER.index.items():
+    _FACTORS[ord(_character)], _ADDED[ord(_character)] = 100 if _value > 9 else 10, _value
 _GROUP: Final = 4  # characters
 
 
@@ -66,6 +90,7 @@ class Iban(Reversible):
     """Keeps the country, transforms the account number; the check digits of a token are right."""
 
     parts: ClassVar[frozenset[str]] = frozenset(("country",))
+    in_columns: ClassVar[InColumns] = "ascii"
 
     @property
     def spec(self) -> str:
@@ -93,6 +118,30 @@ class Iban(Reversible):
         country = "".join([character for _, character in shape.kept if character != " "]).upper()
         account = _PLACES[country].of_bits(text)
         return write(country + check_digits(country, account) + account, shape)
+
+    def columns(self, rows: CharRows, *, token: bool) -> Iterator[Column]:
+        """All countries together."""
+        written = _LAYOUT.read_rows(rows)
+        if not len(written.at) or written.plain.shape[1] <= HEAD:
+            return
+        length, plain = lengths_of(written.plain), written.plain[:, :LONGEST]
+        head = np.minimum(plain[:, :2] - np.uint8(ord("A")), _NOT_A_LETTER).astype(np.int64)
+        country = _COUNTRIES[head[:, 0] * (_NOT_A_LETTER + 1) + head[:, 1]]
+        kinds = np.zeros(plain.shape, np.uint8)
+        kinds[:, HEAD:] = _KINDS[country, : plain.shape[1] - HEAD]
+        signs = Signs(plain, kinds)
+        good = signs.good & (country >= 0) & (length == _LENGTHS[country])
+        good &= (check_columns(plain) == plain[:, 2:HEAD]).all(axis=1)
+        some = np.flatnonzero(good)
+        if not len(some):
+            return
+        taken = written.some(some)
+
+        def write(made: CharRows) -> CharRows:
+            made[:, 2:HEAD] = check_columns(made)
+            return taken.write(made)
+
+        yield signs.ranked(some, taken.at, taken.kept(2), write)
 
     def canonical(self, value: str) -> str:
         """Upper case, no spaces."""
@@ -138,6 +187,18 @@ def check_digits(country: str, account: str) -> str:
     """
     number = "".join([_VALUES[character] for character in account + country])
     return f"{96 + LOWEST_CHECK - int(number + '00') % 97:02d}"
+
+
+def check_columns(plain: CharRows) -> CharRows:
+    """The two check digits of each row of capitals and digits; what stands in their place is ignored."""
+    rest = np.zeros(len(plain), np.int64)
+    for at, column in enumerate((*plain.T[HEAD:], *plain.T[:2]), 1):
+        rest = rest * _FACTORS[column] + _ADDED[column]
+        if at % _TOGETHER == 0:
+            rest %= 97
+    out = np.empty((len(plain), 2), np.uint8)
+    write_number(96 + LOWEST_CHECK - rest % 97 * 100 % 97, out)
+    return out
 
 
 def _ranks(places: Mixed) -> int:

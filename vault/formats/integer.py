@@ -10,14 +10,21 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from vault.crypto.pairs import Pair
 from vault.errors import ValueRefused
 from vault.formats.alphabet import DIGITS, Alphabet
+from vault.formats.column import ZERO, CharRows, Column, Mask, Ranked, are_digits, lengths_of, write_number
 from vault.formats.spelling import Entry, Parameter
 from vault.formats.template import (
     Domain,
+    InColumns,
     Reversible,
     Shape,
     Template,
@@ -31,6 +38,8 @@ from vault.formats.template import (
 
 MAX_DIGITS: Final = 18  # a spelling's numbers have no more, and 64 bits hold them
 MOST: Final = 10**MAX_DIGITS - 1
+
+MINUS: Final = ord("-")
 
 _WRITTEN: Final = Alphabet("digits, plus and minus", DIGITS.characters + "+-")
 _FORMAT: Final = re.compile(r"0|-?[1-9][0-9]*")
@@ -54,6 +63,7 @@ class Integer(Reversible):
     most: int = 999_999_999
     width: int = 0
 
+    in_columns: ClassVar[InColumns] = "ascii"
     keeps_layout: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -83,6 +93,21 @@ class Integer(Reversible):
     def render_token(self, shape: Shape, text: str) -> str:
         """The number of a rank."""
         return f"{self.least + int(text, 2):0{self.width}d}"
+
+    def columns(self, rows: CharRows, *, token: bool) -> Iterator[Column]:
+        """All numbers together."""
+        number, count, good = whole_numbers(rows)
+        if self.width:
+            good &= (count == self.width) & (rows[:, 0] != MINUS)
+        else:
+            good &= is_usual(rows, number)
+        at = np.flatnonzero(good & (number >= self.least) & (number <= self.most))
+
+        def write(rank: Pair) -> CharRows:
+            return spelled(rank.low.astype(np.int64) + self.least, self._longest, self.width or 1)
+
+        if len(at):
+            yield Ranked(at, Pair.of(number[at] - self.least), self._ranks, b"", write)
 
     def domain(self, length: int | None = None) -> Domain:
         """All numbers of the range, whatever the length."""
@@ -114,6 +139,47 @@ class Integer(Reversible):
     @property
     def _longest(self) -> int:
         return self.width or max(len(str(self.least)), len(str(self.most)))
+
+
+def whole_numbers(rows: CharRows) -> tuple[NDArray[np.int64], NDArray[np.int64], Mask]:
+    """(the numbers that rows say, how many digits each has, which are one): at most 18, perhaps a minus."""
+    length = lengths_of(rows)
+    negative = rows[:, 0] == MINUS
+    count = length - negative
+    digits = are_digits(rows)
+    good = (np.count_nonzero(digits, axis=1) == count) & (count > 0) & (count <= MAX_DIGITS)
+    number = np.zeros(len(rows), np.int64)
+    for column, here in zip(rows.T[: MAX_DIGITS + 1], digits.T, strict=False):
+        np.multiply(number, 10, out=number, where=here)
+        np.add(number, column.astype(np.int64) - ZERO, out=number, where=here)
+    np.negative(number, out=number, where=negative)
+    return number, count, good
+
+
+def is_usual(rows: CharRows, number: NDArray[np.int64]) -> Mask:
+    """Which have no zeros in front, and no minus before 0."""
+    negative = rows[:, 0] == MINUS
+    if rows.shape[1] == 1:
+        return np.asarray(~negative)
+    first = np.where(negative, rows[:, 1], rows[:, 0])
+    return np.asarray((first != ZERO) | ((number == 0) & (rows[:, 1] == 0)))
+
+
+def spelled(number: NDArray[np.int64], width: int, fewest: int) -> CharRows:
+    """Numbers in decimal, at the right of a column for a minus and `width` others, zeros of no use left out.
+
+    Args:
+        fewest: digits that each has.
+    """
+    out = np.zeros((len(number), width + 1), np.uint8)
+    size = np.abs(number)
+    write_number(size, out[:, 1:])
+    least = 10**fewest
+    for place in range(width - fewest, 0, -1):
+        out[size < least, place] = 0
+        least *= 10
+    out[number < 0, 0] = MINUS
+    return out
 
 
 ENTRY: Final[Entry[Template]] = Entry(

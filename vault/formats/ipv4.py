@@ -10,17 +10,25 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from vault.crypto.pairs import Pair
 from vault.errors import ValueRefused
 from vault.formats.alphabet import DIGITS, Alphabet
+from vault.formats.column import ZERO, CharRows, Column, Kept, Mask, Ranked, are_digits, each
 from vault.formats.spelling import Entry, Parameter
 from vault.formats.template import (
     Domain,
+    InColumns,
     Reversible,
     Shape,
     Template,
+    kept_form,
     ranked,
     require_characters,
     require_length,
@@ -35,6 +43,8 @@ _NUMBER: Final = r"(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _FORMAT: Final = re.compile(r"\.".join([_NUMBER] * 4))
 _SHORTEST: Final = 7  # characters
 _LONGEST: Final = 15
+_ZERO: Final = "\0"
+_NUMBERS: Final = np.array([list(f"{number}".ljust(3, "\0").encode()) for number in range(256)], np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,8 @@ class Ipv4(Reversible):
     keep: int = 0
 
     parts: ClassVar[frozenset[str]] = frozenset(("network",))
+    in_columns: ClassVar[InColumns] = "ascii"
+    columns_from: ClassVar[int] = 64
     keeps_layout: ClassVar[bool] = False
 
     @property
@@ -73,6 +85,24 @@ class Ipv4(Reversible):
         address = int(shape.style or "0", 16) << (BITS - self.keep) | int(text, 2)
         return f"{address >> 24}.{address >> 16 & 255}.{address >> 8 & 255}.{address & 255}"
 
+    def columns(self, rows: CharRows, *, token: bool) -> Iterator[Column]:
+        """All addresses together, their networks beside them."""
+        address, good = _addresses(rows[:, :_LONGEST])
+        at = np.flatnonzero(good & ~rows[:, _LONGEST:].any(axis=1))
+        if not len(at):
+            return
+        address, bits = address[at], BITS - self.keep
+        networks = address >> bits
+        kept: Kept = b""
+        if self.keep:
+            spelled = networks.astype(np.uint8 if self.keep <= 8 else np.uint32)[:, None]
+            kept = each(spelled, lambda one: kept_form(f"{ord(one or _ZERO):x}".encode(), b""))
+
+        def write(rank: Pair) -> CharRows:
+            return _spelled(networks << bits | rank.low.astype(np.int64))
+
+        yield Ranked(at, Pair.of(address & (1 << bits) - 1), 1 << bits, kept, write)
+
     def domain(self, length: int | None = None) -> Domain:
         """The addresses of a network."""
         if length is not None:
@@ -89,6 +119,30 @@ class Ipv4(Reversible):
         first = rng.choice(((10, rng.randrange(256)), (192, 168), (172, rng.randint(16, 31)), None, None))
         start = first or (rng.randrange(256), rng.randrange(256))
         return ".".join(map(str, (*start, rng.randrange(256), rng.randrange(256))))
+
+
+def _addresses(rows: CharRows) -> tuple[NDArray[np.int64], Mask]:
+    """(the addresses that rows spell, which are one)."""
+    address, number, count, dots = (np.zeros(len(rows), np.int64) for _ in range(4))
+    good = np.ones(len(rows), bool)
+    for column in [*rows.T, np.zeros(len(rows), np.uint8)]:
+        digit, dot = are_digits(column), column == ord(".")
+        ended = ~digit & (count > 0)
+        good &= digit | ended & (number < 256) & (dot | (column == 0)) | (count < 0)
+        good &= ~(digit & (count > 0) & (number == 0))  # no zeros in front
+        address[ended] = address[ended] << 8 | number[ended]
+        dots += dot
+        number = np.where(digit, number * 10 + column - ZERO, 0)
+        count = np.where(digit, count + 1, np.where(dot, 0, -1))
+    return address, good & (dots == 3)
+
+
+def _spelled(address: NDArray[np.int64]) -> CharRows:
+    out = np.empty((len(address), _LONGEST), np.uint8)
+    out[:, 3::4] = ord(".")
+    for place, shift in zip(range(0, _LONGEST, 4), (24, 16, 8, 0), strict=True):
+        out[:, place : place + 3] = _NUMBERS[address >> shift & 255]
+    return out
 
 
 ENTRY: Final[Entry[Template]] = Entry(

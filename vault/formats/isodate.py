@@ -12,15 +12,21 @@ from __future__ import annotations
 import datetime
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from vault.crypto.pairs import Pair
 from vault.errors import ValueRefused
 from vault.formats.alphabet import DIGITS, Alphabet
+from vault.formats.column import CharRows, Column, Mask, Ranked, are_digits, number_of, write_number
 from vault.formats.spelling import Entry, Parameter, Value
 from vault.formats.template import (
     Domain,
+    InColumns,
     Reversible,
     Shape,
     Template,
@@ -35,6 +41,9 @@ from vault.formats.template import (
 LENGTH: Final = 10  # characters
 DAYS: Final = datetime.date.max.toordinal()  # 3,652,059
 
+_HYPHENS: Final = [4, 7]
+_DIGITS: Final = [place for place in range(LENGTH) if place not in _HYPHENS]
+_EPOCH: Final = datetime.date(1970, 1, 1).toordinal()  # numpy counts from there
 _WRITTEN: Final = Alphabet("digits and hyphens", DIGITS.characters + "-")
 _FORMAT: Final = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
 
@@ -55,6 +64,7 @@ class Date(Reversible):
     last: int = DAYS
 
     parts: ClassVar[frozenset[str]] = frozenset(("age", "month", "year"))
+    in_columns: ClassVar[InColumns] = "ascii"
 
     def __post_init__(self) -> None:
         if self.first > self.last:
@@ -78,6 +88,22 @@ class Date(Reversible):
         """The day of a rank."""
         return _spelled(self.first + int(text, 2))
 
+    def columns(self, rows: CharRows, *, token: bool) -> Iterator[Column]:
+        """All days together."""
+        if rows.shape[1] < LENGTH:
+            return
+        days, good = days_of(rows)
+        good &= (days >= self.first) & (days <= self.last) & ~rows[:, LENGTH:].any(axis=1)
+        at = np.flatnonzero(good)
+
+        def write(rank: Pair) -> CharRows:
+            out = np.empty((len(at), LENGTH), np.uint8)
+            write_days(rank.low.astype(np.int64) + self.first, out)
+            return out
+
+        if len(at):
+            yield Ranked(at, Pair.of(days[at] - self.first), self._ranks, b"", write)
+
     def domain(self, length: int | None = None) -> Domain:
         """The days of the range."""
         if length is not None and length not in (LENGTH, LENGTH - 2):
@@ -99,6 +125,28 @@ class Date(Reversible):
     @property
     def _ranks(self) -> int:
         return self.last - self.first + 1
+
+
+def days_of(rows: CharRows) -> tuple[NDArray[np.int64], Mask]:
+    """The days that the first ten characters of rows spell, counted from 0001-01-01, and which are days."""
+    good = are_digits(rows[:, _DIGITS]).all(axis=1) & (rows[:, _HYPHENS] == ord("-")).all(axis=1)
+    year, month, day = (number_of(rows[:, place]) for place in (slice(4), slice(5, 7), slice(8, LENGTH)))
+    good &= (year > 0) & (month > 0) & (month <= 12) & (day > 0)
+    months = np.where(good, (year - 1970) * 12 + month - 1, 0).astype("M8[M]")
+    first, behind = months.astype("M8[D]"), (months + 1).astype("M8[D]")
+    good &= day <= (behind - first).astype(np.int64)
+    return first.astype(np.int64) + day + (_EPOCH - 1), good
+
+
+def write_days(days: NDArray[np.int64], out: CharRows) -> None:
+    """Writes days to the first ten columns: the inverse of `days_of`."""
+    dates = (days - _EPOCH).astype("M8[D]")
+    months = dates.astype("M8[M]")
+    count = months.astype(np.int64) + 1970 * 12
+    write_number(count // 12, out[:, :4])
+    write_number(count % 12 + 1, out[:, 5:7])
+    write_number((dates - months.astype("M8[D]")).astype(np.int64) + 1, out[:, 8:LENGTH])
+    out[:, _HYPHENS] = ord("-")
 
 
 def _spelled(day: int) -> str:

@@ -14,15 +14,20 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal, cast
+from typing import ClassVar, Final, Literal, cast
+
+import numpy as np
 
 from vault.errors import ValueRefused
 from vault.formats.alphabet import DIGITS, Alphabet
-from vault.formats.hexes import HEX, Hexes, hexes
+from vault.formats.column import CharRows, Column, lengths_of
+from vault.formats.hexes import HEX, Hexes, are_hex, hexes
 from vault.formats.spelling import Entry, Parameter
 from vault.formats.template import (
     Domain,
+    InColumns,
     Reversible,
     Shape,
     Template,
@@ -59,6 +64,8 @@ class Mac(Reversible):
 
     keep: Literal["oui", "none"] = "oui"
 
+    in_columns: ClassVar[InColumns] = "ascii"
+
     @property
     def spec(self) -> str:
         """The canonical spelling."""
@@ -88,6 +95,32 @@ class Mac(Reversible):
         """The address, in the layout and case of the value."""
         places = _SECOND_HALF if self.keep == "oui" else _WHOLE[shape.style[0]]
         return shape.fill(places.text(shape, text))
+
+    def columns(self, rows: CharRows, *, token: bool) -> Iterator[Column]:
+        """Those of one length together, and without the first half kept, of one kind of address."""
+        length = lengths_of(rows)
+        for longest, step in ((_LONGEST, 2), (COUNT + 2, 4), (COUNT, COUNT)):
+            digits = [place + place // step for place in range(COUNT)]
+            between = [place for place in range(longest) if place not in digits]
+            at = np.flatnonzero(length == longest)
+            some = rows[at]
+            good = are_hex(some[:, digits]) if len(at) else np.zeros(0, bool)
+            if between and len(at):
+                first = some[:, between[0]]
+                good &= (first == ord(".")) if step == 4 else (first == ord(":")) | (first == ord("-"))
+                good &= (some[:, between] == first[:, None]).all(axis=1)
+            at, some = at[good], some[good]
+            if not len(at):
+                continue
+            if self.keep == "oui":
+                kept = {position: place for place, position in enumerate(digits[:_OUI])}
+                yield from _SECOND_HALF.columns(at, some, digits[_OUI:], kept)
+                continue
+            second = some[:, digits[1]]
+            low = np.where(second > ord("9"), second + 1, second) & 3  # A is 10, and 0x41
+            for bits, places in _WHOLE.items():
+                own = np.flatnonzero(low == int(bits))
+                yield from places.columns(at[own], some[own], digits, {}, bits)
 
     def canonical(self, value: str) -> str:
         """Small letters, pairs with colons."""

@@ -30,8 +30,9 @@ LONGEST: Final = 254  # bytes, RFC 3696, erratum 1690
 LONGEST_LOCAL: Final = 64  # bytes, RFC 5321, 4.5.3.1.1
 LONGEST_LABEL: Final = 63  # bytes, RFC 1035, 2.3.4
 
-ATEXT_SIGNS: Final = "!#$%&'*+-/=?^_`{|}~"  # RFC 5322, 3.2.3: atext, beside letters and digits
-_ASCII: Final = frozenset(f"{ALPHANUMERIC.characters}{ATEXT_SIGNS}.@")
+ATEXT: Final = ALPHANUMERIC.characters + "!#$%&'*+-/=?^_`{|}~."  # RFC 5322, 3.2.3, and the dot between
+
+_ASCII: Final = frozenset(ATEXT + "@")
 _HOST: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _ACE: Final = "xn--"  # RFC 5890, 2.3.2.1
 _CATEGORIES: Final = frozenset(("Ll", "Lu", "Lt", "Lo", "Lm", "Mn", "Mc", "Nd"))

@@ -13,22 +13,35 @@ have any (RFC 5890, 2.3.1: third and fourth character). A token may be somebody'
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Final, Literal, cast
 
+import numpy as np
+
 from vault.errors import ValueRefused
 from vault.formats.alphabet import ALNUM_LOWER, ALPHANUMERIC, DIGITS, LOWER, UPPER, Alphabet
+from vault.formats.column import CharRows, Column, alike, each, squeezed, texts_of
 from vault.formats.hidden_mail import HiddenMail
-from vault.formats.mail import LONGEST, LONGEST_LOCAL, Email
+from vault.formats.letters import Letters
+from vault.formats.mail import ATEXT, LONGEST, LONGEST_LOCAL, Email
 from vault.formats.mixed import at_least, shape_of, text_of
 from vault.formats.spelling import Entry, Parameter
-from vault.formats.template import Domain, Reversible, Shape, Template, spell
+from vault.formats.template import Domain, InColumns, Reversible, Shape, Template, kept_form, spell
 
 TYPICAL: Final = 10  # letters and digits
 
 _ADDRESS: Final = Email()
 _KINDS: Final = {"0": DIGITS, "a": LOWER, "A": UPPER}
 _KIND: Final = {ord(character): kind for kind, place in _KINDS.items() for character in place.characters}
+_LETTERS: Final = Letters([*_KINDS.values(), ALNUM_LOWER])
+_CAPITAL: Final = 3  # of these
+_MIXED: Final = 4
+_SHOWN: Final = np.frombuffer(f"\0{''.join(_KINDS)} ".encode(), np.uint8)  # a space for no kind
+_SMALL: Final = np.uint8(0x20)  # the difference of a small letter from its capital
+_BEYOND: Final = np.uint8(0x80)  # ASCII
+_TAKEN: Final = np.array([not byte or chr(byte) in ATEXT or byte == ord("@") for byte in range(_BEYOND + 1)])
+_ANYBODY: Final = "a" * LONGEST_LOCAL  # beside a domain that goes with this, all others do
 _SAMPLE_DOMAINS: Final = (
     "example.org",
     "Mail.Example.COM",
@@ -60,6 +73,8 @@ class Mailbox(Reversible):
     of_domain: Literal["keep", "token"]
 
     parts: ClassVar[frozenset[str]] = Email.parts
+    in_columns: ClassVar[InColumns] = "unicode"
+    columns_from: ClassVar[int] = 300  # they are of many lengths
 
     @property
     def spec(self) -> str:
@@ -87,6 +102,49 @@ class Mailbox(Reversible):
     def render_token(self, shape: Shape, text: str) -> str:
         """The token, in the layout of the value."""
         return shape.fill(text_of(_places(shape.style), shape, text))
+
+    def columns(self, rows: CharRows, *, token: bool) -> Iterator[Column]:
+        """All together; domains are looked at once for equal ones."""
+        if self.of_domain not in ("keep", "token"):
+            return
+        place = np.arange(rows.shape[1], dtype=np.int16)
+        signs = rows == ord("@")
+        before = signs.argmax(axis=1).astype(np.int16)  # the length of what is before the `@`
+        dots = rows == ord(".")
+        empty = (
+            dots[:, 0]
+            | (dots[:, 1:] & (dots | signs)[:, :-1]).any(axis=1)
+            | (signs[:, 1:] & dots[:, :-1]).any(axis=1)
+        )
+        taken = _TAKEN[np.minimum(rows, _BEYOND)] | (place > before[:, None])
+        good = (np.count_nonzero(signs, axis=1) == 1) & taken.all(axis=1) & ~empty
+        good &= (before > 0) & (before <= LONGEST_LOCAL)
+        at = np.flatnonzero(good)
+        rows, before, dots = rows[at], before[at], dots[at]
+        domains = squeezed(rows, place > before[:, None])
+        if not domains.size:
+            return
+        firsts, which = alike(domains)
+        are = np.array([self._takes(domain) for domain in texts_of(domains[firsts])])
+        some = np.flatnonzero(are[which])
+        at, rows, before, dots = at[some], rows[some], before[some], dots[some]
+        end = before if self.of_domain == "keep" else rows.shape[1] - 1 - dots[:, ::-1].argmax(axis=1)
+        kinds = _LETTERS.which[_LETTERS.find(rows)]
+        shown, known = rows | (kinds == _CAPITAL) * _SMALL, (kinds > 0) | (rows >= _BEYOND)
+        kinds *= place < end[:, None]
+        free = kinds > 0
+        small = ~(kinds == _CAPITAL).any(axis=1)
+        kinds[small] = free[small] * _MIXED
+        count = np.count_nonzero(free, axis=1).astype(rows.dtype)
+        keys = squeezed(np.where(free, _SHOWN[kinds], shown), known)
+        yield from _LETTERS.columns(at, rows, kinds, each(np.column_stack((count, keys)), _kept))
+
+    def _takes(self, domain: str) -> bool:
+        try:
+            self.parse(f"{_ANYBODY}@{domain}")
+        except ValueRefused:
+            return False
+        return True
 
     def canonical(self, value: str) -> str:
         """The domain in lower case and in its ASCII form."""
@@ -117,6 +175,14 @@ class Mailbox(Reversible):
         domain = rng.choice(_SAMPLE_DOMAINS[:4] if self.of_domain == "token" else _SAMPLE_DOMAINS)
         local = rng.choice((local, local, local.title(), local.upper()))
         return f"{local}@{domain}"
+
+
+def _kept(key: str) -> bytes:
+    """What is kept, by how many letters and digits are transformed, their kinds, and those that are kept."""
+    count, signs = ord(key[0]), key[1:]
+    kept = "".join(filter(str.isalnum, signs[count:]))
+    listed = b"".join([at.to_bytes(2) + one.encode() for at, one in enumerate(kept, count)])
+    return kept_form(signs[:count].strip().encode(), listed)
 
 
 def _places(style: str) -> list[Alphabet]:

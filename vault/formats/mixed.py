@@ -7,13 +7,19 @@ Where all places happen to have one alphabet, the text itself is transformed (`s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vault.crypto.ff1 import MAX_NUMERALS
+from vault.crypto.pairs import Pair, Radices
+from vault.crypto.texts import Places
 from vault.errors import ValueRefused
-from vault.formats.alphabet import Alphabet
+from vault.formats.alphabet import ALNUM_UPPER, Alphabet
+from vault.formats.column import WIDEST, CharRows, Kept, Ranked
 from vault.formats.template import Domain, Shape, bits_for, ranked
 
 
@@ -69,6 +75,52 @@ class Mixed:
     def of_bits(self, bits: str) -> str:
         """The text of a rank as `Shape.text` writes it."""
         return self.text(int(bits, 2))
+
+
+DIGIT, LETTER, EITHER = 1, 2, 3
+"""What stands in a place, for `Signs`; 0: nothing that is transformed."""
+
+_KIND_RADICES = np.array([1, 10, 26, 36], np.uint64)
+_VALUES = np.full(256, 255, np.uint8)
+_VALUES[[*map(ord, ALNUM_UPPER.characters)]] = np.arange(36)
+_CHARACTERS = np.frombuffer(ALNUM_UPPER.characters.encode(), np.uint8)
+
+
+class Signs:
+    """Rows of digits and capitals, each with places of its own.
+
+    Args:
+        plain: characters.
+        kinds: what stands in each place.
+
+    Attributes:
+        good: which rows have in each place what belongs there, and not so many ranks that words cannot.
+    """
+
+    def __init__(self, plain: CharRows, kinds: NDArray[np.uint8]) -> None:
+        values = _VALUES[plain]
+        known = (values < 36) & ((kinds != DIGIT) | (values < 10)) & ((kinds != LETTER) | (values > 9))
+        bits = np.log2(_KIND_RADICES.astype(np.float64))[kinds].sum(axis=1)
+        self.good = (known | (kinds == 0)).all(axis=1) & (bits < WIDEST - 0.001)
+        self._plain, self._kinds, self._values = plain, kinds, values
+
+    def ranked(self, some: Places, at: Places, kept: Kept, write: Callable[[CharRows], CharRows]) -> Ranked:
+        """The column of some of the rows, all good."""
+        kinds, plain = self._kinds[some], self._plain[some]
+        places = np.flatnonzero(kinds.any(axis=0)).tolist()
+        letter = (kinds == LETTER) * np.uint8(10)
+        radices = Radices([_KIND_RADICES[kinds[:, place]] for place in places])
+        values = np.where(kinds > 0, self._values[some] - letter, 0).astype(np.uint64)
+
+        def written(rank: Pair) -> CharRows:
+            out = plain.copy()
+            for place, digit in zip(places, radices.digits(rank), strict=True):
+                made = _CHARACTERS[digit.astype(np.int64) + letter[:, place]]
+                np.copyto(out[:, place], made, where=kinds[:, place] > 0)
+            return write(out)
+
+        rank = radices.number([values[:, place] for place in places])
+        return Ranked(at, rank, radices.ranks(len(at)), kept, written)
 
 
 def mixed(alphabets: Sequence[Alphabet]) -> Mixed:

@@ -13,17 +13,23 @@ does, unless `mixed='pass'`. Source: Unicode Standard Annex 15; Unicode TS 39, 5
 from __future__ import annotations
 
 import random
-import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar, Final, Literal, cast
+from unicodedata import is_normalized
+
+import numpy as np
 
 from vault.errors import ValueRefused
 from vault.formats.alphabet import Alphabet
+from vault.formats.column import CharRows, Column, each, squeezed, texts_of
+from vault.formats.letters import Letters
 from vault.formats.mixed import at_least, shape_of, text_of
 from vault.formats.scripts import (
     ASCII,
     DIGIT_CODES,
+    KINDS,
     LAYOUT,
     MARK,
     SCRIPT_OF,
@@ -35,15 +41,26 @@ from vault.formats.spelling import Entry, Parameter, Value
 from vault.formats.template import (
     MAX_LENGTH,
     Domain,
+    InColumns,
     Reversible,
     Shape,
     Template,
+    kept_form,
     parameter_invalid,
     require_length,
     spell,
 )
 
 TYPICAL: Final = 10  # letters: a first and a last name
+
+_STAYS: Final = 1
+_MARKS: Final = 2
+_DIGIT: Final = 3
+_ROLES: Final = np.zeros(0x10001, np.uint8)  # by code point; letters have none, as what nobody writes
+for _one, _kind in KINDS.items():
+    _ROLES[ord(_one)] = (
+        _STAYS if _kind is LAYOUT else _MARKS if _kind is MARK else _DIGIT if _kind in DIGIT_CODES else 0
+    )
 
 _JAPANESE: Final = frozenset(("han", "hiragana", "katakana"))
 _KOREAN: Final = frozenset(("han", "hangul"))
@@ -87,6 +104,8 @@ class Name(Reversible):
     longest: int = 64
 
     parts: ClassVar[frozenset[str]] = frozenset(("initials",))
+    in_columns: ClassVar[InColumns] = "unicode"
+    columns_from: ClassVar[int] = 300  # they are of many lengths
 
     def __post_init__(self) -> None:
         if self.script != "any" and self.mixed != "refuse":
@@ -101,7 +120,7 @@ class Name(Reversible):
     def parse(self, value: str) -> Shape:
         """Takes a value apart. See `Template.parse`; what is not NFC is `value_format`."""
         require_length(value, 1, self.longest)
-        if not unicodedata.is_normalized("NFC", value):
+        if not is_normalized("NFC", value):
             raise ValueRefused("value_format")
         kept: list[tuple[int, str]] = []
         letters: list[str] = []
@@ -135,6 +154,39 @@ class Name(Reversible):
     def render_token(self, shape: Shape, text: str) -> str:
         """The token, in the layout of the value."""
         return shape.fill(text_of(self._places(shape.style), shape, text))
+
+    def columns(self, rows: CharRows, *, token: bool) -> Iterator[Column]:
+        """All texts together, of whatever scripts; not those with a letter and a mark that NFC merges."""
+        letters, codes = _letters(self)
+        points = np.minimum(rows, np.uint32(len(_ROLES) - 1)) if rows.itemsize > 1 else rows
+        roles = _ROLES[points]
+        numbers = letters.which[letters.find(rows)]
+        free = numbers > 0
+        signs = (roles == _STAYS) | (roles == _DIGIT) & (not self.digits)
+        marks = (roles == _MARKS) & (self.script != "ascii")
+        good = (free | signs | marks | (rows == 0)).all(axis=1) & free.any(axis=1)
+        good &= np.count_nonzero(rows, axis=1) <= self.longest
+        bases = np.where(free, numbers, 0)
+        if marks.any():
+            for place in range(1, rows.shape[1]):
+                here = marks[:, place]
+                bases[here, place] = bases[here, place - 1]
+            pairs, which = np.unique(bases[marks] | points[marks].astype(np.int64) << 8, return_inverse=True)
+            merges = np.array([_merge(codes[pair & 0xFF], chr(pair >> 8)) for pair in pairs.tolist()])
+            good[np.nonzero(marks)[0][merges[which]]] = False
+        masks = np.bitwise_or.reduce(np.uint64(1) << numbers.astype(np.uint64), axis=1)
+        sets, which = np.unique(masks, return_inverse=True)
+        good &= np.array([self._goes_together(one, codes) for one in sets.tolist()])[which]
+        at = np.flatnonzero(good)
+        if len(at) and not is_normalized("NFC", "\0".join(texts := texts_of(rows[at]))):
+            at = at[[is_normalized("NFC", text) for text in texts]]
+        shown = np.where(
+            free,
+            np.array([*map(ord, codes)], np.uint32)[numbers],
+            np.where(signs | marks & (bases > 0), points, 0),
+        )
+        kept = each(squeezed(shown[at], shown[at] > 0), lambda key: _kept(key, codes)) if len(at) else b""
+        yield from letters.columns(at, rows[at], numbers[at], kept)
 
     def domain(self, length: int | None = None) -> Domain:
         """As if all letters were of the smallest alphabet; most values have more."""
@@ -198,6 +250,16 @@ class Name(Reversible):
         if not taken:
             raise ValueRefused("value_script")
 
+    def _goes_together(self, numbers: int, codes: str) -> bool:
+        """Whether alphabets may stand in one value, as bits of a number."""
+        try:
+            self._require_scripts(
+                [code for number, code in enumerate(codes) if number and numbers >> number & 1]
+            )
+        except ValueRefused:
+            return False
+        return True
+
     def _places(self, style: str) -> list[Alphabet]:
         """The alphabet of each letter of a style, in which the marks behind a letter follow it."""
         places: list[Alphabet] = []
@@ -220,6 +282,31 @@ class Name(Reversible):
         """Of the smallest alphabet that a value's letters can be of."""
         codes = {code for code, script in SCRIPT_OF.items() if self._takes(script)}
         return min(self._letters(code, "").radix for code in codes | (DIGIT_CODES if self.digits else set()))
+
+
+@lru_cache(maxsize=64)
+def _letters(name: Name) -> tuple[Letters, str]:
+    """What a template transforms, and the letter of each alphabet by its number; there is none for 0."""
+    codes = [code for code, script in SCRIPT_OF.items() if name._takes(script)]
+    codes += sorted(DIGIT_CODES) if name.digits else []
+    return Letters([name._letters(code, "") for code in codes]), "\0" + "".join(codes)
+
+
+def _merge(code: str, mark: str) -> bool:
+    """Whether NFC makes one of a mark and some letter of an alphabet."""
+    return code != "\0" and before(code, mark) is not alphabet(code)
+
+
+def _kept(shown: str, codes: str) -> bytes:
+    """What is kept, by the letters of alphabets, marks behind them, and what stays."""
+    style, listed, index = [], bytearray(), 0
+    for one in shown:
+        if one in codes or kind(one) is MARK:
+            style.append(one)
+        elif one.isalnum():
+            listed += index.to_bytes(2) + one.encode()
+        index += one in codes or one.isalnum()
+    return kept_form("".join(style).encode(), bytes(listed))
 
 
 def _build(given: Mapping[str, Value]) -> Name:

@@ -11,21 +11,27 @@ guide; for CA, Canada Post, addressing guidelines; for IE, Eircode, product guid
 from __future__ import annotations
 
 import random
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import ClassVar, Final, Literal
 
+import numpy as np
+
+from vault.crypto.pairs import Pair
 from vault.errors import ValueRefused
-from vault.formats.layout import SMALL, Layout, write
+from vault.formats.column import CharRows, Column, Ranked, each, lengths_of
+from vault.formats.layout import SMALL, Layout, WrittenRows, write
 from vault.formats.numbering import Numbering, Step
 from vault.formats.spelling import Entry, Parameter, Value
 from vault.formats.template import (
     Domain,
+    InColumns,
     Reversible,
     Shape,
     Template,
     bits_for,
+    kept_form,
     ranked,
     require_length,
     spell,
@@ -120,6 +126,8 @@ class Postal(Reversible):
 
     country: str = "us"
 
+    in_columns: ClassVar[InColumns] = "ascii"
+
     @property
     def spec(self) -> str:
         """The canonical spelling."""
@@ -146,6 +154,20 @@ class Postal(Reversible):
         numbering = _numberings(self.country)[shape.length - len(shape.kept)]
         return write(numbering.text(int(text, 2)), shape)
 
+    def columns(self, rows: CharRows, *, token: bool) -> Iterator[Column]:
+        """Codes of one length together, however they are written."""
+        written = self._layout.read_rows(rows)
+        length = lengths_of(written.plain)
+        for count, numbering in _numberings(self.country).items():
+            own = np.flatnonzero(length == count)
+            if not len(own):
+                continue
+            rank, good = numbering.rank_rows(written.plain[own, :count])
+            taken = written.some(own[good])
+            if len(taken.at):
+                write = partial(_write_rows, taken, numbering)
+                yield Ranked(taken.at, Pair.of(rank[good]), numbering.ranks, taken.kept(), write)
+
     def canonical(self, value: str) -> str:
         """Capitals and digits."""
         return self._layout.bare(value)
@@ -171,6 +193,10 @@ class Postal(Reversible):
         if rng.random() < 0.8 and len(plain) > after:
             plain = f"{plain[:after]}{separator}{plain[after:]}"
         return plain.lower() if self._layout.letters == "both" and rng.random() < 0.1 else plain
+
+
+def _write_rows(taken: WrittenRows, numbering: Numbering, rank: Pair) -> CharRows:
+    return taken.write(numbering.text_rows(rank.low.astype(np.int64)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +229,43 @@ class British(Postal):
         space = "" if shape.style.endswith(_JOINED) else " "
         written = f"{padded[:_GB_OUTWARD].rstrip('_')}{space}{padded[_GB_OUTWARD:]}"
         return written.lower() if shape.style.startswith(SMALL) else written
+
+    def columns(self, rows: CharRows, *, token: bool) -> Iterator[Column]:
+        """All codes together, whatever their length."""
+        written = self._layout.read_rows(rows)
+        plain, length = written.plain, lengths_of(written.plain)
+        gaps = (written.rows > 0) & ~written.signs
+        apart = np.count_nonzero(gaps, axis=1)
+        spaced = gaps & (written.rows == ord(" ")) & (np.arange(rows.shape[1]) == (length - 3)[:, None])
+        fits = (length >= 5) & (length <= 7) & (apart == np.count_nonzero(spaced, axis=1))
+        written, plain, length, apart = written.some(fits), plain[fits], length[fits], apart[fits]
+        if not len(plain):
+            return
+        padded = np.full((len(plain), 7), ord("_"), np.uint8)
+        for count in (5, 6, 7):
+            own = np.flatnonzero(length == count)
+            if not len(own):
+                continue
+            padded[own, : count - 3] = plain[own, : count - 3]
+            padded[own, _GB_OUTWARD:] = plain[own, count - 3 : count]
+        numbering = _numberings("gb")[7]
+        rank, good = numbering.rank_rows(padded)
+        some = np.flatnonzero(good)
+        if not len(some):
+            return
+        case = (written.small[some] * np.uint8(ord("a") - ord("A")))[:, None]
+        between = np.where(apart[some] > 0, np.uint8(ord(" ")), np.uint8(0))[:, None]
+
+        def keep(key: str) -> bytes:
+            return kept_form(f"{SMALL if key[0] == 'a' else ''}{'' if key[1:] else _JOINED}".encode(), b"")
+
+        def write(rank: Pair) -> CharRows:
+            made = numbering.text_rows(rank.low.astype(np.int64))
+            made = np.where(made == ord("_"), 0, made + (made >= ord("A")) * case).astype(np.uint8)
+            return np.column_stack((made[:, :_GB_OUTWARD], between, made[:, _GB_OUTWARD:]))
+
+        kept = each(np.column_stack((ord("A") + case, between)), keep)
+        yield Ranked(written.at[some], Pair.of(rank[some]), numbering.ranks, kept, write)
 
     def domain(self, length: int | None = None) -> Domain:
         """All codes together, whatever their length."""

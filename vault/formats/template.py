@@ -14,10 +14,11 @@ No error of this room quotes a value: positions and bounds at most.
 
 from __future__ import annotations
 
-import hashlib
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Final, NamedTuple, Protocol
+from hashlib import sha256
+from typing import ClassVar, Final, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,16 +27,18 @@ from vault.crypto.ff1 import MIN_DOMAIN
 from vault.crypto.texts import Bytes
 from vault.errors import BadInput, ValueRefused
 from vault.formats.alphabet import BITS, Alphabet
+from vault.formats.column import CharRows, Column
 
 MAX_LENGTH: Final = 256  # characters that a template hands to FF1; bounds its quadratic conversions
 MAX_SPEC: Final = 64  # characters of a canonical spelling
 MAX_KEPT_BYTES: Final = 33  # of `Shape.kept_bytes`: a form byte and a SHA-256, or less
 
-_KEPT_LISTED: Final = 0
-_KEPT_DIGEST: Final = 1
-_KEPT_STYLED: Final = 2
+_LISTED: Final = b"\x00"
+_DIGEST: Final = b"\x01"
+_STYLED: Final = b"\x02"
 
 Kinds = NDArray[np.int8]
+InColumns = Literal["", "ascii", "unicode"]
 
 
 class Shape(NamedTuple):
@@ -91,15 +94,7 @@ class Shape(NamedTuple):
                 out += (position - separators).to_bytes(2, "big") + character.encode()
             else:
                 separators += 1
-        if self.style:
-            style = self.style.encode()
-            digest = hashlib.sha256(len(style).to_bytes(2, "big") + style + out).digest()
-            return bytes((_KEPT_STYLED,)) + digest
-        if not out:
-            return b""
-        if len(out) < MAX_KEPT_BYTES:
-            return bytes((_KEPT_LISTED,)) + out
-        return bytes((_KEPT_DIGEST,)) + hashlib.sha256(out).digest()
+        return kept_form(self.style.encode(), bytes(out))
 
     def fill(self, text: str) -> str:
         """The whole value with `text` in the places that are not kept.
@@ -118,6 +113,15 @@ class Shape(NamedTuple):
             parts += (text[taken : taken + gap], character)
             taken, end = taken + gap, position + 1
         return "".join(parts) + text[taken:]
+
+
+def kept_form(style: bytes, listed: bytes) -> bytes:
+    """`Shape.kept_bytes` of a style and the list of what is kept."""
+    if style:
+        return _STYLED + sha256(len(style).to_bytes(2, "big") + style + listed).digest()
+    if not listed:
+        return b""
+    return _LISTED + listed if len(listed) < MAX_KEPT_BYTES else _DIGEST + sha256(listed).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +207,8 @@ class Reversible:
     Attributes:
         classes: what makes values alike in layout, for columns of them (`columnar`): None: nothing simple;
             b"": their length; else a class for each byte, 0 for those that no value has.
+        in_columns: which values `columns` may take: none, those of ASCII, or others as well.
+        columns_from: how many values make that worth its while.
         keeps_layout: whether a token has the length of its value, with letters and digits in the same places.
     """
 
@@ -212,6 +218,8 @@ class Reversible:
     reversible_by_ff1: ClassVar[bool] = True
     parts: ClassVar[frozenset[str]] = frozenset()
     classes: ClassVar[bytes | None] = None
+    in_columns: ClassVar[InColumns] = ""
+    columns_from: ClassVar[int] = 40
     keeps_layout: ClassVar[bool] = True
 
     def parse(self, value: str) -> Shape:
@@ -245,6 +253,18 @@ class Reversible:
             A number a row, the same for the same layout, -1 for "ask `parse`"; None: all are alike.
         """
         return None
+
+    def columns(self, rows: CharRows, *, token: bool) -> Iterable[Column]:
+        """What is transformed of rows, as `parse` has it, several columns if they differ too much for one.
+
+        Args:
+            rows: characters, zeros behind them; not to be changed.
+            token: whether they are tokens.
+
+        Returns:
+            Columns that have no row in common; a row in none is for `parse`, and so may be any that is rare.
+        """
+        return ()
 
     def text_places(self, shape: Shape) -> list[int]:
         """The positions of the text: those that are not kept, without check digits, which come last here."""

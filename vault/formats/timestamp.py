@@ -14,19 +14,28 @@ from __future__ import annotations
 import datetime
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final, Literal, cast
 
+import numpy as np
+
+from vault.crypto.ff1_batch import COLUMNS_FROM
+from vault.crypto.pairs import Pair
+from vault.crypto.texts import Places
 from vault.errors import ValueRefused
 from vault.formats.alphabet import DIGITS, Alphabet
+from vault.formats.column import CharRows, Column, Ranked, are_digits, each, kept_at, number_of, write_number
+from vault.formats.isodate import days_of, write_days
 from vault.formats.spelling import Entry, Parameter, Value
 from vault.formats.template import (
     Domain,
+    InColumns,
     Reversible,
     Shape,
     Template,
     bits_for,
+    kept_form,
     parameter_invalid,
     ranked,
     require_characters,
@@ -40,10 +49,13 @@ SHORTEST: Final = 16  # characters: to the minute, without a zone
 LONGEST: Final = 35
 
 _WRITTEN: Final = Alphabet("digits and signs of times", DIGITS.characters + "TZ :.+-")
+_OFFSET: Final = r"(Z|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)?"
 _FORMAT: Final = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})([T ])([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?"
-    r"(Z|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)?"
+    + _OFFSET
 )
+_ZONE: Final = re.compile(_OFFSET)
+_NO_ZONE: Final = b"\xff"  # no form of what is kept
 _MINUTES: Final = -1  # where others have the number of decimals of a second
 _FINEST: Final = {"minute": _MINUTES, "second": 0, "millisecond": 3, "microsecond": 6, "nanosecond": 9}
 _A_DAY: Final = 1440  # minutes
@@ -69,6 +81,7 @@ class Timestamp(Reversible):
     last: int = datetime.MAXYEAR
 
     parts: ClassVar[frozenset[str]] = frozenset(("year",))
+    in_columns: ClassVar[InColumns] = "ascii"
 
     def __post_init__(self) -> None:
         if self.first > self.last:
@@ -112,6 +125,70 @@ class Timestamp(Reversible):
             tail = f".{part:0{decimals}d}"
         count, second = divmod(count, 60)
         return f"{_spelled(self._days[0] * _A_DAY + count, written)}:{second:02d}{tail}{shape.style}"
+
+    def columns(self, rows: CharRows, *, token: bool) -> Iterator[Column]:
+        """Those written as finely together, whatever their zones."""
+        if rows.shape[1] < SHORTEST:
+            return
+        behind = rows[:, SHORTEST:]
+        zoned = (behind == ord("Z")) | (behind == ord("+")) | (behind == ord("-"))
+        first = np.where(
+            zoned.any(axis=1), zoned.argmax(axis=1) if behind.size else 0, np.count_nonzero(behind, axis=1)
+        )
+        for count in np.unique(first):
+            at = np.flatnonzero(first == count)
+            decimals = int(count) - len(":ss.") if count > len(":ss") else 0 if count else _MINUTES
+            if len(at) >= COLUMNS_FROM and decimals <= _FINEST[self.granularity]:
+                yield from self._column(at, rows[at], decimals)
+
+    def _column(self, at: Places, rows: CharRows, decimals: int) -> Iterator[Column]:
+        """The column of some rows, all with so many decimals of seconds."""
+        form = f"0000-00-00T00:00:00.{'0' * decimals}"[
+            : SHORTEST if decimals < 0 else SHORTEST + 3 if not decimals else None
+        ]
+        end, seconds = len(form), decimals >= 0
+        start, after = self._days
+        days, good = days_of(rows)
+        for place, sign in enumerate(form[10:], 10):
+            column = rows[:, place]
+            right = are_digits(column) if sign == "0" else column == ord(sign)
+            good &= right | (column == ord(" ")) if sign == "T" else right
+        hour, minute = number_of(rows[:, 11:13]), number_of(rows[:, 14:16])
+        good &= (days >= start) & (days < after) & (hour < 24) & (minute < 60)
+        count = ((days - start) * 24 + hour) * 60 + minute
+        if seconds:
+            second = number_of(rows[:, 17:19])
+            good &= second < 60
+            count = count * 60 + second
+        kept = each(rows[:, end:], _kept_zone)
+        good &= (
+            kept != _NO_ZONE
+            if isinstance(kept, bytes)
+            else np.array([one != _NO_ZONE for one in kept.forms])[kept.which]
+        )
+        some = np.flatnonzero(good)
+        if not len(some):
+            return
+        part = number_of(rows[some, 20:end]) if decimals > 0 else np.zeros(len(some), np.int64)
+        unit = np.uint64(10 ** max(0, decimals))
+        template = rows[some]
+
+        def write(rank: Pair) -> CharRows:
+            out = template.copy()
+            left, rest = rank.divided(unit)
+            if decimals > 0:
+                write_number(rest, out[:, 20:end])
+            minutes = left.low.astype(np.int64)
+            if seconds:
+                write_number(minutes % 60, out[:, 17:19])
+                minutes //= 60
+            write_number(minutes % 60, out[:, 14:16])
+            write_number(minutes // 60 % 24, out[:, 11:13])
+            write_days(minutes // _A_DAY + start, out)
+            return out
+
+        rank = Pair.of(count[some]).times(unit, part.astype(np.uint64))
+        yield Ranked(at[some], rank, (after - start) * _per_day(decimals), kept_at(kept, some), write)
 
     def canonical(self, value: str) -> str:
         """With `T`, seconds, no zeros at the end of the decimals, and where it has a zone, at Greenwich.
@@ -185,6 +262,11 @@ def _read(value: str) -> re.Match[str]:
     if match is None:
         raise ValueRefused("value_format")
     return match
+
+
+def _kept_zone(zone: str) -> bytes:
+    """What is kept of a zone as it is written; `_NO_ZONE` of one that is none."""
+    return _NO_ZONE if _ZONE.fullmatch(zone) is None else kept_form(zone.encode(), b"")
 
 
 def _per_day(decimals: int) -> int:

@@ -10,15 +10,20 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
+
+import numpy as np
 
 from vault.errors import ValueRefused
 from vault.formats.alphabet import DIGITS, Alphabet
-from vault.formats.hexes import HEX, Hexes, hexes
+from vault.formats.column import CharRows, Column, lengths_of
+from vault.formats.hexes import HEX, Hexes, are_hex, hexes
 from vault.formats.spelling import Entry
 from vault.formats.template import (
     Domain,
+    InColumns,
     Reversible,
     Shape,
     Template,
@@ -46,11 +51,17 @@ def _places(variant: str) -> Hexes:
 _BY_FIRST: Final = {variant[0]: _places(variant) for variant in ("01234567", "89ab", "cd", "ef")}
 """The digits that are transformed, by the least digit of the variant."""
 _VARIANTS: Final = {digit: first for first in _BY_FIRST for digit in HEX if digit >= first}
+_FIRSTS: Final = np.zeros(256, np.uint8)
+for _digit, _first in _VARIANTS.items():
+    _FIRSTS[[ord(_digit), ord(_digit.upper())]] = ord(_first)
 
 
 @dataclass(frozen=True, slots=True)
 class Uuid(Reversible):
     """Keeps version and variant, transforms the other 122 bits."""
+
+    in_columns: ClassVar[InColumns] = "ascii"
+    columns_from: ClassVar[int] = 64
 
     @property
     def spec(self) -> str:
@@ -75,6 +86,23 @@ class Uuid(Reversible):
     def render_token(self, shape: Shape, text: str) -> str:
         """The UUID, in the layout and case of the value."""
         return shape.fill(_BY_FIRST[shape.style[0]].text(shape, text))
+
+    def columns(self, rows: CharRows, *, token: bool) -> Iterator[Column]:
+        """Those of one length and variant together."""
+        length = lengths_of(rows)
+        for longest, hyphens in ((_LONGEST, _HYPHENS), (COUNT, ())):
+            at = np.flatnonzero(length == longest)
+            if not len(at):
+                continue
+            some = rows[at]
+            digits = [place for place in range(longest) if place not in hyphens]
+            good = are_hex(some[:, digits]) & (some[:, hyphens] == ord("-")).all(axis=1)
+            at, some = at[good], some[good]
+            free = digits[:_VERSION] + digits[_VERSION + 1 :]
+            variants = _FIRSTS[some[:, digits[_VARIANT]]]
+            for first, places in _BY_FIRST.items():
+                own = np.flatnonzero(variants == ord(first))
+                yield from places.columns(at[own], some[own], free, {digits[_VERSION]: _VERSION}, first)
 
     def canonical(self, value: str) -> str:
         """Small letters, with hyphens."""

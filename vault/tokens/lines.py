@@ -9,6 +9,7 @@ from typing import Final, cast
 import numpy as np
 
 from vault.crypto.texts import Bytes, Places, Texts
+from vault.formats.column import CharRows
 
 _END: Final = "\n"  # byte 10
 
@@ -66,6 +67,26 @@ class Lines:
         """Where in the list some lines stand."""
         which = lines.tolist()
         return which if self.places is None else [self.places[line] for line in which]
+
+
+def wide_texts(values: Sequence[str]) -> Texts:
+    """The code points of texts."""
+    data = np.frombuffer("".join(values).encode("utf-32-le", "surrogatepass"), np.dtype("<u4"))
+    lengths = np.fromiter(map(len, values), np.int64, len(values))
+    return Texts(data, np.cumsum(lengths) - lengths, lengths)
+
+
+def strings_of(rows: CharRows) -> list[str]:
+    """The texts that rows of characters spell, none of which is 1; zeros are no characters."""
+    ended = np.empty((len(rows), rows.shape[1] + 1), rows.dtype)
+    ended[:, :-1] = rows
+    ended[:, -1] = 1
+    flat = ended[ended != 0]
+    if flat.itemsize == 1:
+        text = str(flat.data, "latin-1")
+    else:
+        text = flat.astype("<u4", copy=False).tobytes().decode("utf-32-le", "surrogatepass")
+    return text.split("\1")[:-1]
 
 
 def _texts(values: Sequence[str], text: str) -> Texts:

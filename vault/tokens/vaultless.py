@@ -5,14 +5,14 @@ There is no integrity: a token made up, or presented with another key version, t
 value and nobody can tell. See docs/explanation/fpe-limits.md.
 
 Many values go together where they can: in columns of bytes if the template can sort them by layout
-(`formats.columnar`), else taken apart one by one and transformed in groups. What is refused, and why, is the
-same in each of these ways.
+(`formats.columnar`) or make numbers of them (`formats.column`), else taken apart one by one and transformed
+in groups. What is refused, and why, is the same in each of these ways.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -24,10 +24,12 @@ from vault.crypto.ff1 import MIN_DOMAIN
 from vault.crypto.ff1_batch import COLUMNS_FROM, SCALAR_BELOW, FF1Batch
 from vault.crypto.texts import Bytes, Places, Texts
 from vault.errors import CoatcheckError, ValueRefused
+from vault.formats.column import CharRows
 from vault.formats.columnar import all_members, kept_rows, layouts, text_columns
 from vault.formats.template import MAX_SPEC, Reversible, Shape, Template, require_domain
 from vault.secret import Secret
-from vault.tokens.lines import Lines
+from vault.tokens.columns import Turning
+from vault.tokens.lines import Lines, strings_of, wide_texts
 
 # With these and MAX_SPEC, MAX_KEPT_BYTES the widest tweak is
 # 1 + 4 * 5 + 63 + 64 + (64 + 2) + 33 = 247 bytes, under FF1's bound of 256.
@@ -139,8 +141,18 @@ class Vaultless:
     def _many(self, given: Sequence[str | None], *, decrypt: bool) -> tuple[list[str | None], Refused]:
         if len(given) < SCALAR_BELOW:
             return self._each(given, range(len(given)), [None] * len(given), decrypt=decrypt)
-        if not isinstance(self._template, Reversible) or self._template.classes is None:
+        template = self._template
+        worth = COLUMNS_FROM
+        if isinstance(template, Reversible) and template.in_columns:
+            worth = template.columns_from
+            if len(given) >= worth:
+                return self._in_columns(template, given, decrypt=decrypt)
+        if not isinstance(template, Reversible) or (template.classes is None and len(given) < COLUMNS_FROM):
             return self._in_groups(given, decrypt=decrypt)
+        if template.classes is None and not template.in_columns:
+            return self._in_groups(given, decrypt=decrypt)
+        if len(given) < worth:
+            return self._each(given, range(len(given)), [None] * len(given), decrypt=decrypt)
         lines = Lines.of(given)
         out = lines.like()
         left = self._texts(lines.texts, out, decrypt=decrypt)
@@ -162,6 +174,57 @@ class Vaultless:
                 except CoatcheckError as refusal:
                     refused[place] = refusal
         return made, refused
+
+    def _in_columns(
+        self, template: Reversible, given: Sequence[str | None], *, decrypt: bool
+    ) -> tuple[list[str | None], Refused]:
+        """In columns that the template makes, as far as it does."""
+        lines = Lines.of(given)
+        made: list[str | None] = [None] * len(given)
+        left = []
+        parts = [(lines.texts, lines.places or range(len(given)))]
+        if template.in_columns == "unicode" and len(lines.others) >= COLUMNS_FROM:
+            parts.append((wide_texts([given[place] or "" for place in lines.others]), lines.others))
+        else:
+            left += lines.others
+        for texts, places in parts:
+            done = np.zeros(len(texts.starts), bool)
+            for width, at in texts.by_width():
+                for rows, written in self._columns(template, texts, width, at, decrypt=decrypt):
+                    if len(rows) == len(given):  # as they are, for columns have rows in order
+                        return [*strings_of(written)], {}
+                    done[rows] = True
+                    for row, text in zip(rows.tolist(), strings_of(written), strict=True):
+                        made[places[row]] = text
+            left += [places[row] for row in np.flatnonzero(~done).tolist()]
+        if not left:
+            return made, {}
+        left.sort()
+        rest, refused = self._many_others([given[place] for place in left], decrypt=decrypt)
+        for place, one in zip(left, rest, strict=True):
+            made[place] = one
+        return made, {left[place]: refusal for place, refusal in refused.items()}
+
+    def _many_others(self, given: Sequence[str | None], *, decrypt: bool) -> tuple[list[str | None], Refused]:
+        """Those that are in no column."""
+        if len(given) < SCALAR_BELOW:
+            return self._each(given, range(len(given)), [None] * len(given), decrypt=decrypt)
+        return self._in_groups(given, decrypt=decrypt)
+
+    def _columns(
+        self, template: Reversible, texts: Texts, width: int, at: Places, *, decrypt: bool
+    ) -> Iterator[tuple[Places, CharRows]]:
+        """(which texts, what they turn into) of some texts, without those that are in no column."""
+        if len(at) < COLUMNS_FROM:
+            return
+        rows = texts.padded(at, min(width, int(texts.lengths[at].max())))
+        full = np.count_nonzero(rows, axis=1) == texts.lengths[at]
+        if not full.all():  # a zero of their own
+            at, rows = at[full], rows[full]
+        turning = Turning(self._cipher, _kept_part, self._head, decrypt)
+        for column in template.columns(rows, token=decrypt):
+            places, written = turning.rows(column)
+            yield at[places], written
 
     def _in_groups(self, given: Sequence[str | None], *, decrypt: bool) -> tuple[list[str | None], Refused]:
         """Taken apart one by one, and transformed together where alphabet and length agree."""
@@ -207,9 +270,19 @@ class Vaultless:
 
     def _texts(self, texts: Texts, out: Bytes, *, decrypt: bool) -> Places:
         template = self._template
-        if not isinstance(template, Reversible) or template.classes is None:
-            return np.arange(len(texts.starts))
         done = np.zeros(len(texts.starts), bool)
+        if not isinstance(template, Reversible) or not template.keeps_layout:
+            return np.flatnonzero(~done)
+        if template.in_columns:
+            for width, some in texts.by_width():
+                for places, written in self._columns(template, texts, width, some, decrypt=decrypt):
+                    if written.itemsize > 1:
+                        continue  # an alphabet that goes beyond ASCII
+                    texts.put_characters(out, places, written)
+                    done[places] = True
+            return np.flatnonzero(~done)
+        if template.classes is None:
+            return np.flatnonzero(~done)
         for width, at in texts.by_length():
             if not width:
                 continue

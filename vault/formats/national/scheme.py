@@ -8,18 +8,22 @@ after the right one, among those that may be a check, so that a token is never a
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal, cast
+from functools import cached_property, partial
+from typing import ClassVar, Literal, cast
 
+import numpy as np
+
+from vault.crypto.pairs import Pair
 from vault.errors import ValueRefused
 from vault.formats.alphabet import DIGITS
-from vault.formats.layout import Layout, Written, write
+from vault.formats.column import CharRows, Column, Ranked, lengths_of, texts_of
+from vault.formats.layout import Layout, Written, WrittenRows, write
 from vault.formats.national.rules import free
 from vault.formats.numbering import Numbering, Step
 from vault.formats.spelling import Entry, Parameter, Value
-from vault.formats.template import Domain, Reversible, Shape, Template, bits_for, ranked, spell
+from vault.formats.template import Domain, InColumns, Reversible, Shape, Template, bits_for, ranked, spell
 
 Check = Literal["keep", "break"]
 
@@ -107,6 +111,8 @@ class National(Reversible):
     scheme: Scheme
     check: Check = "keep"
 
+    in_columns: ClassVar[InColumns] = "ascii"
+
     @property
     def spec(self) -> str:
         """The canonical spelling."""
@@ -146,6 +152,35 @@ class National(Reversible):
             minimum, maximum = scheme.lengths
             raise ValueRefused(code, minimum=minimum, maximum=maximum)
         raise ValueRefused(code)
+
+    def columns(self, rows: CharRows, *, token: bool) -> Iterator[Column]:
+        """Numbers of one form together, however they are written."""
+        scheme, broken = self.scheme, self.check == "break"
+        written = scheme.layout.read_rows(rows)
+        length = lengths_of(written.plain)
+        for form, numbering in zip(scheme.forms, scheme.numberings, strict=True):
+            count = len(form.places)
+            own = np.flatnonzero(length == count + scheme.width)
+            if not len(own):
+                continue
+            rank, good = numbering.rank_rows(written.plain[own, :count])
+            own, rank = own[good], rank[good]
+            checks = self._checks(written.plain[own, :count], broken=token and broken)
+            right = (checks == written.plain[own, count : count + scheme.width]).all(axis=1)
+            taken = written.some(own[right])
+            if len(taken.at):
+                write = partial(self._write, taken, numbering, not token and broken)
+                yield Ranked(taken.at, Pair.of(rank[right]), numbering.ranks, taken.kept(), write)
+
+    def _write(self, taken: WrittenRows, numbering: Numbering, broken: bool, rank: Pair) -> CharRows:
+        bodies = numbering.text_rows(rank.low.astype(np.int64))
+        return taken.write(np.column_stack((bodies, self._checks(bodies, broken=broken))))
+
+    def _checks(self, bodies: CharRows, *, broken: bool) -> CharRows:
+        """The checks of bodies, one by one: what a scheme has is a rule for a text."""
+        checks = map(self.scheme.check, texts_of(bodies))
+        written = "".join(map(self.scheme.wrong, checks) if broken else checks)
+        return np.frombuffer(written.encode(), np.uint8).reshape(len(bodies), self.scheme.width)
 
     def render_token(self, shape: Shape, text: str) -> str:
         """The token, in the layout of the value."""
