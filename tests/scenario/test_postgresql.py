@@ -37,7 +37,7 @@ from vault.services.batch import BatchRefused
 from vault.services.cell import Cell, Limits, Schemas
 from vault.services.datakeys import MakeDataKeys
 from vault.services.detokenize import detokenize
-from vault.services.field_keys import Attestation, DestroyBody, destroy_key, rotate_key
+from vault.services.field_keys import Attestation, DestroyBody, ReasonBody, destroy_key, rotate_key
 from vault.services.grant_views import read_grant
 from vault.services.grants import RevokeBody, revoke_grant
 from vault.services.identities import remove_principal
@@ -157,7 +157,7 @@ class TestTwoProcesses:
         assert second.reveal(credential, SSN, old) == [VALUE]
         keys = built.run(list_stored_keys, Page(limit=500), KeyFilter(kind="ff1"), by=built.admin).items
         first = next(key.id for key in keys if key.field == SSN)
-        built.run(rotate_key, first, by=built.admin)
+        built.run(rotate_key, first, ReasonBody(), by=built.admin)
         made = second.run(tokenize, TokenizeBody(field=SSN, values=[VALUE]))
         assert isinstance(made, ColumnAnswer)
         assert made.key_version == 2

@@ -51,12 +51,13 @@ def coverage(door: Door, key_id: str) -> None:
 
 @command(group, "rotate", "remote", "once")
 @click.argument("key_id", metavar="KEY")
-def rotate(door: Door, key_id: str) -> None:
+@click.option("--reason", help="Why, for the record.")
+def rotate(door: Door, key_id: str, reason: str | None) -> None:
     """Give a field key a new version, which protects from now on.
 
     The version before still opens its tokens; `rekey` and `rekey-file` turn them into new ones.
     """
-    door.output.record(door.call("POST", f"keys/{segment(key_id)}/rotate"))
+    door.output.record(door.call("POST", f"keys/{segment(key_id)}/rotate", _because(reason)))
 
 
 @command(group, "compromise", "remote", "once")
@@ -68,8 +69,7 @@ def compromise(door: Door, key_id: str, reason: str | None) -> None:
     If it is the version that protects, a new one takes its place at once.
     """
     confirm(door, f"Declare {key_id} compromised? That cannot be taken back.")
-    body = {} if reason is None else {"reason": reason}
-    door.output.record(door.call("POST", f"keys/{segment(key_id)}/compromise", body))
+    door.output.record(door.call("POST", f"keys/{segment(key_id)}/compromise", _because(reason)))
 
 
 @command(group, "destroy", "remote", "once")
@@ -84,8 +84,13 @@ def destroy(door: Door, key_id: str, by: str | None, statement: str | None) -> N
     """
     if (by is None) != (statement is None):
         raise BadInput("usage", missing="--attested-by and --statement go together")
-    shown = door.call("GET", f"keys/{segment(key_id)}/coverage")
-    door.output.record(shown)
-    confirm(door, f"Destroy {key_id}? Nothing that it made can be opened afterwards.")
+    if not door.yes:
+        needs = door.call("GET", f"keys/{segment(key_id)}/coverage")
+        known = ", ".join(f"{name} {value}" for name, value in needs.items())
+        confirm(door, f"{known}\nDestroy it? Nothing that it made can be opened afterwards.")
     body = {} if by is None else {"attestation": {"by": by, "statement": statement}}
     door.output.record(door.call("POST", f"keys/{segment(key_id)}/destroy", body))
+
+
+def _because(reason: str | None) -> dict[str, str]:
+    return {} if reason is None else {"reason": reason}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vault.audit.event import Event
+from vault.audit.event import Event, listed
 from vault.authn.identities import Caller
 from vault.clock import format_time
 from vault.errors import BadInput, Conflict, Stale, Unknown
@@ -32,7 +32,7 @@ or is never opened. Others are rotated by jobs that move what lies under them.""
 DESTROYED_KEY: Final = b""  # in place of what was sealed
 
 
-class CompromiseBody(Hidden, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
+class ReasonBody(Hidden, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
     """Why."""
 
     reason: str | None = None
@@ -144,13 +144,13 @@ class ChangeKey(CallerCommand):
             **self._facts,
             **trace(self._origin),
         }
-        items = {"keys": [format_id("key", key.id)], **self._items}
+        items = {"keys": listed([format_id("key", key.id)]), **self._items}
         writes.event(
             Event(self._kind, self.caller.principal.tenant, self.caller.actor, facts, items, self.decision)
         )
 
 
-def rotate_key(cell: Cell, request: Request, key_id: str) -> Verb[KeyChanged]:
+def rotate_key(cell: Cell, request: Request, key_id: str, body: ReasonBody) -> Verb[KeyChanged]:
     """Makes a new version of a field key, which protects from now on; the one before only opens.
 
     Raises:
@@ -160,7 +160,8 @@ def rotate_key(cell: Cell, request: Request, key_id: str) -> Verb[KeyChanged]:
     """
     caller = authenticate(cell, request)
     yield from admit(cell, caller, request.origin, "key.rotate", "key:rotate")
-    found = once(cell, request, caller, "key.rotate", KeyChanged, key_id)
+    items = _reason(body)
+    found = once(cell, request, caller, "key.rotate", KeyChanged, key_id, body)
     if found.replay is not None:
         return found.replay
     head = cell.schemas.of(caller.principal.tenant).head
@@ -168,14 +169,14 @@ def rotate_key(cell: Cell, request: Request, key_id: str) -> Verb[KeyChanged]:
     if not key.protects:
         raise Conflict("version_conflict", state=key.row.state, newest=key.newest.version)
     new = _successor(cell, key)
-    command = ChangeKey(caller, request.origin, "key.rotate", head, key.row, None, new, {}, {})
+    command = ChangeKey(caller, request.origin, "key.rotate", head, key.row, None, new, {}, items)
     answer = _changed(key.row, KeyState.DEACTIVATED, new, command)
     yield found.keep(command, answer)
     cell.forget()
     return answer
 
 
-def compromise_key(cell: Cell, request: Request, key_id: str, body: CompromiseBody) -> Verb[KeyChanged]:
+def compromise_key(cell: Cell, request: Request, key_id: str, body: ReasonBody) -> Verb[KeyChanged]:
     """Notes that a field key is known to somebody it should not be: it opens, and protects nothing more.
 
     If it was the one that protects, a new version takes its place in the same transaction.
@@ -186,7 +187,7 @@ def compromise_key(cell: Cell, request: Request, key_id: str, body: CompromiseBo
     """
     caller = authenticate(cell, request)
     yield from admit(cell, caller, request.origin, "key.compromise", "key:rotate")
-    reason = check_text(body.reason)
+    items = _reason(body)
     found = once(cell, request, caller, "key.compromise", KeyChanged, key_id, body)
     if found.replay is not None:
         return found.replay
@@ -194,7 +195,6 @@ def compromise_key(cell: Cell, request: Request, key_id: str, body: CompromiseBo
     key = _key(cell, caller.principal.tenant, key_id)
     to = move(key.state, KeyState.COMPROMISED)
     new = _successor(cell, key) if key.protects else None
-    items = {} if reason is None else {"reason": reason}
     command = ChangeKey(caller, request.origin, "key.compromise", head, key.row, to, new, {}, items)
     answer = _changed(key.row, to, new, command)
     yield found.keep(command, answer)
@@ -293,6 +293,11 @@ def _facts(used: Coverage) -> dict[str, Any]:
     if used.used_at:
         facts["last_used"] = format_time(used.used_at)
     return facts
+
+
+def _reason(body: ReasonBody) -> dict[str, Any]:
+    reason = check_text(body.reason)
+    return {} if reason is None else {"reason": reason}
 
 
 def _said(text: str, member: str) -> str:

@@ -18,8 +18,8 @@ from vault.services.detokenize import detokenize
 from vault.services.encrypt import EncryptBody, EncryptItem, encrypt
 from vault.services.explain import TemplateQuestion, explain_field, explain_template
 from vault.services.field_keys import (
-    CompromiseBody,
     DestroyBody,
+    ReasonBody,
     compromise_key,
     destroy_key,
     rotate_key,
@@ -124,7 +124,7 @@ def _field_key(built: BuiltCell, *, ended: bool = False) -> str:
     """The SSN field's FF1 key; with `ended`, one that a newer version has replaced."""
     key = _stored_key_of(built, SSN)
     if ended:
-        built.run(rotate_key, key, by=built.admin)
+        built.run(rotate_key, key, ReasonBody(), by=built.admin)
     return key
 
 
@@ -219,9 +219,9 @@ CALLS: Final[dict[str, Call]] = {
     ),
     "read_stored_key": Call(read_stored_key, lambda b: (b.admin, (_stored_key(b),)), 0, "key:read"),
     "read_coverage": Call(read_coverage, lambda b: (b.admin, (_field_key(b),)), 0, "key:read"),
-    "rotate_key": Call(rotate_key, lambda b: (b.admin, (_field_key(b),)), 1, "key:rotate"),
+    "rotate_key": Call(rotate_key, lambda b: (b.admin, (_field_key(b), ReasonBody("due"))), 1, "key:rotate"),
     "compromise_key": Call(
-        compromise_key, lambda b: (b.admin, (_field_key(b), CompromiseBody("a leak"))), 1, "key:rotate"
+        compromise_key, lambda b: (b.admin, (_field_key(b), ReasonBody("a leak"))), 1, "key:rotate"
     ),
     "destroy_key": Call(
         destroy_key, lambda b: (b.admin, (_field_key(b, ended=True), DestroyBody())), 1, "key:destroy"

@@ -14,9 +14,9 @@ from vault.services.batch import BatchRefused
 from vault.services.coverage import CoverageAnswer, read_coverage
 from vault.services.field_keys import (
     Attestation,
-    CompromiseBody,
     DestroyBody,
     KeyChanged,
+    ReasonBody,
     compromise_key,
     destroy_key,
     rotate_key,
@@ -43,7 +43,7 @@ def states(built: BuiltCell, field: str = SSN, kind: str = "ff1") -> dict[int, s
 
 def rotate(built: BuiltCell, field: str = SSN) -> KeyChanged:
     found = keys(built, field)
-    return built.run(rotate_key, found[max(found)].id, by=built.admin)
+    return built.run(rotate_key, found[max(found)].id, ReasonBody(), by=built.admin)
 
 
 def coverage(built: BuiltCell, key: str) -> CoverageAnswer:
@@ -79,7 +79,7 @@ def test_a_mask_key_is_rotated_too(built: BuiltCell) -> None:
     toml += 'retention = "key-lifetime"\nmasks = { hashed = "{hash:8}" }\n'
     built.apply(toml)
     (key,) = keys(built, "customer.hashed", "mask").values()
-    assert built.run(rotate_key, key.id, by=built.admin).primary_version == 2
+    assert built.run(rotate_key, key.id, ReasonBody(), by=built.admin).primary_version == 2
     assert states(built, "customer.hashed", "mask") == {1: "deactivated", 2: "active"}
 
 
@@ -87,14 +87,14 @@ def test_only_the_version_that_protects_is_rotated(built: BuiltCell) -> None:
     first = keys(built)[1].id
     rotate(built)
     with pytest.raises(Conflict, match="version_conflict") as refused:
-        built.run(rotate_key, first, by=built.admin)
+        built.run(rotate_key, first, ReasonBody(), by=built.admin)
     assert refused.value.facts == {"state": "deactivated", "newest": 2}
 
 
 def test_a_compromised_key_opens_and_protects_nothing_more(built: BuiltCell) -> None:
     old = built.token(SSN, VALUE)
     before = built.next_number
-    changed = built.run(compromise_key, keys(built)[1].id, CompromiseBody("seen in a dump"), by=built.admin)
+    changed = built.run(compromise_key, keys(built)[1].id, ReasonBody("seen in a dump"), by=built.admin)
     assert (changed.state, changed.primary_version) == ("compromised", 2)
     assert states(built) == {1: "compromised", 2: "active"}
     assert built.reveal(built.grant(SSN), SSN, old, key_version=1) == [VALUE]
@@ -104,7 +104,7 @@ def test_a_compromised_key_opens_and_protects_nothing_more(built: BuiltCell) -> 
     assert "seen in a dump" not in str(event)  # a caller's text goes into the items
     # one that protects nothing is not replaced again
     rotate(built)
-    third = built.run(compromise_key, keys(built)[2].id, CompromiseBody(), by=built.admin)
+    third = built.run(compromise_key, keys(built)[2].id, ReasonBody(), by=built.admin)
     assert third.primary is None
     assert states(built) == {1: "compromised", 2: "compromised", 3: "active"}
 
@@ -191,8 +191,8 @@ def test_other_kinds_are_not_turned_so(built: BuiltCell, kind: str) -> None:
     built.tokens(EMAIL, "ada@example.org", subjects=["p1"])
     rows = built.run(list_stored_keys, Page(limit=500), KeyFilter(kind=kind), by=built.admin).items
     for verb, more in (
-        (rotate_key, ()),
-        (compromise_key, (CompromiseBody(),)),
+        (rotate_key, (ReasonBody(),)),
+        (compromise_key, (ReasonBody(),)),
         (destroy_key, (DestroyBody(),)),
     ):
         with pytest.raises(BadInput, match="operation_unsupported") as refused:
@@ -205,7 +205,7 @@ def test_other_kinds_are_not_turned_so(built: BuiltCell, kind: str) -> None:
 )
 def test_unknown_keys(built: BuiltCell, key: str) -> None:
     calls: list[tuple[Any, tuple[Any, ...]]] = [
-        (rotate_key, ()), (compromise_key, (CompromiseBody(),)), (destroy_key, (DestroyBody(),)),
+        (rotate_key, (ReasonBody(),)), (compromise_key, (ReasonBody(),)), (destroy_key, (DestroyBody(),)),
         (read_coverage, ()),
     ]  # fmt: skip
     for verb, more in calls:
@@ -216,7 +216,11 @@ def test_unknown_keys(built: BuiltCell, key: str) -> None:
 def test_another_tenants_keys_are_not_there(built: BuiltCell) -> None:
     other = built.another_tenant("acme")
     theirs = keys(other)[1].id
-    for verb, more in ((rotate_key, ()), (destroy_key, (DestroyBody(SAYS),)), (read_coverage, ())):
+    for verb, more in (
+        (rotate_key, (ReasonBody(),)),
+        (destroy_key, (DestroyBody(SAYS),)),
+        (read_coverage, ()),
+    ):
         with pytest.raises(Unknown, match="not_found"):
             built.run(verb, theirs, *more, by=built.admin)
     rotate(built)
@@ -226,8 +230,8 @@ def test_another_tenants_keys_are_not_there(built: BuiltCell) -> None:
 def test_who_reads_data_does_not_turn_keys(built: BuiltCell) -> None:
     key = keys(built)[1].id
     for verb, more in (
-        (rotate_key, ()),
-        (compromise_key, (CompromiseBody(),)),
+        (rotate_key, (ReasonBody(),)),
+        (compromise_key, (ReasonBody(),)),
         (destroy_key, (DestroyBody(),)),
     ):
         with pytest.raises(Denied, match="permission_denied"):
@@ -260,7 +264,7 @@ def test_every_transition_that_is_not_legal_is_refused(built: BuiltCell) -> None
     tried = 0
     for state in KeyState:
         for verb, more, to in (
-            (compromise_key, CompromiseBody(), KeyState.COMPROMISED),
+            (compromise_key, ReasonBody(), KeyState.COMPROMISED),
             (destroy_key, DestroyBody(SAYS), KeyState.DESTROYED),
         ):
             _set_state(built, first, state)

@@ -16,7 +16,7 @@ from vault.crypto.texts import Texts
 from vault.errors import BadInput, ValueRefused
 from vault.formats.catalog import parse_template
 from vault.services.batch import BatchRefused
-from vault.services.field_keys import CompromiseBody, compromise_key
+from vault.services.field_keys import ReasonBody, compromise_key
 from vault.services.rekey import RekeyBody, rekey, rekey_in_place
 from vault.services.rewrite import TextColumn
 from vault.services.tokenize import TokenizeBody, tokenize
@@ -92,7 +92,7 @@ def test_over_two_rotations(built: BuiltCell) -> None:
     first = built.token(SSN, VALUE)
     rotate(built)
     second = built.token(SSN, VALUE)
-    built.run(compromise_key, keys(built)[2].id, CompromiseBody(), by=built.admin)
+    built.run(compromise_key, keys(built)[2].id, ReasonBody(), by=built.admin)
     third = built.token(SSN, VALUE)
     assert len({first, second, third}) == 3
     for version, token in ((1, first), (2, second), (3, third)):
