@@ -8,13 +8,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from bench import ff1, ff1_batch, files, formats, service, service_bulk, ve1
+from bench import ff1, ff1_batch, files, formats, rekey, service, service_bulk, ve1
 
 ALL: dict[str, Callable[[], bool | None]] = {
     "ff1": ff1.main,
     "ff1_batch": ff1_batch.main,
     "formats": formats.main,
     "files": files.main,
+    "rekey": rekey.main,
     "ve1": ve1.main,
     "service": service.main,
     "service_bulk": service_bulk.main,

@@ -170,6 +170,7 @@ CODES: Final[dict[str, Code]] = {
         job_differs=(
             "Another job to this output was begun and has not ended. | Finish it, or remove what it left."
         ),
+        key_in_use="Something still needs the key. | The facts say what.",
         version_conflict="The thing changed meanwhile. | Read it again, then repeat.",
         plan_changed="The plan is not the one that was shown. | Plan again, then apply with its digest.",
     ),

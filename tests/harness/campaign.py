@@ -177,6 +177,35 @@ class Campaign:
         ):
             self.call("GET", path, key=self.admin)
 
+    def turn_keys(self) -> None:
+        """Field keys turned over with reasons, tokens rekeyed, and all that is refused of both."""
+        p = self.planted
+        rows = self.call("GET", "keys?kind=ff1&limit=500", key=self.admin).json()["items"]
+        key = next(row["id"] for row in rows if row.get("field") == SSN)
+        made = self.call("POST", "tokenize", {"field": SSN, "values": [p.ssn()]}).json()
+        p.tokens.update(made["tokens"])
+        for change in ({"reason": p.word() * 60}, {p.word(): 1}, {"reason": [p.word()]}):
+            for verb in ("rotate", "compromise"):
+                self.call("POST", f"keys/{key}/{verb}", change, key=self.admin)
+        assert self.call("POST", f"keys/{key}/rotate", {"reason": p.reason()}, key=self.admin).status == 200
+        body = {"field": SSN, "tokens": made["tokens"], "from_version": 1}
+        again = self.call("POST", "rekey", body)
+        assert again.status == 200, again.body
+        p.tokens.update(again.json()["tokens"])
+        for more in (
+            {"tokens": [p.text(), p.card(), p.ssn() + "1"]}, {"field": p.word()}, {"from_version": 99},
+            {"on_error": p.word()}, {p.word(): p.ssn()}, {"from_version": p.word()},
+        ):  # fmt: skip
+            self.call("POST", "rekey", body | more)
+        for word in ({"by": p.word() * 60, "statement": p.word()}, {"by": p.word()}, {p.word(): p.text()}):
+            self.call("POST", f"keys/{key}/destroy", {"attestation": word}, key=self.admin)
+        assert (
+            self.call("POST", f"keys/{key}/compromise", {"reason": p.reason()}, key=self.admin).status == 200
+        )
+        word = {"by": p.reason(), "statement": p.reason()}
+        done = self.call("POST", f"keys/{key}/destroy", {"attestation": word}, key=self.admin)
+        assert done.status == 200, done.body
+
     def fail_to_tokenize(self) -> None:
         """Requests of which every one holds canaries and none is taken."""
         p = self.planted

@@ -48,6 +48,11 @@ TAKEN: Final[dict[str, list[Any]]] = {
         {"field": NAME, "values": ["Ada", None], "subjects": ["person", None]},
         {"field": SSN, "values": ["1", "123-45-6789"]},
     ],
+    "POST rekey": [
+        {"field": SSN, "tokens": ["123-45-6789", None], "from_version": 1},
+        {"field": SSN, "tokens": ["1"], "from_version": 1, "on_error": "report"},
+    ],
+    "POST keys/{id}/destroy": [{"attestation": {"by": "Ada", "statement": "none is left"}}],
     "POST encrypt": [
         {"items": [{"field": TEXT, "value": "Ada", "subject": "person", "record": "row 7"}]},
         {"items": [{"field": TEXT, "value": "Ada"}], "on_error": "report"},
@@ -101,7 +106,7 @@ class Doors:
         roles = {"roles": ["admin", "auditor"]}
         permissions = [name for name in PERMISSIONS if not name.endswith("*")]
         permissions += [f"tokenize:{field}" for field in TOKENIZED]
-        permissions += [f"encrypt:{TEXT}", f"grant:create:{PURPOSE}"]
+        permissions += [f"encrypt:{TEXT}", f"rekey:{SSN}", f"grant:create:{PURPOSE}"]
         _, self.all_powerful = add_principal(service, "all", permissions=permissions, **roles)
         body = {
             "agent": AGENT,

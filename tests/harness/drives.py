@@ -83,6 +83,12 @@ def crypto_key(door: Door) -> str:
     return str(taken(door.call("GET", "keys", key=door.built.admin))["items"][0]["id"])
 
 
+def field_key(door: Door) -> str:
+    """The id of the key of a vaultless field, which protects."""
+    rows = taken(door.call("GET", "keys?kind=ff1&state=active&limit=500", key=door.built.admin))["items"]
+    return next(str(row["id"]) for row in rows if row.get("field") == SSN)
+
+
 def _vaultless(door: Door) -> Sent:
     # A known value has a known token: vaultless ones are a function of the value.
     return Sent("tokenize", {"field": SSN, "values": [VALUE, None]}, shows=(token(door, SSN, VALUE),))
@@ -121,6 +127,20 @@ def _known(field: str, value: str) -> Drive:
     return drive
 
 
+def _rekey(door: Door) -> Sent:
+    old = token(door, SSN, VALUE)
+    taken(door.call("POST", f"keys/{field_key(door)}/rotate", {}, key=door.built.admin))
+    body = {"field": SSN, "tokens": [old], "from_version": 1}
+    return Sent("rekey", body, shows=(token(door, SSN, VALUE),))
+
+
+def _ended(door: Door) -> str:
+    """The id of a version that another has replaced."""
+    key = field_key(door)
+    taken(door.call("POST", f"keys/{key}/rotate", {}, key=door.built.admin))
+    return key
+
+
 def _encrypt(_door: Door) -> Sent:
     item = {"field": VISIT, "value": PERSON, "subject": "new-person", "record": "row 7"}
     return Sent("encrypt", {"items": [item]})
@@ -150,6 +170,7 @@ DRIVES: Final[dict[str, dict[str, Drive]]] = {
         "refused": lambda d: Sent("tokenize/check", {"field": SSN, "values": [PERSON, None]}),
     },
     "POST detokenize": {"vaulted": _reveal, "vaultless": _reveal_vaultless, "mask": _mask},
+    "POST rekey": {"after a rotation": _rekey},
     "POST encrypt": {"for a new person": _encrypt},
     "POST decrypt": {"with its record": _decrypt},
     "POST grants": {
@@ -195,6 +216,20 @@ DRIVES: Final[dict[str, dict[str, Drive]]] = {
     "GET tenants": {"all": lambda d: Sent("tenants", key=d.built.admin)},
     "GET keys": {"all": lambda d: Sent("keys", key=d.built.admin)},
     "GET keys/{id}": {"one": lambda d: Sent(f"keys/{crypto_key(d)}", key=d.built.admin)},
+    "GET keys/{id}/coverage": {
+        "of a field": lambda d: Sent(f"keys/{field_key(d)}/coverage", key=d.built.admin)
+    },
+    "POST keys/{id}/rotate": {
+        "the one that protects": lambda d: Sent(f"keys/{field_key(d)}/rotate", {}, d.built.admin)
+    },
+    "POST keys/{id}/compromise": {
+        "the one that protects": lambda d: Sent(
+            f"keys/{field_key(d)}/compromise", {"reason": "a leak"}, d.built.admin
+        )
+    },
+    "POST keys/{id}/destroy": {
+        "an old one": lambda d: Sent(f"keys/{_ended(d)}/destroy", {}, d.built.admin),
+    },
     "DELETE keys/{id}": {"one": lambda d: Sent(f"keys/{key_of(d)}", key=d.built.admin)},
     "GET audit": {"all": lambda d: Sent("audit", key=d.built.admin)},
 }

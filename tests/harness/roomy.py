@@ -66,6 +66,7 @@ def principal(name: str, **more: Any) -> dict[str, Any]:
             f"grant:create:{PURPOSE}",
             *(f"tokenize:{field}" for field in TOKENIZED),
             f"encrypt:{TEXT}",
+            f"rekey:{SSN}",
         ],
         "ceiling": {
             "fields": [*TOKENIZED, TEXT],

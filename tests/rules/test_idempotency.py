@@ -19,6 +19,9 @@ from vault.api.openapi import codes_of, document
 from vault.api.route import Call, Route
 from vault.errors import CoatcheckError
 from vault.services.detokenize import DetokenizeBody, DetokenizeItem
+from vault.services.field_keys import ReasonBody, rotate_key
+from vault.services.keys import KeyFilter, list_stored_keys
+from vault.services.listing import Page
 from vault.services.schema import SchemaBody, plan_schema
 from vault.wiring import perform
 
@@ -53,6 +56,20 @@ def _grant(built: BuiltCell) -> Asked:
     return built.service, {}, built.grant_body(SSN), built.grant_body(SSN, uses=3)
 
 
+def _field_key(built: BuiltCell, *, ended: bool = False) -> str:
+    """The id of a field's key; with `ended`, of one that a newer version has replaced."""
+    rows_ = built.run(list_stored_keys, Page(limit=500), KeyFilter(kind="ff1"), by=built.admin).items
+    key = next(str(row.id) for row in rows_ if row.field == SSN)
+    if ended:
+        built.run(rotate_key, key, ReasonBody(), by=built.admin)
+    return key
+
+
+def _destroy(built: BuiltCell) -> Asked:
+    one, other = ({"attestation": {"by": name, "statement": "none is left"}} for name in ("Ada", "Eve"))
+    return built.admin, {"id": _field_key(built, ended=True)}, one, other
+
+
 ASKED: dict[str, Callable[[BuiltCell], Asked]] = {
     "POST tokenize": lambda b: (
         b.service,
@@ -61,6 +78,19 @@ ASKED: dict[str, Callable[[BuiltCell], Asked]] = {
         {"field": NAME, "values": ["Eve", None], "subjects": ["new", None]},
     ),
     "POST detokenize": _reveal,
+    "POST rekey": lambda b: (
+        b.service,
+        {},
+        {"field": SSN, "tokens": ["123-45-6789"], "from_version": 1},
+        {"field": SSN, "tokens": ["123-45-6780"], "from_version": 1},
+    ),
+    "POST keys/{id}/rotate": lambda b: (
+        b.admin, {"id": _field_key(b)}, {"reason": "a"}, {"reason": "b"}
+    ),
+    "POST keys/{id}/compromise": lambda b: (
+        b.admin, {"id": _field_key(b)}, {"reason": "a"}, {"reason": "b"}
+    ),
+    "POST keys/{id}/destroy": _destroy,
     "POST encrypt": lambda b: (
         b.service,
         {},

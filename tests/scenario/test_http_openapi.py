@@ -189,6 +189,16 @@ def test_answers_agree(doors: Doors) -> None:
     call("GET tenants")
     keys = call("GET keys")
     call("GET keys/{id}", id=keys["items"][0]["id"])
+    field_key = next(row["id"] for row in keys["items"] if row.get("field") == SSN and row["kind"] == "ff1")
+    call("GET keys/{id}/coverage", id=field_key)
+    call("GET keys/{id}/coverage", id=next(row["id"] for row in keys["items"] if row["kind"] == "data"))
+    old = doors.service.call("POST", "tokenize", {"field": SSN, "values": ["123-45-6789"]}).json()["tokens"]
+    call("POST keys/{id}/rotate", {"reason": "due"}, id=field_key)
+    call("POST rekey", {"field": SSN, "tokens": old, "from_version": 1})
+    call("POST rekey", {"field": SSN, "tokens": [*old, "x"], "from_version": 1, "on_error": "report"})
+    call("POST keys/{id}/compromise", {}, id=field_key)
+    word = {"attestation": {"by": "Ada", "statement": "none is left"}}
+    call("POST keys/{id}/destroy", word, id=field_key)
     call("GET audit")
     assert seen == BY_NAME.keys(), "a route that this test does not call yet"
 

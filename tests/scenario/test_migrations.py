@@ -249,12 +249,12 @@ def test_a_way_down_that_would_lose_tokens_is_refused(engine: Engine, name: str)
     table = getattr(tables, name)
     with engine.begin() as connection:
         connection.execute(table.insert(), rows[name])
-    before = objects(engine)
+    before, newest = objects(engine), migrations.current(engine)
     with pytest.raises(Misconfigured, match="migration_required") as refusal:
         migrations.downgrade(engine, "0001")
     assert "would be lost" in str(refusal.value.facts["reason"])
     assert objects(engine) == before
-    assert migrations.current(engine) == "0002"
+    assert migrations.current(engine) == newest
     with engine.begin() as connection:
         connection.execute(table.delete())
     migrations.downgrade(engine, "0001")

@@ -37,10 +37,14 @@ from vault.services.batch import BatchRefused
 from vault.services.cell import Cell, Limits, Schemas
 from vault.services.datakeys import MakeDataKeys
 from vault.services.detokenize import detokenize
+from vault.services.field_keys import Attestation, DestroyBody, ReasonBody, destroy_key, rotate_key
 from vault.services.grant_views import read_grant
 from vault.services.grants import RevokeBody, revoke_grant
 from vault.services.identities import remove_principal
+from vault.services.keys import KeyFilter, list_stored_keys
+from vault.services.listing import Page
 from vault.services.schema import SchemaBody, plan_schema
+from vault.services.tokenize import ColumnAnswer, TokenizeBody, tokenize
 from vault.store.cell import Store
 from vault.wiring import Wiring
 
@@ -144,6 +148,24 @@ class TestTwoProcesses:
         for act in (lambda: second.token(SSN, VALUE), lambda: second.run(read_grant, "gr_x")):
             with pytest.raises(Unauthenticated, match="credential_invalid"):
                 act()
+
+    def test_a_key_rotated_or_destroyed_in_one_is_so_in_the_other(
+        self, built: BuiltCell, second: BuiltCell
+    ) -> None:
+        old, credential = built.token(SSN, VALUE), built.grant(SSN)
+        assert second.token(SSN, VALUE) == old
+        assert second.reveal(credential, SSN, old) == [VALUE]
+        keys = built.run(list_stored_keys, Page(limit=500), KeyFilter(kind="ff1"), by=built.admin).items
+        first = next(key.id for key in keys if key.field == SSN)
+        built.run(rotate_key, first, ReasonBody(), by=built.admin)
+        made = second.run(tokenize, TokenizeBody(field=SSN, values=[VALUE]))
+        assert isinstance(made, ColumnAnswer)
+        assert made.key_version == 2
+        assert second.reveal(credential, SSN, old) == [VALUE]
+        word = DestroyBody(Attestation("Ada Lovelace", "none is left"))
+        built.run(destroy_key, first, word, by=built.admin)
+        with pytest.raises(BatchRefused, match="key_version_unknown"):
+            second.reveal(credential, SSN, old)
 
     def test_a_schema_applied_in_one_is_the_other_s(self, built: BuiltCell, second: BuiltCell) -> None:
         second.token(SSN, VALUE)

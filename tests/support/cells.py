@@ -297,13 +297,16 @@ class BuiltCell:
         self.apply(self.schema)
         permissions = [f"tokenize:{name}" for name in FIELDS]
         permissions += [f"encrypt:{name}" for name in ENCRYPTED]
+        permissions += [f"rekey:{name}" for name in (SSN, PAN)]
         permissions += [f"grant:create:{name}" for name in ("support", "files", "sealed")]
         self.agent_id, _ = self.principal("agent", AGENT)
         self.service_id, self.service = self.principal(
             "service", "demo", permissions=permissions, ceiling=CEILING
         )
         more = ["cell-admin"] if self.tenant == initialise.MAIN_TENANT else []
-        _, self.admin = self.principal("operator", "admin", roles=["admin", "auditor", *more])
+        _, self.admin = self.principal(
+            "operator", "admin", roles=["admin", "auditor", "key-custodian", *more]
+        )
 
 
 def create(folder: Path, *regions: str, clock: Clock | None = None) -> Config:

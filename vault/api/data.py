@@ -7,6 +7,7 @@ from vault.services.decrypt import DecryptAnswer, DecryptBody, decrypt
 from vault.services.detokenize import DetokenizeBody, ValuesAnswer, detokenize
 from vault.services.encrypt import CiphertextsAnswer, EncryptBody, encrypt
 from vault.services.rehearse import CheckAnswer, CheckBody, rehearse
+from vault.services.rekey import RekeyAnswer, RekeyBody, rekey
 from vault.services.tokenize import ColumnAnswer, ItemsAnswer, TokenizeBody, tokenize
 
 _VALUE_CODES = (
@@ -83,6 +84,18 @@ ROUTES = (
             "domain_too_small",
             *_VALUE_CODES,
         ),
+    ),
+    Route(
+        "POST",
+        "rekey",
+        "Vaultless tokens of one key version become tokens of the newest; no value is shown.",
+        lambda call: rekey(call.cell, call.request, call.body, call.written),
+        RekeyAnswer,
+        body=RekeyBody,
+        batch=True,
+        column="tokens",
+        permission="rekey:FIELD",
+        codes=(*_BATCH_CODES, "key_version_unknown", "domain_too_small", *_VALUE_CODES),
     ),
     Route(
         "POST",

@@ -30,6 +30,7 @@ from vault.errors import BadInput, CoatcheckError, Conflict, error
 from vault.services.batch import FAIL
 from vault.services.detokenize import DetokenizeBody, detokenize
 from vault.services.hidden import Hidden
+from vault.services.rekey import RekeyBody, rekey
 from vault.services.tokenize import TokenizeBody, tokenize
 
 MEDIA_TYPE: Final = b"application/x-ndjson"
@@ -57,11 +58,25 @@ class DetokenizeHeader(Hidden, forbid_unknown_fields=True, frozen=True, omit_def
     on_error: str = FAIL
 
 
+class RekeyHeader(Hidden, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
+    """The first line of a stream of tokens of one key version."""
+
+    field: str
+    from_version: int
+    on_error: str = FAIL
+
+
 class ValueLine(Hidden, forbid_unknown_fields=True, frozen=True):
     """A value with its subject."""
 
     value: str | None
     subject: str | None = None
+
+
+class BareLine(Hidden, forbid_unknown_fields=True, frozen=True):
+    """A token alone; the same as its text."""
+
+    token: str | None
 
 
 class TokenLine(Hidden, forbid_unknown_fields=True, frozen=True):
@@ -130,6 +145,13 @@ def _detokenize(call: Call, lines: Lines) -> Any:
     return detokenize(call.cell, call.request, body)
 
 
+def _rekey(call: Call, lines: Lines) -> Any:
+    tokens = [one.token if isinstance(one, BareLine) else one for one in lines]
+    head: RekeyHeader = call.body
+    body = RekeyBody(head.field, tokens, head.from_version, head.on_error)
+    return rekey(call.cell, call.request, body)
+
+
 def _tokens_of(answer: Any, header: Any) -> dict[str, Any]:
     version = {} if answer.key_version is None else {"key_version": answer.key_version}
     return {"field": header.field, **version}
@@ -155,6 +177,16 @@ STREAMS: Final = (
         lambda answer: answer.values,
         lambda answer, header: {"field": header.field, "grant": answer.grant.id},
         who=("grant",),
+    ),
+    Stream(
+        "rekey/stream",
+        "Vaultless tokens of one key version become tokens of the newest, line by line.",
+        RekeyHeader,
+        BareLine,
+        _rekey,
+        lambda answer: answer.tokens,
+        _tokens_of,
+        permission="rekey:FIELD",
     ),
 )
 

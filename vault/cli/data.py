@@ -41,6 +41,21 @@ def tokenize(door: Door, field: str, source: str | None, with_subjects: bool) ->
         door.output.note(f"key_version {answer['key_version']}")
 
 
+@command(_group, "rekey", "remote", "once")
+@click.argument("field")
+@_SOURCE
+@click.option("--from-version", type=int, required=True, help="The key version of the tokens.")
+def rekey(door: Door, field: str, source: str | None, from_version: int) -> None:
+    """Turn tokens of a vaultless field into those of its newest key version, one a line, in order.
+
+    No value is shown. An empty line stands for null and comes back empty.
+    """
+    tokens = [line or None for line in read_lines(source)]
+    answer = door.call("POST", "rekey", {"field": field, "tokens": tokens, "from_version": from_version})
+    door.output.lines(answer["tokens"], answer)
+    door.output.note(f"key_version {answer['key_version']}")
+
+
 @command(_group, "detokenize", "remote", "once")
 @click.argument("field")
 @_SOURCE

@@ -80,7 +80,11 @@ def _seed_cell(cell: Cell, config: Config) -> dict[str, str]:
     service = PrincipalBody(
         Kind.SERVICE,
         "demo",
-        permissions=[f"grant:create:{PURPOSE}", *(f"{verbs[name]}:{name}" for name in fields)],
+        permissions=[
+            f"grant:create:{PURPOSE}",
+            *(f"{verbs[name]}:{name}" for name in fields),
+            *(f"rekey:{name}" for name in fields if rules[name].protection is Protection.VAULTLESS),
+        ],
         ceiling=Ceiling(
             fields=fields,
             operations=["reveal", "mask"],
@@ -91,7 +95,9 @@ def _seed_cell(cell: Cell, config: Config) -> dict[str, str]:
         ),
     )
     _principal(cell, PrincipalBody(Kind.AGENT, AGENT))
-    admin = _principal(cell, PrincipalBody(Kind.OPERATOR, "admin", roles=["admin", "auditor", "cell-admin"]))
+    admin = _principal(
+        cell, PrincipalBody(Kind.OPERATOR, "admin", roles=["admin", "auditor", "cell-admin", "key-custodian"])
+    )
     return {"admin_key": _key(cell, admin), "service_key": _key(cell, _principal(cell, service))}
 
 

@@ -1,4 +1,4 @@
-"""tokenize-file and detokenize-file: columns of a file, with a bar, and again from where it was killed."""
+"""tokenize-file, detokenize-file, rekey-file: columns of a file, with a bar, resumed where it was killed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,23 @@ from typing import Any
 import click
 
 from vault.cli.doors import Door, command
-from vault.cli.local import LocalService, LocalTokens
+from vault.cli.local import LocalRekeys, LocalService, LocalTokens
 from vault.cli.output import Output
-from vault.client.columns import BATCH, Service, Tokens, Values
+from vault.client.columns import BATCH, Rekeys, Service, Tokens, Values
 from vault.errors import BadInput, Exit
 from vault.files.job import run
-from vault.files.plan import CSV, FORMS, JSON_LINES, PARQUET, Plan, Result, Transform
+from vault.files.plan import (
+    CSV,
+    DETOKENIZE,
+    FORMS,
+    JSON_LINES,
+    PARQUET,
+    REKEY,
+    TOKENIZE,
+    Plan,
+    Result,
+    Transform,
+)
 from vault.files.rehearsal import Check, rehearse
 
 _MIB = 1024 * 1024
@@ -91,7 +102,7 @@ def tokenize_file(door: Door, batch: int, dry_run: bool, **options: Any) -> None
     behind the header. --key-version-column adds a column behind the last with the key version of each
     vaultless token.
     """
-    plan = _plan("tokenize", **options)
+    plan = _plan(TOKENIZE, **options)
     with _tokens(door, batch) as tokens:
         if dry_run:
             _rehearse(door, plan, tokens)
@@ -114,10 +125,38 @@ def detokenize_file(
     was done is kept, and the same options with another grant go on behind it; what was under way when the
     command was killed is charged again. The new file holds values: only its owner can read it.
     """
-    plan = _plan("detokenize", **options)
+    plan = _plan(DETOKENIZE, **options)
     with _service(door) as service:
         values = Values(service, purpose, mask, key_version, batch)
         _do(door, plan, values, lambda: {} if values.uses_left is None else {"uses_left": values.uses_left})
+
+
+@command(_group, "rekey-file", "remote", "host", "tenant")
+@_options
+@click.option("--from-version", type=int, help="Of the tokens, where no column holds it.")
+def rekey_file(door: Door, from_version: int | None, batch: int, **options: Any) -> None:
+    """Turn columns of vaultless tokens in a file into tokens of the newest key version; no value is shown.
+
+    Works as tokenize-file does. Where --key-version-column names a column, each token is of the version that
+    stands there, and the new one takes its place; so a file that was rekeyed in part can be rekeyed again.
+    """
+    plan = _plan(REKEY, **options)
+    if len({column for _, column in plan.versions}) != len(plan.versions):
+        raise BadInput("usage", option="--key-version-column", reason="has a column of its own for each")
+    with _rekeys(door, from_version, batch) as rekeys:
+        _do(door, plan, rekeys, lambda: {"key_versions": rekeys.key_versions} if rekeys.key_versions else {})
+
+
+@contextmanager
+def _rekeys(door: Door, from_version: int | None, batch: int) -> Iterator[Rekeys]:
+    """Where new tokens come from: a service, or a cell of this host, whose user acts."""
+    if door.remote:
+        with closing(door.client()) as client:
+            yield Rekeys(client, from_version, batch)
+        return
+    tenant = door.tenant
+    with door.cell() as cell:
+        yield LocalRekeys(LocalService(cell, tenant), from_version, batch)
 
 
 @contextmanager

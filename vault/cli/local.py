@@ -7,13 +7,14 @@ from typing import Any, Final
 
 import msgspec
 
-from vault.client.columns import Tokens
+from vault.client.columns import Rekeys, Tokens
 from vault.identifiers import new_id
 from vault.services.cell import Cell, Origin
 from vault.services.detokenize import DetokenizeBody, detokenize
 from vault.services.fields import read_field
 from vault.services.gate import Request
 from vault.services.rehearse import CheckBody, rehearse
+from vault.services.rekey import RekeyBody, rekey, rekey_in_place
 from vault.services.rewrite import TextColumn, rewrite
 from vault.services.tokenize import TokenizeBody, tokenize
 from vault.wiring import as_host, perform
@@ -22,6 +23,7 @@ _VERBS: Final[dict[str, tuple[Callable[..., Any], Any]]] = {
     "tokenize": (tokenize, TokenizeBody),
     "tokenize/check": (rehearse, CheckBody),
     "detokenize": (detokenize, DetokenizeBody),
+    "rekey": (rekey, RekeyBody),
 }
 
 
@@ -71,6 +73,12 @@ class LocalService:
         done = perform(self._cell, lambda: rewrite(self._cell, self._request(), asked))
         return None if done is None else done.key_versions
 
+    def rekey(self, columns: Sequence[tuple[str, Any, Any]], from_version: int) -> dict[str, int] | None:
+        """The same for tokens of a key version, which become tokens of the newest."""
+        asked = [TextColumn(*column) for column in columns]
+        done = perform(self._cell, lambda: rekey_in_place(self._cell, self._request(), asked, from_version))
+        return None if done is None else done.key_versions
+
     def _request(self, once: str | None = None) -> Request:
         origin = Origin(self._host.actor, new_id("req"))
         if self._credential is not None:
@@ -88,5 +96,22 @@ class LocalTokens(Tokens):
     def rewrite(self, columns: Sequence[tuple[str, Any, Any]]) -> dict[str, int] | None:
         """See `files.plan.Rewrites`."""
         versions = self._service.rewrite(columns)
+        self.key_versions |= versions or {}
+        return versions
+
+
+class LocalRekeys(Rekeys):
+    """Tokens of the newest key version by such a cell, in place where they can be."""
+
+    def __init__(self, service: LocalService, key_version: int | None, batch: int) -> None:
+        super().__init__(service, key_version, batch)
+        self._service = service
+        self._from = key_version
+
+    def rewrite(self, columns: Sequence[tuple[str, Any, Any]]) -> dict[str, int] | None:
+        """See `files.plan.Rewrites`."""
+        if self._from is None:
+            return None
+        versions = self._service.rekey(columns, self._from)
         self.key_versions |= versions or {}
         return versions

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, Protocol
 
+from vault.errors import CoatcheckError
 from vault.files.plan import Turned
 
 BATCH: Final = 10_000  # values a request
@@ -103,6 +104,62 @@ class Tokens:
         return self._vaultless[field]
 
 
+class Rekeys:
+    """Tokens of the newest key version for columns of older ones, by a service key.
+
+    Args:
+        client: of a region.
+        key_version: of tokens whose key versions no column holds.
+        batch: most tokens of a request.
+
+    Attributes:
+        key_versions: the newest of each field that was turned.
+    """
+
+    def __init__(self, client: Service, key_version: int | None = None, batch: int = BATCH) -> None:
+        self._client = client
+        self._key_version = key_version
+        self._batch = batch
+        self.key_versions: dict[str, int] = {}
+
+    def turn(
+        self,
+        field: str,
+        values: Sequence[str | None],
+        subjects: Sequence[str | None] | None,
+        key: str,
+        versions: Sequence[str | None] | None = None,
+    ) -> Turned:
+        """The new tokens of some; see `files.plan.Transform`.
+
+        Raises:
+            CoatcheckError: as `Client.request`.
+        """
+        made: list[str | None] = [None] * len(values)
+        refused: dict[int, str] = {}
+        used: dict[int, int] = {}
+        for version, places in by_version(values, versions, self._key_version, refused).items():
+            if version is None:
+                refused |= dict.fromkeys(places, "key_version_required")
+                continue
+            fixed = {"field": field, "from_version": version, "on_error": "report"}
+            for start, some in batches([values[place] for place in places], self._batch):
+                try:
+                    answer = self._client.request("POST", "rekey", fixed | {"tokens": some})
+                except CoatcheckError as refusal:
+                    if refusal.code != "key_version_unknown" or versions is None:
+                        raise
+                    answer = {"tokens": [{"error": {"code": refusal.code}}] * len(some)}
+                else:
+                    self.key_versions[field] = answer["key_version"]
+                for place, token in zip(places[start : start + len(some)], answer["tokens"], strict=True):
+                    if isinstance(token, dict):
+                        refused[place] = str(token["error"]["code"])
+                    else:
+                        made[place], used[place] = token, answer["key_version"]
+        return Turned(made, refused, used)
+
+
 class Values:
     """Values, or what a mask shows of them, of columns of tokens, by one grant's credential.
 
@@ -151,7 +208,7 @@ class Values:
         """
         made: list[str | None] = [None] * len(values)
         refused: dict[int, str] = {}
-        for version, places in self._by_version(values, versions, refused).items():
+        for version, places in by_version(values, versions, self._key_version, refused).items():
             fixed: dict[str, Any] = {**self._fixed, "field": field}
             if version is not None:
                 fixed["key_version"] = version
@@ -169,22 +226,31 @@ class Values:
                         made[place] = value
         return Turned(made, refused)
 
-    def _by_version(
-        self, values: Sequence[str | None], versions: Sequence[str | None] | None, refused: dict[int, str]
-    ) -> dict[int | None, list[int]]:
-        """The places of tokens by the key version that opens them; none for nulls."""
-        places: dict[int | None, list[int]] = {}
-        for place, value in enumerate(values):
-            if value is None:
+
+def by_version(
+    values: Sequence[str | None],
+    versions: Sequence[str | None] | None,
+    known: int | None,
+    refused: dict[int, str],
+) -> dict[int | None, list[int]]:
+    """The places of tokens by their key version; none for nulls.
+
+    Args:
+        versions: where a column holds them, in digits; what is none is put into `refused`.
+        known: of all others.
+    """
+    places: dict[int | None, list[int]] = {}
+    for place, value in enumerate(values):
+        if value is None:
+            continue
+        version, given = known, None if versions is None else versions[place]
+        if given is not None:
+            if not _VERSION.fullmatch(given):
+                refused[place] = "key_version_unknown"
                 continue
-            version, given = self._key_version, None if versions is None else versions[place]
-            if given is not None:
-                if not _VERSION.fullmatch(given):
-                    refused[place] = "key_version_unknown"
-                    continue
-                version = int(given)
-            places.setdefault(version, []).append(place)
-        return places
+            version = int(given)
+        places.setdefault(version, []).append(place)
+    return places
 
 
 def _add(made: list[str | None], refused: dict[int, str], answered: Sequence[Any]) -> None:

@@ -29,6 +29,7 @@ from vault.files.plan import (
     JSON_LINES,
     PARQUET,
     REJECTS_HEAD,
+    REKEY,
     Plan,
     Refusal,
     Refused,
@@ -148,7 +149,7 @@ class _Job:
     def _ahead(self, parts: Iterator[Part]) -> Iterator[tuple[Part, Places | None]]:
         """The parts in order, rewritten in place where they can be, while the one before is written."""
         transform = self._transform
-        if not isinstance(transform, Rewrites) or self._added:
+        if not isinstance(transform, Rewrites) or self._plan.versions:
             yield from ((part, None) for part in parts)
             return
         with ThreadPoolExecutor(THREADS, thread_name_prefix="rewrite") as thread:
@@ -195,6 +196,9 @@ class _Job:
             key = f"{state.job}-{part.start}-{number}"
             turned = self._transform.turn(field_, cells.values, subjects, key, versions)
             columns[name] = turned.values
+            if versions is not None and plan.verb == REKEY:
+                new = turned.versions
+                columns[given[name]] = [str(new[at]) if at in new else old for at, old in enumerate(versions)]
             if name in self._added:
                 added[self._added[name]] = turned.versions
             told = {**cells.refused, **turned.refused}

@@ -142,8 +142,10 @@ class LinesPart:
                 continue
             record: dict[str, Any] = {}
             for name, texts in change.columns.items():
-                if texts[index] is not None:
-                    record[name] = texts[index]
+                text = texts[index]
+                if text is not None:
+                    before = bytes(self._records[index].get(name, b'"'))
+                    record[name] = text if before[:1] == b'"' else msgspec.Raw(text.encode())
             for name, versions in change.added.items():
                 if name in self._records[index]:
                     raise BadInput("usage", option="--key-version-column", row=self.row + index)

@@ -207,7 +207,10 @@ class RowsPart:
             place = table.schema.get_field_index(name)
             field = table.schema.field(place)
             type_ = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-            table = table.set_column(place, field.with_type(type_), pa.array(texts, type_))
+            cells: Sequence[Any] = texts
+            if pa.types.is_integer(type_):  # of key versions
+                cells = [None if text is None else int(text) for text in texts]
+            table = table.set_column(place, field.with_type(type_), pa.array(cells, type_))
         table = self.form.with_added(table, change.added)
         if change.drop:
             table = _without(pa, table, change.drop)

@@ -13,6 +13,9 @@ from vault.errors import BadInput
 from vault.files.delimited import quoted
 
 REJECTS_HEAD: Final = b"row,column,code\n"
+TOKENIZE: Final = "tokenize"
+DETOKENIZE: Final = "detokenize"
+REKEY: Final = "rekey"
 CSV: Final = "csv"
 JSON_LINES: Final = "jsonl"
 PARQUET: Final = "parquet"
@@ -76,7 +79,7 @@ class Plan:
         columns: (name of a column, field) of each that is turned.
         subject: the column that says whose a row's values are.
         versions: (name of a column, name of the column of its key versions), which tokenizing adds behind
-            the last, and detokenizing reads.
+            the last, detokenizing reads, and rekeying reads and writes anew.
         rejects: where rows that are refused are told of, and left out of the output; None: the first of them
             ends the job.
         form: one of `FORMS`.
@@ -89,14 +92,14 @@ class Plan:
     subject: str | None = None
     rejects: Path | None = None
     delimiter: str = ","
-    verb: str = "tokenize"
+    verb: str = TOKENIZE
     versions: tuple[tuple[str, str], ...] = ()
     form: str = CSV
 
     @property
     def added(self) -> dict[str, str]:
         """The columns of key versions that are added behind the last, by the column that they are of."""
-        return dict(self.versions) if self.verb == "tokenize" else {}
+        return dict(self.versions) if self.verb == TOKENIZE else {}
 
 
 class Refusal(NamedTuple):

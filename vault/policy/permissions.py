@@ -19,9 +19,12 @@ PERMISSIONS: Final[dict[str, str]] = {
     "grant:create:*": "create grants for a purpose, inside one's ceiling",
     "grant:list": "see all grants of the tenant",
     "grant:revoke": "revoke any grant of the tenant",
+    "key:destroy": "destroy versions of field keys that protect nothing more",
     "key:read": "see keys: what they are for and in which state",
+    "key:rotate": "give field keys new versions, and declare them compromised",
     "principal:list": "see principals and their keys' ids",
     "principal:write": "create and remove principals and their keys",
+    "rekey:*": "turn vaultless tokens of a field into those of its newest key version",
     "schema:apply": "change the schema",
     "schema:read": "see the schema and plan changes",
     "tenant:create": "create tenants; of the tenant main only",
@@ -35,7 +38,7 @@ ROLES: Final[dict[str, frozenset[str]]] = {
     ),
     "auditor": frozenset({"audit:read", "grant:list", "key:read", "principal:list", "schema:read"}),
     "cell-admin": frozenset({"tenant:create", "tenant:read"}),
-    "key-custodian": frozenset({"key:read"}),
+    "key-custodian": frozenset({"key:destroy", "key:read", "key:rotate"}),
 }
 """An admin arranges and does not read data; an auditor reads what happened and changes nothing."""
 

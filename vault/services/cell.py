@@ -15,6 +15,7 @@ from vault.clock import Clock
 from vault.keyring.ring import Keyring
 from vault.ledger.committer import Committer
 from vault.schema.document import EMPTY, Schema, parse_document
+from vault.services.uses import KeyUses
 from vault.store.cell import Store
 
 
@@ -123,6 +124,7 @@ class Cell:
     clock: Clock
     limits: Limits
     failures: FailureCounts = field(default_factory=FailureCounts)
+    uses: KeyUses = field(default_factory=KeyUses)
 
     def forget(self) -> None:
         """Drops everything remembered of the database, after something was found stale."""

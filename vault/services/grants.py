@@ -286,7 +286,7 @@ def revoke_grant(cell: Cell, request: Request, grant: str, body: RevokeBody) -> 
     caller = authenticate(cell, request)
     yield from admit(cell, caller, request.origin, "grant.revoke")
     row = visible(cell, caller, grant)
-    reason = _text(body.reason)
+    reason = check_text(body.reason)
     if row is None:
         raise Unknown("not_found")
     if row.created_by != caller.principal.id:
@@ -332,8 +332,8 @@ def _proposal(body: GrantBody, schema: Schema, ceiling: Ceiling | None, now: Mic
         for entry in body.scope
     ):
         raise BadInput("key_version_unknown")
-    _text(body.reason)
-    _text(body.on_behalf_of)
+    check_text(body.reason)
+    check_text(body.on_behalf_of)
     purpose = schema.purposes[body.purpose]
     start = now if body.valid.from_ is None else _instant(body.valid.from_, "from")
     until = (
@@ -390,7 +390,7 @@ def _within(start: Micros, until: Micros, now: Micros) -> Micros:
     return until
 
 
-def _text(text: str | None) -> str | None:
+def check_text(text: str | None) -> str | None:
     """A caller's short text: printable, at most 500 characters."""
     if text is not None and (len(text) > MAX_TEXT or not text.isprintable()):
         raise BadInput("limit_invalid", member="text", most=MAX_TEXT)

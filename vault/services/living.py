@@ -35,7 +35,9 @@ def count(cell: Cell, tenant: str, schema: Schema, bound: Bound) -> Counted:
     """Counts what a plan asks for."""
     issued = {name: _issued(cell, tenant, name) for name in sorted(bound.fields)}  # first: see above
     values = {
-        name: _living(cell, tenant, name) if schema.fields[name].protection is Protection.VAULTED else made
+        name: _living(cell, tenant, name)
+        if schema.fields[name].protection is Protection.VAULTED
+        else made - _rekeyed(cell, tenant, name)
         for name, made in issued.items()
         if made
     }
@@ -67,6 +69,12 @@ def living_grants(rows: Iterable[tuple[str, str]]) -> tuple[LivingGrant, ...]:
 
 def _issued(cell: Cell, tenant: str, name: str) -> int:
     rows = cell.store.read(cell.store.custody.issued, {"tenant": tenant, "field": name})
+    return sum(row[1] for row in rows)
+
+
+def _rekeyed(cell: Cell, tenant: str, name: str) -> int:
+    """How many of the tokens that were made replaced one of an older key version."""
+    rows = cell.store.read(cell.store.custody.key_uses, {"tenant": tenant, "field": name})
     return sum(row[1] for row in rows)
 
 

@@ -32,6 +32,7 @@ from vault.services.hidden import Hidden
 from vault.services.idempotency import Once
 from vault.services.opening import open_values
 from vault.services.retention import due_after_use
+from vault.services.uses import KeyUses, Version
 from vault.store.custody import KeyRow
 from vault.store.rows import decode_grant
 
@@ -65,10 +66,12 @@ class UseGrant(Command):
         schema: TenantSchema,
         asking: Asking,
         asked: list[Asked],
+        uses: KeyUses,
         *,
         with_rows: bool = True,
     ) -> None:
         self.id = new_id("dec")
+        self._uses = uses
         self._with_rows = with_rows
         self.weight = 1 + len(asked) // ROWS_A_WEIGHT if with_rows else 1
         self._credential = holder.credential
@@ -109,6 +112,7 @@ class UseGrant(Command):
                     self._decide_item(state, used, index, asked)
             if self._report or not used.failures:  # else nothing is opened
                 due_after_use(self._schema.schema, self._keys_used(used), state, writes)
+                self._uses.note(self.versions_used(used), state.now, writes)
         if decision.charged:
             writes.charge(grant.id, decision.charged)
         used.uses_left = grant.max_uses - row.uses
@@ -190,6 +194,14 @@ class UseGrant(Command):
     @staticmethod
     def _keys_used(used: Used) -> list[KeyRow]:
         return [*(claim.key for claim in used.claims.values()), *used.keys.values()]
+
+    def versions_used(self, used: Used) -> set[Version]:
+        """The key versions under which vaultless tokens are opened."""
+        return {
+            (self._tenant, self._asked[index].field, version)
+            for index, version in used.versions.items()
+            if index not in used.failures
+        }
 
     def _event(self, used: Used) -> Event:
         grant, decision = used.grant, used.decision
@@ -286,9 +298,10 @@ def use_grant(
     asked = prepare(tenant)
     # A grant that is over must not make the ledger read thousands of rows before it says so.
     with_rows = len(asked) <= SMALL_BATCH or _may_pass(cell, who, use_request(asking, asked))
-    command = UseGrant(who, request.origin, tenant, asking, asked, with_rows=with_rows)
+    command = UseGrant(who, request.origin, tenant, asking, asked, cell.uses, with_rows=with_rows)
     done = yield found.keep(command, lambda used, _at: _kept(used, command.id, replay, report=report))
     used: Used = done.value
+    cell.uses.noted(command.versions_used(used), done.at)
     if used.decision.code is not None:
         raise _denial(used.decision, command.id)
     if used.failures and not report:

@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Integer,
+    LargeBinary,
     Select,
     String,
     and_,
@@ -237,6 +238,29 @@ class CustodyStatements:
             .order_by(i.key_version),
             dialect,
         )
+        u = t.key_uses.c
+        uses = on_conflict(t.key_uses)
+        of_version = ["tenant", "field", "key_version"]
+        self.add_rekeyed = Statement(
+            uses.on_conflict_do_update(
+                index_elements=of_version, set_={"rekeyed": u.rekeyed + uses.excluded.rekeyed}
+            ),
+            dialect,
+        )
+        self.note_use = Statement(
+            uses.on_conflict_do_update(
+                index_elements=of_version,
+                set_={"used_at": uses.excluded.used_at},
+                where=u.used_at < uses.excluded.used_at,
+            ),
+            dialect,
+        )
+        self.key_uses = Statement(
+            select(u.key_version, u.rekeyed, u.used_at)
+            .where(u.tenant == bindparam("tenant"), u.field == bindparam("field"))
+            .order_by(u.key_version),
+            dialect,
+        )
         k = t.data_keys.c
         # Never to an earlier day: of two groups that move a date, the later day stands.
         self.move_due = Statement(
@@ -266,6 +290,22 @@ class CustodyStatements:
             .join(t.due_periods, period_of)
             .where(k.tenant == bindparam("tenant"), k["class"] == bindparam("class"), opens),
             dialect,
+        )
+        self.set_field_key = Statement(
+            update(t.field_keys)
+            .values(state=bindparam("to"), sealed=bindparam("kept", type_=LargeBinary))
+            .where(f.id == bindparam("field_key"), f.state == bindparam("seen")),
+            dialect,
+        )
+        self.newest_field_keys = Statement(
+            select(f.tenant, f.field, func.max(f.version), func.max(f.created_at))
+            .where(f.purpose == bindparam("purpose"))
+            .group_by(f.tenant, f.field)
+            .order_by(f.tenant, f.field),
+            dialect,
+        )
+        self.claims_of_key = Statement(
+            select(func.count()).select_from(t.claims).where(t.claims.c.key == bindparam("data_key")), dialect
         )
         self.end_field_keys = Statement(
             update(t.field_keys)

@@ -188,6 +188,16 @@ class Tables:
             Column("issued", BigInteger, nullable=False),
             Column("last_at", BigInteger, nullable=False),
         )
+        # What became of surrogates that callers keep. Copies exist: nothing is ever subtracted from `issued`.
+        self.key_uses = self._table(
+            CUSTODY,
+            "key_uses",
+            Column("tenant", String(64), primary_key=True),
+            Column("field", String(64), primary_key=True),
+            Column("key_version", Integer, primary_key=True, autoincrement=False),
+            Column("rekeyed", BigInteger, nullable=False),
+            Column("used_at", BigInteger, nullable=False),  # to the minute; 0: never
+        )
         # Nothing in the clear: a keyed reference, a keyed fingerprint of what was asked, the sealed answer.
         self.idempotency = self._table(
             CUSTODY,

@@ -19,7 +19,7 @@ def test_the_list_is_alphabetical_and_says_what_each_gives() -> None:
     assert all(
         meaning and meaning[0].islower() and not meaning.endswith(".") for meaning in PERMISSIONS.values()
     )
-    assert ABOUT_SOMETHING == ["encrypt:", "grant:create:", "tokenize:"]
+    assert ABOUT_SOMETHING == ["encrypt:", "grant:create:", "rekey:", "tokenize:"]
 
 
 @pytest.mark.parametrize("name", [*PLAIN, "tokenize:customer.ssn", "grant:create:support", "tokenize:0"])

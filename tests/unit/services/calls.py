@@ -12,10 +12,18 @@ from typing import Any, Final
 import vault.services
 from tests.support.cells import AGENT, EMAIL, NAME, SCHEMA, SSN, VISIT, BuiltCell, reveal
 from vault.services.audit import AuditQuery, read_audit
+from vault.services.coverage import read_coverage
 from vault.services.decrypt import DecryptBody, DecryptItem, decrypt
 from vault.services.detokenize import detokenize
 from vault.services.encrypt import EncryptBody, EncryptItem, encrypt
 from vault.services.explain import TemplateQuestion, explain_field, explain_template
+from vault.services.field_keys import (
+    DestroyBody,
+    ReasonBody,
+    compromise_key,
+    destroy_key,
+    rotate_key,
+)
 from vault.services.fields import list_fields, read_field
 from vault.services.grant_views import GrantFilter, list_grants, read_grant
 from vault.services.grants import RevokeBody, create_grant, revoke_grant
@@ -33,6 +41,7 @@ from vault.services.identities import (
 from vault.services.keys import KeyFilter, list_stored_keys, read_stored_key
 from vault.services.listing import Page
 from vault.services.rehearse import CheckBody, rehearse
+from vault.services.rekey import RekeyBody, rekey, rekey_in_place
 from vault.services.rewrite import TextColumn, rewrite
 from vault.services.schema import (
     SchemaBody,
@@ -111,6 +120,31 @@ def _stored_key(built: BuiltCell) -> str:
     return str(keys[0].id)
 
 
+def _field_key(built: BuiltCell, *, ended: bool = False) -> str:
+    """The SSN field's FF1 key; with `ended`, one that a newer version has replaced."""
+    key = _stored_key_of(built, SSN)
+    if ended:
+        built.run(rotate_key, key, ReasonBody(), by=built.admin)
+    return key
+
+
+def _stored_key_of(built: BuiltCell, field_: str) -> str:
+    keys = built.run(list_stored_keys, Page(limit=500), KeyFilter(kind="ff1"), by=built.admin).items
+    return next(str(key.id) for key in keys if key.field == field_ and key.state == "active")
+
+
+def _rekey(built: BuiltCell) -> Made:
+    token = built.token(SSN, VALUE)
+    _field_key(built, ended=True)
+    return built.service, (RekeyBody(SSN, [token, None], 1),)
+
+
+def _rekey_in_place(built: BuiltCell) -> Made:
+    lines = Lines.of(built.tokens(SSN, *[VALUE] * 50))
+    _field_key(built, ended=True)
+    return built.service, ([TextColumn(SSN, lines.texts, lines.like())], 1)
+
+
 def _key_of(credential: str) -> str:
     return "_".join(credential.split("_")[:2])
 
@@ -135,6 +169,8 @@ CALLS: Final[dict[str, Call]] = {
         3,
         "tokenize",
     ),
+    "rekey": Call(rekey, _rekey, 1, "rekey"),
+    "rekey_in_place": Call(rekey_in_place, _rekey_in_place, 1, "rekey"),
     "rewrite": Call(rewrite, _rewrite, 1, "tokenize"),
     "rehearse": Call(
         rehearse, lambda b: (b.service, (CheckBody(SSN, [VALUE, None, PERSON]),)), 0, "tokenize"
@@ -182,6 +218,14 @@ CALLS: Final[dict[str, Call]] = {
         list_stored_keys, lambda b: (b.admin, (Page(), KeyFilter(state="active"))), 0, "key:read"
     ),
     "read_stored_key": Call(read_stored_key, lambda b: (b.admin, (_stored_key(b),)), 0, "key:read"),
+    "read_coverage": Call(read_coverage, lambda b: (b.admin, (_field_key(b),)), 0, "key:read"),
+    "rotate_key": Call(rotate_key, lambda b: (b.admin, (_field_key(b), ReasonBody("due"))), 1, "key:rotate"),
+    "compromise_key": Call(
+        compromise_key, lambda b: (b.admin, (_field_key(b), ReasonBody("a leak"))), 1, "key:rotate"
+    ),
+    "destroy_key": Call(
+        destroy_key, lambda b: (b.admin, (_field_key(b, ended=True), DestroyBody())), 1, "key:destroy"
+    ),
     "read_audit": Call(read_audit, lambda b: (b.admin, (AuditQuery(),)), 0, "audit:read"),
 }
 

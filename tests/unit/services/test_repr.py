@@ -163,10 +163,10 @@ def structs() -> list[type[Any]]:
 
 # Holds no text of a caller: names of the schema, numbers, states, our own ids. (A TextColumn hides itself.)
 OPEN = {
-    "AuditQuery", "Cell", "ChangeAnswer", "CheckAnswer", "Counted", "DomainAnswer", "FieldAnswer",
+    "AuditQuery", "Cell", "ChangeAnswer", "CheckAnswer", "Counted", "Coverage", "DomainAnswer", "FieldAnswer",
     "GrantFilter", "GrantLimits", "GrantUse", "KeyBody", "KeyFilter", "Limits", "Move", "NewSubject",
     "Origin", "Page", "PlanAnswer", "RefusedValue", "Request", "SchemaAnswer", "SchemaBody", "Standing",
-    "SurrogateAnswer", "TenantSchema", "TextColumn", "Validity", "Verified", "VersionAnswer",
+    "SurrogateAnswer", "TenantSchema", "TextColumn", "Turn", "Validity", "Verified", "VersionAnswer",
     "VersionRow",
 }  # fmt: skip
 

@@ -106,6 +106,9 @@ QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
     "answer": ({"epoch": 1, "ref": REF}, [(DIGEST, b"r", 5)]),
     "expired": ({"at": 5, "most": 10}, [(1, REF)]),
     "issued": ({"tenant": "main", "field": "customer.name"}, []),
+    "key_uses": ({"tenant": "main", "field": "customer.ssn"}, []),
+    "newest_field_keys": ({"purpose": "ff1"}, [("main", "customer.ssn", 1, 5)]),
+    "claims_of_key": ({"data_key": KEY}, [(1,)]),
     "audit_range": (PAGE, [(0, DIGEST, b"{}", DIGEST, b"{}")]),
     "audit_page": ({**PAGE, "most": 10}, [(0, DIGEST, b"{}", DIGEST, b"{}")]),
     "lock_head": ({}, [("eu", 0, 1, 1, 0, 0, 5)]),
@@ -136,6 +139,7 @@ HEAD = {
     "seen_fence": 0, "seen_schema": 0,
 }  # fmt: skip
 ISSUED = {"tenant": "main", "field": "customer.name", "key_version": 0, "issued": 3, "last_at": 9}
+USED = {"tenant": "main", "field": "customer.ssn", "key_version": 1, "rekeyed": 3, "used_at": 9}
 ENDED = {"of_tenant": "main", "of_field": "customer.ssn", "of_purpose": "ff1", "below": 2}
 PRINCIPAL_AT = {"principal_id": "pr_1", "at": 10}
 
@@ -143,6 +147,9 @@ PRINCIPAL_AT = {"principal_id": "pr_1", "at": 10}
 UPDATES: dict[str, tuple[dict[str, Any], int, list[tuple[Any, ...]] | None]] = {
     "add_to_counter": ({"principal": "pr_1", "kind": "uses", "day": "2026-11-23", "by": 3}, 1, None),
     "add_issued": ({**ISSUED, "most": 100}, 1, None),
+    "add_rekeyed": (USED, 1, None),
+    "note_use": ({**USED, "rekeyed": 0}, 1, None),
+    "set_field_key": ({"field_key": KEY, "seen": "active", "to": "suspended", "kept": b"k"}, 1, None),
     "move_index_entry": ({"of_epoch": 1, "of_entry": REF, "to": NIL}, 1, None),
     "end_field_keys": (ENDED, 1, None),
     "move_due": ({"data_key": KEY, "to": 7}, 1, None),
@@ -199,8 +206,9 @@ def test_every_statement_is_tried(store: Store) -> None:
 
 
 def test_every_table_but_those_of_counts_has_its_row(filled: Store) -> None:
+    counts = ("counters", "issued", "key_uses")
     for table in filled.tables.metadata.sorted_tables:
-        assert len(filled.read(table.select())) == (0 if table.info["name"] in ("counters", "issued") else 1)
+        assert len(filled.read(table.select())) == (0 if table.info["name"] in counts else 1)
 
 
 @pytest.mark.parametrize("name", QUERIES)
@@ -246,7 +254,7 @@ def test_an_update_changes_what_it_should(filled: Store, name: str) -> None:
     session.commit()
     session.begin()
     again = session.run(statement, params) if returned is None else len(session.rows(statement, params))
-    repeatable = ("add_issued", "add_to_counter", "charge_grant", "move_index_entry")
+    repeatable = ("add_issued", "add_rekeyed", "add_to_counter", "charge_grant", "move_index_entry")
     assert again == (1 if name in repeatable else 0)
     session.rollback()
     session.close()
