@@ -166,12 +166,13 @@ class Checkup:
     def _keys(self, config: Config, region: str, wiring: Wiring, store: Store) -> Iterator[Finding]:
         name = f"cell {region}"
         try:
-            provider, halves = wiring.provider(region), wiring.halves(region)
-            epochs = open_epochs(region, store, provider, halves)
-            yield Finding(f"{name} keys", OK, f"epoch {max(epochs)}; {provider.destroy_means}")
-            _round_trip(provider, max(epochs))
-            yield Finding(f"{name} key store", OK, "what it wraps it opens again")
-            yield from _halves(name, halves, sorted(epochs))
+            with contextlib.closing(wiring.provider(region)) as provider:
+                halves = wiring.halves(region)
+                epochs = open_epochs(region, store, provider, halves)
+                yield Finding(f"{name} keys", OK, f"epoch {max(epochs)}; {provider.destroy_means}")
+                _round_trip(provider, max(epochs))
+                yield Finding(f"{name} key store", OK, "what it wraps it opens again")
+                yield from _halves(name, halves, sorted(epochs))
         except CoatcheckError as problem:
             yield _error(f"{name} keys", problem)
 

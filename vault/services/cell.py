@@ -13,6 +13,7 @@ import msgspec
 from vault.authn.identities import Identities
 from vault.clock import Clock
 from vault.keyring.ring import Keyring
+from vault.kms.guard import Guard
 from vault.ledger.committer import Committer
 from vault.schema.document import EMPTY, Schema, parse_document
 from vault.store.cell import Store
@@ -123,6 +124,7 @@ class Cell:
     clock: Clock
     limits: Limits
     failures: FailureCounts = field(default_factory=FailureCounts)
+    key_store: Guard | None = None  # never asked inside a command, nor on a request's way
 
     def forget(self) -> None:
         """Drops everything remembered of the database, after something was found stale."""
@@ -135,3 +137,5 @@ class Cell:
         self.committer.close()
         self.keyring.forget()
         self.store.close()
+        if self.key_store is not None:
+            self.key_store.close()
