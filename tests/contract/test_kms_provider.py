@@ -1,53 +1,32 @@
 """What every key store must do, and what `local:` does besides.
 
-A new provider adds a row to PROVIDERS: how to open it as a fresh process would, again and again, on the
-same keys.
+A new provider adds a row to PROVIDERS in tests/support/keystores.py: how to open it as a fresh process would,
+again and again, on the same keys.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
+from tests.support.keystores import (
+    PROVIDERS,
+    KeyStore,
+    local_with_key_file,
+    local_with_passphrase,
+)
 from tests.unit.envelope.damage import damaged
 from vault.crypto.passwords import Argon2Parameters
 from vault.errors import CoatcheckError, IntegrityError, Misconfigured, Unavailable
 from vault.kms import local
-from vault.kms.provider import Provider, ProviderSettings
+from vault.kms.provider import ProviderSettings
 from vault.kms.registry import open_provider
 from vault.secret import Secret
 
 HALF = bytes(range(32))
 CONTEXT = b"region and epoch"
-
-
-class KeyStore(NamedTuple):
-    """A key store under test."""
-
-    uri: str
-    settings: Callable[[str], ProviderSettings]
-
-    def open(self, region: str = "eu") -> Provider:
-        """The provider as a process that has just started has it."""
-        return open_provider(self.uri, self.settings(region))
-
-
-def local_with_passphrase(folder: Path, passphrase: bytes = b"passphrase") -> KeyStore:
-    return KeyStore(
-        "local:keys/eu", lambda region: ProviderSettings(region, folder, Secret(passphrase), None)
-    )
-
-
-def local_with_key_file(folder: Path) -> KeyStore:
-    key_file = folder / "elsewhere" / "key"
-    local.make_key_file(key_file)
-    return KeyStore("local:keys/eu", lambda region: ProviderSettings(region, folder, None, key_file))
-
-
-PROVIDERS = {"local, passphrase": local_with_passphrase, "local, key file": local_with_key_file}
 
 
 @pytest.fixture(autouse=True)
@@ -57,8 +36,18 @@ def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=PROVIDERS)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> KeyStore:
-    return PROVIDERS[request.param](tmp_path)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[KeyStore]:
+    with PROVIDERS[request.param](tmp_path) as made:
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+@pytest.fixture(params=["local, passphrase", "local, key file"])
+def files(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[KeyStore]:
+    with PROVIDERS[request.param](tmp_path) as made:
+        yield made
 
 
 def refused(
@@ -170,7 +159,8 @@ def root(folder: Path, version: int = 1) -> Path:
     return folder / "keys" / "eu" / f"root-{version:06d}"
 
 
-def test_local_files_are_private(store: KeyStore, tmp_path: Path) -> None:
+def test_local_files_are_private(files: KeyStore, tmp_path: Path) -> None:
+    store = files
     wrapped = wrap(store)
     assert root(tmp_path).stat().st_mode & 0o777 == 0o600
     for folder in (root(tmp_path).parent, root(tmp_path).parent.parent):

@@ -62,11 +62,11 @@ class AwsKmsProvider:
         self._place, self._name = address.path
         self._days = days
         self._settings = settings
-        self._client: Any = None
         self.destroy_means = (
             "the root key's KMS key is scheduled for deletion and refuses at once; it is deleted for good "
             f"{days} days later, until when its administrators can cancel that"
         )
+        self._client: Any = self._connect()  # takes long the first time, so not within a call's deadline
 
     def create_root(self, version: int) -> None:
         """Makes the root key's version, if it does not exist."""
@@ -306,7 +306,6 @@ def _check(rest: str, given: Collection[str]) -> None:
 
 
 def _open(rest: str, settings: ProviderSettings) -> AwsKmsProvider:
-    load("boto3", "aws")
     address, days = _read(rest, settings.credentials.given)
     return AwsKmsProvider(address, days, settings)
 

@@ -235,15 +235,19 @@ class Pkcs11Provider:
             library = p11.lib(self._uri.module_path)
         except (p11.PKCS11Error, RuntimeError, OSError):
             raise away("unreachable") from None
-        tokens = [token for token in library.get_tokens() if self._uri.fits(token)]
-        if len(tokens) > 1:
-            raise refused("names more than one token; add serial=")
+        tokens = self._fitting(library)
         if not tokens:
             # Modules list their slots once; a token that came later, or came back, needs a new start of them.
-            with contextlib.suppress(p11.PKCS11Error, RuntimeError):
-                library.reinitialize()
+            library.reinitialize()
+            tokens = self._fitting(library)
+        if not tokens:
             raise away("unreachable")
+        if len(tokens) > 1:
+            raise refused("names more than one token; add serial=")
         return tokens[0]
+
+    def _fitting(self, library: Any) -> list[Any]:
+        return [token for token in library.get_tokens() if self._uri.fits(token)]
 
     def _pin(self) -> Secret:
         if self._uri.pin_source is not None:

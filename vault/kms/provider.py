@@ -158,7 +158,7 @@ def register(scheme: str, opener: Opener, checker: Checker | None = None) -> Non
     """Makes a scheme known; each provider's module does this once.
 
     Args:
-        opener: makes the provider of what stands behind the scheme; connects to nothing yet.
+        opener: makes the provider of what stands behind the scheme; asks nothing of it yet.
         checker: raises `Misconfigured` for a URI, or names of credentials, that it does not take.
     """
     _OPENERS[scheme] = _Scheme(opener, checker)

@@ -11,6 +11,7 @@ import struct
 from base64 import b64decode, b64encode
 from binascii import Error as NotBase64
 from collections.abc import Callable, Collection
+from importlib import import_module
 from typing import Any, Final
 
 from vault.errors import CoatcheckError, IntegrityError, Unavailable
@@ -86,11 +87,13 @@ class TransitProvider:
                     mount_point=self._mount,
                 )
             )
-        except _NotTaken:  # the key's doing, or the ciphertext's: the server says so in prose only
+        except _NotTaken:
+            answer = None
+        if answer is None:  # the key's doing, or the ciphertext's: the server says which in prose only
             key = self._usable(version)
             if number < _number(key, "min_decryption_version"):
-                raise away("disabled", version) from None
-            raise IntegrityError("ciphertext_invalid") from None
+                raise away("disabled", version)
+            raise IntegrityError("ciphertext_invalid")
         try:
             return Secret(b64decode(_member(answer, "plaintext"), validate=True))
         except NotBase64:
@@ -219,6 +222,7 @@ def _check(rest: str, given: Collection[str]) -> None:
 
 
 def _open(rest: str, settings: ProviderSettings) -> TransitProvider:
+    import_module("hvac")  # takes long the first time, so not within a call's deadline
     return TransitProvider(_address(rest, settings.credentials.given), settings)
 
 
