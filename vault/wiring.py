@@ -17,7 +17,7 @@ from vault.errors import CoatcheckError, IntegrityError, Misconfigured
 from vault.keyring.epoch import create_epoch, open_epochs
 from vault.keyring.ring import Keyring
 from vault.kms.halves import HalfStores
-from vault.kms.registry import Guard, ProviderSettings, local, open_provider
+from vault.kms.registry import Guard, ProviderSettings, Standing, local, open_provider
 from vault.ledger.command import Answer, Verb
 from vault.ledger.committer import Committer, drive
 from vault.secret import Secret
@@ -138,6 +138,24 @@ class Wiring:
         except BaseException:
             lock.release()
             raise
+
+    def watch(self, cell: Cell) -> None:
+        """Looks at a cell's key store from time to time; lets go of its keys when that is away too long."""
+        if cell.key_store is None or not cell.key_store.remote:
+            return
+        key_store, halves = cell.key_store, self.halves(cell.region)
+        hold_s = self._settings(cell.region).kms_limits.hold_s
+
+        def told(standing: Standing) -> None:
+            if standing.cause:
+                if hold_s and (standing.since_s is None or standing.since_s > hold_s):
+                    cell.keyring.let_go()
+            elif not cell.keyring.epochs:
+                with contextlib.suppress(CoatcheckError):  # the next look tries again
+                    cell.keyring.hold(open_epochs(cell.region, cell.store, key_store, halves))
+
+        newest = cell.keyring.write_epoch
+        key_store.watch(lambda: [epoch.number for epoch in cell.keyring.epochs] or [newest], told)
 
     @contextlib.contextmanager
     def reader(self, region: str) -> Iterator[Store]:
@@ -273,6 +291,7 @@ def deploy(config: Config, prompt: Prompt | None = None) -> Deployment:
     try:
         for region in config.cell:
             opened[region] = wiring.open(region)
+            wiring.watch(opened[region].cell)
     except BaseException:
         for cell in opened.values():
             cell.close()

@@ -52,9 +52,11 @@ class Serving:
                 """Clients that go away are what is tested."""
 
             def finish_request(self, request: Any, client_address: Any) -> None:
-                if tls is not None:  # in the connection's own thread, so that a bad one holds up nobody
-                    request = tls.wrap_socket(request, server_side=True)
-                super().finish_request(request, client_address)
+                if tls is None:
+                    super().finish_request(request, client_address)
+                else:  # in the connection's own thread, so that a bad one holds up nobody
+                    with tls.wrap_socket(request, server_side=True) as wrapped:
+                        super().finish_request(wrapped, client_address)
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self.port = int(self._server.server_address[1])

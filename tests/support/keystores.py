@@ -23,6 +23,7 @@ import pytest
 
 from tests.fakes.awskms import FakeKms
 from tests.fakes.transit import JWT, ROLE, ROLE_ID, ROOT, SECRET_ID, FakeTransit
+from vault.config import Config, build
 from vault.kms import local
 from vault.kms.credentials import Credentials
 from vault.kms.provider import Provider, ProviderSettings
@@ -197,7 +198,7 @@ def fake_kms(folder: Path) -> Iterator[KeyStore]:
 def _moto() -> int:
     """The port of one moto for all tests of this process, which ends with it."""
     with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+        port = int(free.getsockname()[1])
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     atexit.register(process.wait)
@@ -231,3 +232,25 @@ PROVIDERS: dict[str, Made] = {
     "AWS KMS, moto": moto,
     "PKCS#11, SoftHSM2": softhsm,
 }
+
+
+def config_of(store: KeyStore, folder: Path, **limits: int) -> Config:
+    """A deployment of one cell, `eu`, in a folder, with its root keys in that store."""
+    cell: dict[str, Any] = {
+        "database": "sqlite:///eu.db",
+        "kms": store.uri,
+        "half_stores": ["halves"],
+        "kms_limits": limits,
+    }
+    if store.auth:
+        cell["kms_auth"] = dict(store.auth)
+    return build({"mode": "development", "cell": {"eu": cell}}, {}, folder)
+
+
+def toml_of(store: KeyStore, **limits: int) -> str:
+    """The same as a coatcheck.toml, with a listener for administrators on any port."""
+    lines = ['mode = "development"', "", "[cell.eu]", 'database = "sqlite:///eu.db"', f'kms = "{store.uri}"']
+    lines += ['half_stores = ["halves"]', "", "[cell.eu.kms_auth]"]
+    lines += [f'{name} = "{value}"' for name, value in store.auth.items()]
+    lines += ["", "[cell.eu.kms_limits]", *(f"{name} = {value}" for name, value in limits.items())]
+    return "\n".join(lines) + "\n"

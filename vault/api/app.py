@@ -346,8 +346,19 @@ class Api:
                 cells[region] = problem.code
         ready = all(state == "ready" for state in cells.values())
         status = "draining" if self.draining else "ready" if ready else "not ready"
-        document: dict[str, Any] = {"status": status, **({"cells": cells} if in_detail else {})}
+        document: dict[str, Any] = {"status": status}
+        if in_detail:
+            document |= {"cells": cells, "key_stores": self._key_stores()}
         return 200 if status == "ready" else 503, b"application/json", _encode(document)
+
+    def _key_stores(self) -> dict[str, dict[str, str]]:
+        """How each key store stands. A cell without one goes on with the keys it holds."""
+        found = {}
+        for region, cell in self.cells.items():
+            if cell.key_store is not None:
+                standing = cell.key_store.standing()
+                found[region] = {"state": standing.cause or "ready", "breaker": standing.breaker.value}
+        return found
 
     def _openapi(self) -> tuple[int, bytes, bytes]:
         return 200, b"application/json", self._document

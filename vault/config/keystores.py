@@ -75,6 +75,15 @@ class KmsLimits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     failures: Annotated[int, _means("failures in a row after which it is not asked for a while", 1, 1000)] = 5
     open_ms: Annotated[int, _means("for how long it is not asked then", 100, 60_000)] = 1000
     probe_s: Annotated[int, _means("seconds between looks at a key store that serves", 1, 3600)] = 15
+    hold_s: Annotated[
+        int,
+        _means(
+            "for so long a cell serves on with the keys it holds while its key store does not serve; 0: for "
+            "as long as the process runs",
+            0,
+            86_400,
+        ),
+    ] = 0
 
 
 def given(auth: KmsAuth | None) -> set[str]:

@@ -157,7 +157,7 @@ class AwsKmsProvider:
     def _known(self, version: int) -> dict[str, Any] | None:
         """What KMS says of the key behind a root version's alias; None without such an alias."""
         try:
-            return dict(self._ask("describe_key", KeyId=self._alias(version))["KeyMetadata"])
+            return _Answer(self._ask("describe_key", KeyId=self._alias(version))["KeyMetadata"])
         except Unavailable as problem:
             if problem.facts.get("cause") == "missing":
                 return None
@@ -223,7 +223,7 @@ class AwsKmsProvider:
             self._client = self._connect()
         call: Callable[..., dict[str, Any]] = getattr(self._client, operation)
         try:
-            return call(**arguments)
+            return _Answer(call(**arguments))
         except Exception as problem:  # noqa: BLE001 - botocore's, and what it runs into with answers that are none
             raise _cause(problem) from None
 
@@ -257,6 +257,13 @@ class AwsKmsProvider:
             raise refused("boto3 makes no client of it") from None
 
 
+class _Answer(dict[str, Any]):
+    """An answer of KMS; what it ought to have and has not makes it malformed."""
+
+    def __missing__(self, name: str) -> Any:
+        raise away("malformed")
+
+
 class _AlreadyThere(Unavailable):
     """An alias of this name exists."""
 
@@ -284,7 +291,7 @@ def _cause(problem: Exception) -> Unavailable | IntegrityError | Misconfigured:
         return away("tls")
     if isinstance(problem, exceptions.ConnectTimeoutError | exceptions.ReadTimeoutError):
         return away("deadline")
-    if isinstance(problem, exceptions.HTTPClientError):
+    if isinstance(problem, exceptions.HTTPClientError | exceptions.ConnectionError):
         return away("unreachable")
     return away("malformed")
 

@@ -7,6 +7,7 @@ can be interrupted; a thread that comes back too late finds nobody, and too many
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 import threading
@@ -15,6 +16,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Final, TypeVar, cast
 
 from vault.errors import CoatcheckError, Unavailable
@@ -29,6 +31,8 @@ TROUBLE: Final = PASSING | {"deadline", "sealed", "tls", "busy"}
 """Causes that say something about the whole key store, not about one key or our right to it."""
 BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 AGAIN_S: Final = 1.0  # between looks at a key store that is away; README promises to be back within 5 s
+
+_LIMITS: Final = (*map(str, BUCKETS), "+Inf")
 
 T = TypeVar("T")
 _log: Final = logging.getLogger("coatcheck.kms")
@@ -70,6 +74,19 @@ class Standing:
     since_s: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What is counted.
+
+    Attributes:
+        calls: by their name and result: `ok`, a cause, or a code.
+        times: by the name: how many took at most so many seconds, by the bound's text; and the seconds.
+    """
+
+    calls: dict[tuple[str, str], int]
+    times: dict[str, tuple[list[tuple[str, int]], float]]
+
+
 class _Flight:
     """One call under way, and what came of it."""
 
@@ -100,12 +117,9 @@ class Guard:
         self._last: float | None = None
         self._stop = threading.Event()
         self._watcher: threading.Thread | None = None
-        self.calls: Counter[tuple[str, str]] = Counter()
-        """Calls by their name and result: `ok`, a cause, or a code."""
-        self.seconds: dict[str, list[int]] = {}
-        """Calls by their name and how long they took, counted by `BUCKETS`."""
-        self.spent: Counter[str] = Counter()
-        """Microseconds spent, by the name of the call."""
+        self._calls: Counter[tuple[str, str]] = Counter()
+        self._times: dict[str, list[int]] = {}
+        self._spent: dict[str, float] = {}
 
     @property
     def destroy_means(self) -> str:
@@ -144,13 +158,23 @@ class Guard:
         self._stop.set()
         if self._watcher is not None:
             self._watcher.join(self._limits.deadline_s + 1)
-        self._provider.close()
+        with contextlib.suppress(Unavailable):  # what hangs may hold what closing needs; it is left behind
+            self._within(self._provider.close, 0 if self._hanging else self._limits.deadline_s)
 
     def standing(self) -> Standing:
         """How the key store stands, without asking it."""
         with self._lock:
             since = None if self._last is None else time.monotonic() - self._last
             return Standing(self._cause, self._breaker.state, since)
+
+    def figures(self) -> Figures:
+        """What was counted so far."""
+        with self._lock:
+            times = {
+                name: (list(zip(_LIMITS, accumulate(buckets), strict=True)), self._spent[name])
+                for name, buckets in self._times.items()
+            }
+            return Figures(dict(self._calls), times)
 
     def watch(self, versions: Callable[[], Iterable[int]], told: Callable[[Standing], None]) -> None:
         """Looks at root versions from time to time, in a thread of its own, until it is closed.
@@ -271,10 +295,10 @@ class Guard:
     def _note(self, name: str, cause: str, began: float) -> None:
         now = time.monotonic()
         with self._lock:
-            self.calls[name, cause or "ok"] += 1
-            buckets = self.seconds.setdefault(name, [0] * (len(BUCKETS) + 1))
+            self._calls[name, cause or "ok"] += 1
+            buckets = self._times.setdefault(name, [0] * len(_LIMITS))
             buckets[bisect_left(BUCKETS, now - began)] += 1
-            self.spent[name] += int((now - began) * 1_000_000)
+            self._spent[name] = self._spent.get(name, 0.0) + now - began
             if cause != "open":  # which says nothing new
                 self._cause = cause
             if not cause:

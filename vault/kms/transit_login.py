@@ -150,14 +150,18 @@ class Login:
         certificate, key = self._credentials.path("client_certificate"), self._credentials.path("client_key")
         if (certificate is None) != (key is None):
             raise refused("client_certificate and client_key go together", "kms_auth")
+        session = BoundedSession(self._seconds)
+        # On the session and in the client: the library takes a session's own over what it is given.
+        session.verify = verify = self._credentials.path("ca") or True
+        session.cert = pair = (certificate, key) if certificate and key else None
         return hvac.Client(
             url=self._url,
             token="",  # not that of a variable or of ~/.vault-token, which the library would take
-            cert=(certificate, key) if certificate else False,
-            verify=self._credentials.path("ca") or True,
+            cert=pair or False,  # the same for certificates
+            verify=verify,
             timeout=self._seconds,
             allow_redirects=False,
-            session=BoundedSession(self._seconds),
+            session=session,
             namespace=self._namespace,
         )
 
