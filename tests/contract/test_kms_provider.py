@@ -7,6 +7,7 @@ again and again, on the same keys.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,11 @@ from tests.support.keystores import (
     local_with_passphrase,
 )
 from tests.unit.envelope.damage import damaged
+from vault.clock import SystemClock
 from vault.crypto.passwords import Argon2Parameters
 from vault.errors import CoatcheckError, IntegrityError, Misconfigured, Unavailable
 from vault.kms import local
+from vault.kms.guard import Guard, GuardLimits
 from vault.kms.provider import ProviderSettings
 from vault.kms.registry import open_provider
 from vault.secret import Secret
@@ -139,6 +142,60 @@ def test_a_root_made_again_is_another(store: KeyStore) -> None:
     provider.destroy_root(1)
     provider.create_root(1)
     refused(IntegrityError, "ciphertext_invalid", provider.unwrap, 1, wrapped, CONTEXT)
+
+
+def test_destroying_gives_a_receipt_and_again_the_same(store: KeyStore) -> None:
+    wrap(store)
+    receipt = store.open().destroy_root(1)
+    assert receipt.version == 1
+    assert len(receipt.what) > 5
+    assert receipt.final_at is None or receipt.final_at > SystemClock().now()
+    assert store.open().destroy_root(1) == receipt
+
+
+def test_a_probe_says_whether_a_root_serves_and_changes_nothing(store: KeyStore) -> None:
+    provider = store.open()
+    refused(Unavailable, "key_unavailable", provider.probe, 1)
+    refused(Unavailable, "key_unavailable", provider.wrap, 1, Secret(HALF), CONTEXT)  # none was made by it
+    provider.create_root(1)
+    provider.probe(1)
+    provider.destroy_root(1)
+    refused(Unavailable, "key_unavailable", provider.probe, 1)
+
+
+def test_what_is_away_says_why(store: KeyStore) -> None:
+    problem = refused(Unavailable, "key_unavailable", store.open().probe, 1)
+    assert problem.facts == {"cause": "missing", "root": 1}
+
+
+def test_a_provider_that_was_closed_begins_anew(store: KeyStore) -> None:
+    wrapped = wrap(store)
+    provider = store.open()
+    for _ in range(2):
+        assert provider.unwrap(1, wrapped, CONTEXT).expose() == HALF
+        provider.close()
+        provider.close()
+
+
+def test_guarded_it_does_the_same(store: KeyStore) -> None:
+    guard = Guard(store.open(), GuardLimits(deadline_s=30))
+    guard.create_root(1)
+    wrapped = guard.wrap(1, Secret(HALF), CONTEXT)
+    assert guard.unwrap(1, wrapped, CONTEXT).expose() == HALF
+    refused(IntegrityError, "ciphertext_invalid", guard.unwrap, 1, wrapped, b"another")
+    guard.probe(1)
+    assert guard.destroy_root(1).version == 1
+    assert (
+        refused(Unavailable, "key_unavailable", guard.unwrap, 1, wrapped, CONTEXT).facts["retry_after"] == 1
+    )
+
+
+def test_many_threads_use_it_at_once(store: KeyStore) -> None:
+    wrapped = wrap(store)
+    provider = store.open()
+    with ThreadPoolExecutor(8) as threads:
+        halves = threads.map(lambda _: provider.unwrap(1, wrapped, CONTEXT), range(24))
+        assert all(half.expose() == HALF for half in halves)
 
 
 def test_it_says_what_destroying_means(store: KeyStore) -> None:

@@ -144,7 +144,13 @@ class Pkcs11Provider:
     def _named(self, session: Any, version: int) -> list[Any]:
         p11 = load("pkcs11", "hsm")
         wanted = {p11.Attribute.CLASS: p11.ObjectClass.SECRET_KEY, p11.Attribute.LABEL: self._label(version)}
-        return list(session.get_objects(wanted))
+        found = list(session.get_objects(wanted))
+        if not found:
+            # Whoever is logged out sees no private object, and is not told so: for that, nothing may be made,
+            # or said to be gone. The end of another session logs out the whole process.
+            self._assure_login()
+            found = list(session.get_objects(wanted))
+        return found
 
     def _find(self, session: Any, version: int) -> Any:
         found = self._named(session, version)
@@ -215,10 +221,32 @@ class Pkcs11Provider:
 
     def _log_in(self) -> Any:
         p11 = load("pkcs11", "hsm")
+        token = self._token()
+        try:
+            return self._enter(token)
+        except p11.UserAlreadyLoggedIn:  # by another cell of this process: a login is the process's
+            return token.open(rw=True)
+
+    def _assure_login(self) -> None:
+        """Returns if this process is logged in.
+
+        Raises:
+            UserNotLoggedIn: it was not; the session is lost.
+        """
+        p11 = load("pkcs11", "hsm")
+        try:
+            session = self._enter(self._token())
+        except p11.UserAlreadyLoggedIn:
+            return
+        session.close()
+        raise p11.UserNotLoggedIn
+
+    def _enter(self, token: Any) -> Any:
+        """A session that is logged in with the PIN; one that was wrong is not tried again."""
+        p11 = load("pkcs11", "hsm")
         pin = self._pin()
         if self._refused is not None and pin.matches(self._refused):
             raise _wrong_pin()
-        token = self._token()
         try:
             return token.open(rw=True, user_pin=pin.expose().decode("utf-8", "replace"))
         except (p11.PinIncorrect, p11.PinInvalid, p11.PinLenRange):
@@ -226,8 +254,6 @@ class Pkcs11Provider:
             raise _wrong_pin() from None
         except p11.PinLocked:
             raise refused("names a token whose PIN is locked; its security officer sets a new one") from None
-        except p11.UserAlreadyLoggedIn:  # by another cell of this process: a login is the process's
-            return token.open(rw=True)
 
     def _token(self) -> Any:
         p11 = load("pkcs11", "hsm")

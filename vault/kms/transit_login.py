@@ -130,7 +130,7 @@ class Login:
                 return False
             raise
         # Near its longest life a token is renewed for less and less.
-        return self._method == "token" or self._lasts >= lasts * RENEW_BELOW
+        return self._method == "token" or self._lasts > lasts / 2
 
     def _keep(self, answer: Any, member: str, name: str) -> None:
         """Notes how long a token lasts."""
