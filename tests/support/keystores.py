@@ -250,7 +250,7 @@ def config_of(store: KeyStore, folder: Path, **limits: int) -> Config:
 def toml_of(store: KeyStore, **limits: int) -> str:
     """The same as a coatcheck.toml, with a listener for administrators on any port."""
     lines = ['mode = "development"', "", "[cell.eu]", 'database = "sqlite:///eu.db"', f'kms = "{store.uri}"']
-    lines += ['half_stores = ["halves"]', "", "[cell.eu.kms_auth]"]
+    lines += ['half_stores = ["halves"]', 'schema = "schema.toml"', "", "[cell.eu.kms_auth]"]
     lines += [f'{name} = "{value}"' for name, value in store.auth.items()]
     lines += ["", "[cell.eu.kms_limits]", *(f"{name} = {value}" for name, value in limits.items())]
     return "\n".join(lines) + "\n"

@@ -64,13 +64,9 @@ class KmsLimits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Bounds of calls to the key store. They are few: when a cell is made or opened, and when keys change."""
 
     deadline_ms: Annotated[
-        int | None,
-        _means(
-            "for a call with all its attempts; without it 2000, and 30000 for `local:`, which computes",
-            50,
-            60_000,
-        ),
-    ] = None
+        int,
+        _means("for a call with all its attempts; 0: 2000, or 30000 for `local:`, which computes", 0, 60_000),
+    ] = 0
     attempts: Annotated[int, _means("most attempts of a call, where what went wrong may pass", 1, 10)] = 3
     failures: Annotated[int, _means("failures in a row after which it is not asked for a while", 1, 1000)] = 5
     open_ms: Annotated[int, _means("for how long it is not asked then", 100, 60_000)] = 1000
@@ -156,7 +152,7 @@ def guard_limits(limits: KmsLimits, *, local: bool) -> GuardLimits:
         local: whether it is `local:`, which is never away but computes.
     """
     unset = LOCAL_DEADLINE_S if local else DEADLINE_S
-    deadline_s = unset if limits.deadline_ms is None else limits.deadline_ms / 1000
+    deadline_s = limits.deadline_ms / 1000 or unset
     return GuardLimits(
         deadline_s, limits.attempts, limits.failures, limits.open_ms / 1000, float(limits.probe_s)
     )
