@@ -55,7 +55,7 @@ lock: ## Pin the dependencies again, with hashes (UPGRADE=1 takes newer versions
 	@command -v $(UV) >/dev/null || { \
 	  echo "make lock needs uv: install it with 'python3 -m pip install uv', or say UV=/path/to/uv." >&2; exit 1; }
 	@$(UV) $(COMPILE) $(if $(UPGRADE),--upgrade) pyproject.toml --extra postgres --group dev -o requirements-dev.lock
-	@$(UV) $(COMPILE) $(if $(UPGRADE),--upgrade) pyproject.toml -c requirements-dev.lock -o requirements.lock
+	@$(UV) $(COMPILE) $(if $(UPGRADE),--upgrade) pyproject.toml -o requirements.lock
 	@printf 'hatchling\neditables\n' | \
 	  $(UV) $(COMPILE) $(if $(UPGRADE),--upgrade) - -c requirements-dev.lock -o requirements-build.lock
 	@echo "lock: requirements.lock, requirements-build.lock and requirements-dev.lock are written"
