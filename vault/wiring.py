@@ -150,12 +150,12 @@ class Wiring:
             if standing.cause:
                 if hold_s and (standing.since_s is None or standing.since_s > hold_s):
                     cell.keyring.let_go()
-            elif not cell.keyring.epochs:
+            elif not cell.keyring.held:
                 with contextlib.suppress(CoatcheckError):  # the next look tries again
                     cell.keyring.hold(open_epochs(cell.region, cell.store, key_store, halves))
 
         newest = cell.keyring.write_epoch
-        key_store.watch(lambda: [epoch.number for epoch in cell.keyring.epochs] or [newest], told)
+        key_store.watch(lambda: cell.keyring.held or (newest,), told)
 
     @contextlib.contextmanager
     def reader(self, region: str) -> Iterator[Store]:

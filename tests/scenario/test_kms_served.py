@@ -163,8 +163,11 @@ def test_keys_that_may_be_held_for_so_long_are_let_go_of_then_and_taken_up_again
             refused = asked()
             assert (refused.code, refused.header("retry-after")) == ("key_unavailable", "1")
             assert service.get("/livez").status == 200
+            ready = service.get("/readyz")
+            assert (ready.status, ready.json()["cells"]) == (503, {"eu": "key_unavailable"})
             fake.heal()
             eventually(lambda: bool(asked().status == 200), 5)
+            assert service.get("/readyz").status == 200
             works(service)
             assert "Traceback" not in service.log()
         finally:

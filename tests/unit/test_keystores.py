@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from vault import extras
+from vault.cli.config import source_of
 from vault.config import assemble
 from vault.config.keystores import credentials_of, files, given, guard_limits
 from vault.config.settings import Config
@@ -128,6 +129,16 @@ def test_files_are_read_when_they_are_needed_and_variables_once(
     found = credentials_of(config.cell["eu"].kms_auth, "eu", tmp_path, TRANSIT)
     assert found.secret("secret_id").expose() == b"three"
     assert "three" not in repr(found)
+
+
+def test_it_is_shown_where_each_comes_from() -> None:
+    table = {"database": "sqlite:///eu.db", "kms": TRANSIT, "half_stores": ["halves"], "kms_auth": APPROLE}
+    found = assemble({"cell": {"eu.west": table}}, {"COATCHECK_CELL__US__KMS_LIMITS__ATTEMPTS": "2"}, Path())
+    assert source_of("cell.eu.west.kms_auth.role_id", found) == "file"
+    assert source_of("cell.eu.west.kms_auth.role", found) == "default"
+    assert source_of("cell.eu.west.kms", found) == "file"
+    assert source_of("cell.eu.west.kms_limits.attempts", found) == "default"
+    assert source_of("cell.us.kms_limits.attempts", found) == "COATCHECK_CELL__US__KMS_LIMITS__ATTEMPTS"
 
 
 def test_a_pod_has_its_token_where_kubernetes_puts_it(tmp_path: Path) -> None:

@@ -330,7 +330,7 @@ class Api:
         return 200, b"application/json", b'{"status":"alive"}'
 
     def _readyz(self) -> tuple[int, bytes, bytes]:
-        """Ready when not draining and every cell's database answers."""
+        """Ready when not draining, every cell's database answers, and its keys are held."""
         return self._readiness(in_detail=False)
 
     def _readyz_in_detail(self) -> tuple[int, bytes, bytes]:
@@ -342,6 +342,7 @@ class Api:
         for region, cell in self.cells.items():
             try:
                 cell.store.read(cell.store.record.head)
+                cell.keyring.epoch(cell.keyring.write_epoch)
             except CoatcheckError as problem:
                 cells[region] = problem.code
         ready = all(state == "ready" for state in cells.values())

@@ -105,7 +105,13 @@ class Keyring:
 
     @property
     def epochs(self) -> tuple[Epoch, ...]:
-        """The epochs in use, newest first."""
+        """The epochs in use, newest first.
+
+        Raises:
+            Unavailable: `key_unavailable`: the keys were let go of.
+        """
+        if not self._epochs:
+            raise Unavailable("key_unavailable")
         return tuple(self._epochs[number] for number in sorted(self._epochs, reverse=True))
 
     @property
@@ -119,6 +125,11 @@ class Keyring:
         if newest is None:
             raise Unavailable("key_unavailable")
         return newest
+
+    @property
+    def held(self) -> tuple[int, ...]:
+        """The numbers of the epochs in use; empty if the keys were let go of."""
+        return tuple(self._epochs)
 
     def let_go(self) -> None:
         """Drops the epochs too: nothing is opened or sealed until `hold` brings them back."""
