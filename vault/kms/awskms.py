@@ -66,6 +66,7 @@ class AwsKmsProvider:
             "the root key's KMS key is scheduled for deletion and refuses at once; it is deleted for good "
             f"{days} days later, until when its administrators can cancel that"
         )
+        self._made: dict[int, str] = {}  # by this process; aliases are a while in coming into force
         self._client: Any = self._connect()  # takes long the first time, so not within a call's deadline
 
     def create_root(self, version: int) -> None:
@@ -74,13 +75,13 @@ class AwsKmsProvider:
         if known is not None and known["KeyState"] not in _PENDING:
             self._checked(version, known)
             return
-        key = (
-            self._orphan(version) or self._ask("create_key", **self._wanted(version))["KeyMetadata"]["KeyId"]
-        )
+        key = self._orphan(version)
+        if key is None:
+            key = self._ask("create_key", **self._wanted(version))["KeyMetadata"]["KeyId"]
+        operation, alias = "update_alias" if known else "create_alias", self._alias(version)
         try:
-            self._ask(
-                "update_alias" if known else "create_alias", AliasName=self._alias(version), TargetKeyId=key
-            )
+            self._ask(operation, AliasName=alias, TargetKeyId=key)
+            self._made[version] = key
         except _AlreadyThere:  # another process was first; ours is one too many, and seals nothing
             self._ask("schedule_key_deletion", KeyId=key, PendingWindowInDays=self._days)
         self.probe(version)
@@ -156,8 +157,9 @@ class AwsKmsProvider:
 
     def _known(self, version: int) -> dict[str, Any] | None:
         """What KMS says of the key behind a root version's alias; None without such an alias."""
+        key = self._made.get(version) or self._alias(version)
         try:
-            return _Answer(self._ask("describe_key", KeyId=self._alias(version))["KeyMetadata"])
+            return _Answer(self._ask("describe_key", KeyId=key)["KeyMetadata"])
         except Unavailable as problem:
             if problem.facts.get("cause") == "missing":
                 return None

@@ -218,8 +218,10 @@ class Guard:
             if flight is None:
                 flight = self._flights[named] = _Flight()
         if mine:
+            flight.problem = away("failed")  # what those who wait are told if this thread is ended
             try:
                 flight.result = self._persist(name, use, until)
+                flight.problem = None
             except CoatcheckError as problem:
                 flight.problem = problem
             finally:
@@ -254,6 +256,9 @@ class Guard:
                 if isinstance(problem, Unavailable):
                     facts = {**problem.facts, "retry_after": self._breaker.retry_after()}
                     raise Unavailable(problem.code, **facts) from None
+                raise
+            except BaseException:  # an interrupt: whoever was let through says how it ended, always
+                self._breaker.failed()
                 raise
             self._breaker.answered()
             self._note(name, "", began)

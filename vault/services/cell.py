@@ -135,7 +135,7 @@ class Cell:
     def close(self) -> None:
         """Finishes what waits, then lets go of the database and the keys."""
         self.committer.close()
+        if self.key_store is not None:
+            self.key_store.close()  # first, as whoever looks at it may read the database
         self.keyring.forget()
         self.store.close()
-        if self.key_store is not None:
-            self.key_store.close()

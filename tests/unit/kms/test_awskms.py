@@ -67,6 +67,17 @@ def test_killed_behind_any_step_the_next_attempt_ends_with_one_key(
     store.open().probe(1)
 
 
+def test_a_key_just_made_serves_before_its_alias_is_in_force(store: KeyStore, fake: FakeKms) -> None:
+    """Aliases of KMS take a few seconds to be known everywhere."""
+    provider = store.open()
+    provider.create_root(1)
+    aliases, fake.aliases = fake.aliases, {}
+    wrapped = provider.wrap(1, Secret(HALF), b"")
+    assert cause(store.open().probe, 1) == "missing"
+    fake.aliases = aliases
+    assert store.open().unwrap(1, wrapped, b"").expose() == HALF
+
+
 def test_an_orphan_of_another_cell_is_left_alone(store: KeyStore, fake: FakeKms) -> None:
     fake.keys["orphan"] = Key("orphan", {"coatcheck:root": "us/coatcheck-eu/1"})
     fake.keys["older"] = Key("older", {"coatcheck:root": "eu/coatcheck-eu/2"})
