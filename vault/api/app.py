@@ -347,16 +347,16 @@ class Api:
                 cells[region] = problem.code
         ready = all(state == "ready" for state in cells.values())
         status = "draining" if self.draining else "ready" if ready else "not ready"
-        document: dict[str, Any] = {"status": status}
-        if in_detail:
-            document |= {"cells": cells, "key_stores": self._key_stores()}
+        document: dict[str, Any] = {"status": status, **({"cells": cells} if in_detail else {})}
+        if in_detail and (key_stores := self._key_stores()):
+            document["key_stores"] = key_stores
         return 200 if status == "ready" else 503, b"application/json", _encode(document)
 
     def _key_stores(self) -> dict[str, dict[str, str]]:
-        """How each key store stands. A cell without one goes on with the keys it holds."""
+        """How key stores outside this host stand. A cell goes on without, with the keys it holds."""
         found = {}
         for region, cell in self.cells.items():
-            if cell.key_store is not None:
+            if cell.key_store is not None and cell.key_store.remote:
                 standing = cell.key_store.standing()
                 found[region] = {"state": standing.cause or "ready", "breaker": standing.breaker.value}
         return found
