@@ -16,6 +16,7 @@ from vault.clock import SECOND, Clock, SystemClock
 from vault.config import Config, Settings
 from vault.config.certificate import read_certificate, server_context
 from vault.config.checking import risks
+from vault.config.keystores import files as secret_files
 from vault.crypto.randomness import new_key
 from vault.errors import CODES, CoatcheckError, Exit, IntegrityError
 from vault.keyring.epoch import open_epochs
@@ -166,12 +167,13 @@ class Checkup:
     def _keys(self, config: Config, region: str, wiring: Wiring, store: Store) -> Iterator[Finding]:
         name = f"cell {region}"
         try:
-            provider, halves = wiring.provider(region), wiring.halves(region)
-            epochs = open_epochs(region, store, provider, halves)
-            yield Finding(f"{name} keys", OK, f"epoch {max(epochs)}; {provider.destroy_means}")
-            _round_trip(provider, max(epochs))
-            yield Finding(f"{name} key store", OK, "what it wraps it opens again")
-            yield from _halves(name, halves, sorted(epochs))
+            with contextlib.closing(wiring.provider(region)) as provider:
+                halves = wiring.halves(region)
+                epochs = open_epochs(region, store, provider, halves)
+                yield Finding(f"{name} keys", OK, f"epoch {max(epochs)}; {provider.destroy_means}")
+                _round_trip(provider, max(epochs))
+                yield Finding(f"{name} key store", OK, "what it wraps it opens again")
+                yield from _halves(name, halves, sorted(epochs))
         except CoatcheckError as problem:
             yield _error(f"{name} keys", problem)
 
@@ -226,11 +228,25 @@ def _risk(setting: str, reason: str) -> Finding:
     return Finding(setting, RISKY, reason, _SETTINGS.get(setting.rpartition(".")[2], ""))
 
 
+_KEY_STORE: Final = {
+    "denied": "see that the credentials are right, current and sufficient; docs/how-to says what they need",
+    "disabled": "enable the root key again, if that was not meant",
+    "pending_deletion": "cancel the deletion before its date, if that was not meant",
+    "sealed": "unseal the key store",
+    "tls": "name its authority with kms_auth.ca, and see that its certificate is valid for this host",
+}
+"""What to do about a key store that does not serve, by the cause; others are away, or have lost a key."""
+
+
 def _error(check: str, problem: CoatcheckError) -> Finding:
     """What an error says, in a line."""
     facts = " ".join(f"{name}={value}" for name, value in problem.facts.items())
     detail = f"{problem.code} {facts}".strip()
-    return Finding(check, WRONG, detail, _REMEDIES.get(problem.code, CODES[problem.code].hint), problem.code)
+    remedy = _REMEDIES.get(problem.code, CODES[problem.code].hint)
+    cause = problem.facts.get("cause")
+    if cause is not None and cause != "missing":
+        remedy = _KEY_STORE.get(str(cause), "see that the key store runs and can be reached from here")
+    return Finding(check, WRONG, detail, remedy, problem.code)
 
 
 def _round_trip(provider: Provider, version: int) -> None:
@@ -272,6 +288,7 @@ def _files(config: Config, region: str, database: Path) -> Iterator[Finding]:
         private.append(config.path(settings.passphrase_file))
     if settings.key_file is not None:
         private.append(config.path(settings.key_file))
+    private += [config.path(text) for text in secret_files(settings.kms_auth)]
     private += [database, *(database.with_name(database.name + end) for end in ("-wal", "-shm"))]
     open_ = [place for place in dict.fromkeys(private) if _is_open(place)]
     for place in open_:

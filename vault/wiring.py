@@ -12,11 +12,12 @@ from pathlib import Path
 from vault.authn.identities import Caller, Identities
 from vault.clock import Clock, SystemClock
 from vault.config import CellSettings, Config
+from vault.config.keystores import credentials_of, guard_limits
 from vault.errors import CoatcheckError, IntegrityError, Misconfigured
 from vault.keyring.epoch import create_epoch, open_epochs
 from vault.keyring.ring import Keyring
 from vault.kms.halves import HalfStores
-from vault.kms.registry import Provider, ProviderSettings, local, open_provider
+from vault.kms.registry import Guard, ProviderSettings, Standing, local, open_provider
 from vault.ledger.command import Answer, Verb
 from vault.ledger.committer import Committer, drive
 from vault.secret import Secret
@@ -65,8 +66,8 @@ class Wiring:
         """A SQLite cell's file."""
         return self.config.path(self._settings(region).database.removeprefix("sqlite:///"))
 
-    def provider(self, region: str) -> Provider:
-        """A cell's key store."""
+    def provider(self, region: str) -> Guard:
+        """A cell's key store, guarded; whoever has it closes it."""
         cell = self._settings(region)
         passphrase = None
         if cell.key_file is None:
@@ -74,8 +75,11 @@ class Wiring:
             if passphrase is None and self._prompt is not None and cell.kms.startswith("local:"):
                 passphrase = self._prompt(region)
         key_file = None if cell.key_file is None else self.config.path(cell.key_file)
-        settings = ProviderSettings(region, Path(self.config.base), passphrase, key_file)
-        return open_provider(cell.kms, settings)
+        base = Path(self.config.base)
+        limits = guard_limits(cell.kms_limits, local=cell.kms.startswith("local:"))
+        credentials = credentials_of(cell.kms_auth, region, base, cell.kms)
+        settings = ProviderSettings(region, base, passphrase, key_file, credentials, limits.deadline_s)
+        return Guard(open_provider(cell.kms, settings), limits, region)
 
     def halves(self, region: str) -> HalfStores:
         """A cell's half-stores."""
@@ -102,7 +106,8 @@ class Wiring:
                     key_file = self._settings(region).key_file
                     if self.config.development and key_file is not None:
                         local.make_key_file(self.config.path(key_file))
-                    epoch = create_epoch(region, 1, self.provider(region), self.halves(region))
+                    with contextlib.closing(self.provider(region)) as key_store:
+                        epoch = create_epoch(region, 1, key_store, self.halves(region))
                     initialise.write_epoch(store, region, epoch)
             finally:
                 store.close()
@@ -134,6 +139,24 @@ class Wiring:
             lock.release()
             raise
 
+    def watch(self, cell: Cell) -> None:
+        """Looks at a cell's key store from time to time; lets go of its keys when that is away too long."""
+        if cell.key_store is None or not cell.key_store.remote:
+            return
+        key_store, halves = cell.key_store, self.halves(cell.region)
+        hold_s = self._settings(cell.region).kms_limits.hold_s
+
+        def told(standing: Standing) -> None:
+            if standing.cause:
+                if hold_s and (standing.since_s is None or standing.since_s > hold_s):
+                    cell.keyring.let_go()
+            elif not cell.keyring.held:
+                with contextlib.suppress(CoatcheckError):  # the next look tries again
+                    cell.keyring.hold(open_epochs(cell.region, cell.store, key_store, halves))
+
+        newest = cell.keyring.write_epoch
+        key_store.watch(lambda: cell.keyring.held or (newest,), told)
+
     @contextlib.contextmanager
     def reader(self, region: str) -> Iterator[Store]:
         """A cell's database for reading only: no lock, no keys, beside a running service."""
@@ -160,6 +183,7 @@ class Wiring:
 
     def _cell(self, region: str, finished: bool) -> Cell:
         store = self._store(region)
+        key_store = None
         try:
             migrations.check(store.engine)
             rows = store.read(store.record.head)
@@ -170,12 +194,15 @@ class Wiring:
                 raise Misconfigured("config_invalid", setting=f"cell.{region}.database", reason=reason)
             if finished and rows[0][1] == 0:  # `create` was interrupted before the first event
                 raise Misconfigured("not_initialised", region=region)
-            epochs = open_epochs(region, store, self.provider(region), self.halves(region))
+            key_store = self.provider(region)
+            epochs = open_epochs(region, store, key_store, self.halves(region))
             keyring = Keyring(region, epochs, store)
             if finished:
                 _prove(keyring)
         except BaseException:
             store.close()
+            if key_store is not None:
+                key_store.close()
             raise
         limits, ledger = self.config.limits, self.config.ledger
         return Cell(
@@ -187,6 +214,7 @@ class Wiring:
             schemas=Schemas(store, keyring),
             clock=self._clock,
             limits=Limits(limits.items, limits.body_kib * 1024, limits.batch_mib * 1024 * 1024),
+            key_store=key_store,
         )
 
     def _store(self, region: str) -> Store:
@@ -263,6 +291,7 @@ def deploy(config: Config, prompt: Prompt | None = None) -> Deployment:
     try:
         for region in config.cell:
             opened[region] = wiring.open(region)
+            wiring.watch(opened[region].cell)
     except BaseException:
         for cell in opened.values():
             cell.close()

@@ -330,7 +330,7 @@ class Api:
         return 200, b"application/json", b'{"status":"alive"}'
 
     def _readyz(self) -> tuple[int, bytes, bytes]:
-        """Ready when not draining and every cell's database answers."""
+        """Ready when not draining, every cell's database answers, and its keys are held."""
         return self._readiness(in_detail=False)
 
     def _readyz_in_detail(self) -> tuple[int, bytes, bytes]:
@@ -342,12 +342,24 @@ class Api:
         for region, cell in self.cells.items():
             try:
                 cell.store.read(cell.store.record.head)
+                cell.keyring.epoch(cell.keyring.write_epoch)
             except CoatcheckError as problem:
                 cells[region] = problem.code
         ready = all(state == "ready" for state in cells.values())
         status = "draining" if self.draining else "ready" if ready else "not ready"
         document: dict[str, Any] = {"status": status, **({"cells": cells} if in_detail else {})}
+        if in_detail and (key_stores := self._key_stores()):
+            document["key_stores"] = key_stores
         return 200 if status == "ready" else 503, b"application/json", _encode(document)
+
+    def _key_stores(self) -> dict[str, dict[str, str]]:
+        """How key stores outside this host stand. A cell goes on without, with the keys it holds."""
+        found = {}
+        for region, cell in self.cells.items():
+            if cell.key_store is not None and cell.key_store.remote:
+                standing = cell.key_store.standing()
+                found[region] = {"state": standing.cause or "ready", "breaker": standing.breaker.value}
+        return found
 
     def _openapi(self) -> tuple[int, bytes, bytes]:
         return 200, b"application/json", self._document

@@ -35,6 +35,39 @@ class _Committers(Collector):
         return [groups, commands]
 
 
+class _KeyStores(Collector):
+    """How the cells' key stores do. They are asked seldom: when a cell opens, by a look now and then."""
+
+    def __init__(self, cells: Mapping[str, Cell]) -> None:
+        self._cells = cells
+
+    def collect(self) -> Iterable[Metric]:
+        calls = CounterMetricFamily(
+            "coatcheck_kms_calls", "Calls to the key store.", labels=("region", "call", "result")
+        )
+        times = HistogramMetricFamily(
+            "coatcheck_kms_call_seconds", "Time of those calls.", labels=("region", "call")
+        )
+        serves = GaugeMetricFamily(
+            "coatcheck_kms_serves", "Whether the last call went well.", labels=["region"]
+        )
+        breaker = GaugeMetricFamily(
+            "coatcheck_kms_breaker", "1 for the breaker's state.", labels=("region", "state")
+        )
+        for region, cell in self._cells.items():
+            if cell.key_store is None:
+                continue
+            figures, standing = cell.key_store.figures(), cell.key_store.standing()
+            for (call, result), count in figures.calls.items():
+                calls.add_metric((region, call, result), count)
+            for call, (buckets, seconds) in figures.times.items():
+                times.add_metric((region, call), buckets, seconds)
+            serves.add_metric([region], float(not standing.cause))
+            for state in type(standing.breaker):
+                breaker.add_metric((region, state.value), float(state is standing.breaker))
+        return [calls, times, serves, breaker]
+
+
 class _Answers(Collector):
     """Plain numbers while requests are answered; the library's form only when somebody asks.
 
@@ -91,6 +124,7 @@ class Metrics:
         self._answers = _Answers()
         self._registry = CollectorRegistry()
         self._registry.register(_Committers(cells))
+        self._registry.register(_KeyStores(cells))
         self._registry.register(self._answers)
         self._refusals = _Refusals()
         self._registry.register(self._refusals)

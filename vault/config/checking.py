@@ -13,6 +13,7 @@ import msgspec
 from msgspec import inspect
 
 from vault.config.addresses import split_address
+from vault.config.keystores import wrong_key_store
 from vault.config.settings import ENV, NOT_BUILT, NOT_BUILT_REASON, CellSettings, Config
 from vault.identifiers import is_name
 
@@ -166,6 +167,8 @@ def _wrong_cell(config: Config, place: str, cell: CellSettings) -> Iterator[Prob
         yield Problem(f"{place}.half_stores", "names a folder twice")
     if not cell.database.startswith(SQLITE) or len(cell.database) == len(SQLITE):
         yield Problem(f"{place}.database", "only sqlite:///PATH is built in this version")
+    for setting, reason in wrong_key_store(cell.kms, cell.kms_auth):
+        yield Problem(f"{place}.{setting}", reason)
     if cell.passphrase is not None and not cell.passphrase.startswith(ENV):
         yield Problem(f"{place}.passphrase", "is env:NAME, never the passphrase itself")
     if sum(setting is not None for setting in (cell.passphrase, cell.passphrase_file, cell.key_file)) > 1:
@@ -221,5 +224,9 @@ def risks(config: Config) -> Iterator[Problem]:
             yield Problem(
                 f"cell.{region}.passphrase", "other processes of this user can read an environment variable"
             )
-        if cell.passphrase is cell.passphrase_file is cell.key_file is None:
+        covered = not cell.passphrase is cell.passphrase_file is cell.key_file is None
+        if not cell.kms.startswith("local:"):
+            if covered:
+                yield Problem(f"cell.{region}.passphrase_file", "is for local: only, and not read here")
+        elif not covered:
             yield Problem(f"cell.{region}.passphrase_file", "is missing, so a start asks on the terminal")

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from vault.config.addresses import split_address
+from vault.config.keystores import KmsAuth, KmsLimits
 from vault.errors import Misconfigured
 from vault.secret import Secret
 
@@ -62,7 +63,10 @@ class CellSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """One region's cell. Relative paths are relative to the file's folder."""
 
     database: Annotated[str, _means("`sqlite:///PATH`")]
-    kms: Annotated[str, _means("`local:PATH`, the folder of the root keys")]
+    kms: Annotated[
+        str,
+        _means("the key store: `local:PATH`, `transit://...`, `awskms://...` or `pkcs11:...`"),
+    ]
     half_stores: Annotated[
         list[str], _means("folders that each hold the second half of every epoch key; use two disks")
     ]
@@ -75,6 +79,8 @@ class CellSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         str | None, _means("the file that `schema plan` and `schema apply` read when none is named")
     ] = None
     url: Annotated[str | None, _means("where clients reach this cell; nothing reads it yet")] = None
+    kms_auth: KmsAuth | None = None
+    kms_limits: KmsLimits = KmsLimits()
 
 
 class RegionSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -96,7 +96,7 @@ class Keyring:
         """An epoch in use.
 
         Raises:
-            Unavailable: `key_unavailable`.
+            Unavailable: `key_unavailable`: it is not, or the keys were let go of.
         """
         epoch = self._epochs.get(number)
         if epoch is None:
@@ -105,13 +105,40 @@ class Keyring:
 
     @property
     def epochs(self) -> tuple[Epoch, ...]:
-        """The epochs in use, newest first."""
+        """The epochs in use, newest first.
+
+        Raises:
+            Unavailable: `key_unavailable`: the keys were let go of.
+        """
+        if not self._epochs:
+            raise Unavailable("key_unavailable")
         return tuple(self._epochs[number] for number in sorted(self._epochs, reverse=True))
 
     @property
     def write_epoch(self) -> int:
-        """The newest epoch this process holds; a command that writes states it and is stale otherwise."""
-        return max(self._epochs)
+        """The newest epoch this process holds; a command that writes states it and is stale otherwise.
+
+        Raises:
+            Unavailable: `key_unavailable`: the keys were let go of.
+        """
+        newest = max(self._epochs, default=None)
+        if newest is None:
+            raise Unavailable("key_unavailable")
+        return newest
+
+    @property
+    def held(self) -> tuple[int, ...]:
+        """The numbers of the epochs in use; empty if the keys were let go of."""
+        return tuple(self._epochs)
+
+    def let_go(self) -> None:
+        """Drops the epochs too: nothing is opened or sealed until `hold` brings them back."""
+        self._epochs = {}
+        self.forget()
+
+    def hold(self, epochs: Mapping[int, Epoch]) -> None:
+        """Holds these epochs from now on."""
+        self._epochs = dict(epochs)
 
     def data_key(self, row: KeyRow) -> SealingKey:
         """The key of a row that the ledger has just read.

@@ -13,6 +13,7 @@ import msgspec
 from vault.authn.identities import Identities
 from vault.clock import Clock
 from vault.keyring.ring import Keyring
+from vault.kms.guard import Guard
 from vault.ledger.committer import Committer
 from vault.schema.document import EMPTY, Schema, parse_document
 from vault.services.uses import KeyUses
@@ -125,6 +126,7 @@ class Cell:
     limits: Limits
     failures: FailureCounts = field(default_factory=FailureCounts)
     uses: KeyUses = field(default_factory=KeyUses)
+    key_store: Guard | None = None  # never asked inside a command, nor on a request's way
 
     def forget(self) -> None:
         """Drops everything remembered of the database, after something was found stale."""
@@ -135,5 +137,7 @@ class Cell:
     def close(self) -> None:
         """Finishes what waits, then lets go of the database and the keys."""
         self.committer.close()
+        if self.key_store is not None:
+            self.key_store.close()  # first, as whoever looks at it may read the database
         self.keyring.forget()
         self.store.close()
