@@ -29,7 +29,7 @@ from vault.authn.identities import Identities
 from vault.errors import CoatcheckError, IntegrityError, Unauthenticated, Unavailable
 from vault.keyring.epoch import open_epochs
 from vault.keyring.ring import Keyring
-from vault.ledger import group
+from vault.ledger import group, writing
 from vault.ledger.command import State, Writes
 from vault.ledger.committer import Committer
 from vault.services.audit import verify
@@ -275,7 +275,7 @@ def test_a_server_that_went_away_costs_an_answer_and_no_restart(built: BuiltCell
 def neck_and_neck(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next two groups both read before either of them writes."""
     together, left = threading.Barrier(2, timeout=10), [True, True]
-    write = group._write
+    write = writing.write
 
     def wait(*arguments: Any) -> None:
         if left:
@@ -283,7 +283,7 @@ def neck_and_neck(monkeypatch: pytest.MonkeyPatch) -> None:
             together.wait()
         write(*arguments)
 
-    monkeypatch.setattr(group, "_write", wait)
+    monkeypatch.setattr(group, "write", wait)
 
 
 def race(*verbs: Callable[[], Any]) -> list[Any]:
