@@ -97,11 +97,17 @@ class Wiring:
         passphrase = None
         if cell.key_file is None:
             passphrase = self.config.passphrase_of(region)
-            if passphrase is None and self._prompt is not None and cell.kms.startswith("local:"):
+            if passphrase is None and self._prompt is not None and self.asks(region):
                 passphrase = self._prompt(region)
         key_file = None if cell.key_file is None else self.config.path(cell.key_file)
         settings = ProviderSettings(region, Path(self.config.base), passphrase, key_file)
         return open_provider(cell.kms, settings)
+
+    def asks(self, region: str) -> bool:
+        """Whether somebody has to be asked for a cell's passphrase."""
+        cell = self._settings(region)
+        named = (cell.key_file, cell.passphrase_file, cell.passphrase)
+        return cell.kms.startswith("local:") and named == (None, None, None)
 
     def halves(self, region: str) -> HalfStores:
         """A cell's half-stores."""
