@@ -22,7 +22,7 @@ from vault.keyring.epoch import open_epochs
 from vault.kms.halves import HalfStores
 from vault.kms.provider import Provider
 from vault.services.audit import verify_newest
-from vault.services.upkeep import ServerStanding, database_now
+from vault.services.upkeep import ServerStanding, hear
 from vault.store.cell import Store
 from vault.wiring import Prompt, Wiring
 
@@ -156,7 +156,7 @@ class Checkup:
     def _database(self, name: str, store: Store) -> Iterator[Finding]:
         head = store.read(store.record.head)[0]
         yield Finding(f"{name} database", OK, f"at the newest migration, {head[1]} events")
-        ahead = (head[6] - database_now(store)) // SECOND
+        ahead = (head[6] - hear(store)) // SECOND
         if ahead > 0:
             detail = f"the ledger's time is {ahead} s ahead of the clock, which went back"
             remedy = "set the clock, and keep it set (NTP); until then the ledger's time stands still"

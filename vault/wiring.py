@@ -219,9 +219,9 @@ class Wiring:
             store=store,
             committer=Committer(store, ledger.max_commands, ledger.queue),
             keyring=keyring,
-            identities=Identities(store, self._clock),
+            identities=Identities(store, store.clock),
             schemas=Schemas(store, keyring),
-            clock=self._clock,
+            clock=store.clock,
             limits=Limits(limits.items, limits.body_kib * 1024, limits.batch_mib * 1024 * 1024),
         )
 
@@ -320,7 +320,7 @@ def deploy(config: Config, prompt: Prompt | None = None) -> Deployment:
 
 def perform(cell: Cell, start: Callable[[], Verb[Answer]]) -> Answer:
     """Runs a verb to its end in this thread."""
-    return drive(cell.committer, start, cell.forget)
+    return drive(cell.committer, start, cell.forget, cell.outdated)
 
 
 def as_host(tenant: str = initialise.MAIN_TENANT) -> Caller:

@@ -20,7 +20,7 @@ from vault.errors import BadInput, IntegrityError, Misconfigured, Unavailable
 from vault.store import migrations
 from vault.store.cell import Store
 from vault.store.lock import CellLock
-from vault.store.pipeline import CELL_LOCK
+from vault.store.pipeline import CELL_LOCK, ServerClock
 
 FILE_MODE = 0o600
 _STANDING: Final = """
@@ -203,20 +203,23 @@ class Upkeep:
             lock.release()
 
 
-def database_now(store: Store) -> int:
-    """The clock that decides, in microseconds: a server's own, or that of this host."""
-    if store.is_file:
-        return store.clock.now()
-    return ServerStanding(*store.read(text(_SERVER))[0]).now
+def hear(store: Store) -> int:
+    """The clock that decides, in microseconds: a server's own, which is noted, or that of this host."""
+    if isinstance(store.clock, ServerClock):
+        store.clock.heard(ServerStanding(*store.read(text(_SERVER))[0]).now)
+    return store.clock.now()
 
 
 def check_writable(store: Store) -> None:
-    """Returns if a server can write.
+    """Returns if a server can write; notes what its clock says.
 
     Raises:
         Unavailable: `database_unavailable`: it cannot be reached, or is a stand-by.
     """
-    if not store.is_file and store.read(text("SELECT pg_is_in_recovery()"))[0][0]:
+    if store.is_file:
+        return
+    hear(store)
+    if store.read(text("SELECT pg_is_in_recovery()"))[0][0]:
         raise Unavailable("database_unavailable", reason="the server is a stand-by, which cannot write")
 
 

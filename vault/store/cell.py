@@ -12,7 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from vault.clock import Clock
 from vault.errors import Unavailable
 from vault.store.custody import CustodyStatements
-from vault.store.pipeline import ServerSession
+from vault.store.pipeline import ServerClock, ServerSession
 from vault.store.postgresql import Server
 from vault.store.record import RecordStatements
 from vault.store.requests import RequestStatements
@@ -36,7 +36,7 @@ class Store:
         self._reader = (
             self.engine if self.is_file else self.engine.execution_options(isolation_level="AUTOCOMMIT")
         )
-        self.clock = clock
+        self.clock: Clock = clock if self.is_file else ServerClock(clock)
         dialect = self.engine.dialect
         self.tables = Tables(dialect.name)
         self.custody = CustodyStatements(self.tables, dialect)

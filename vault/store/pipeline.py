@@ -31,6 +31,25 @@ BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 HOLD: Final = "SELECT pg_try_advisory_lock_shared(%s, %s), pg_is_in_recovery()"
 
 
+class ServerClock:
+    """The server's clock, as this host can tell between two looks at it.
+
+    What decides is what a transaction reads; this one is for what is prepared and shown.
+    """
+
+    def __init__(self, own: Clock) -> None:
+        self._own = own
+        self._ahead = 0  # of this host's, in microseconds
+
+    def now(self) -> Micros:
+        """Microseconds since 1970."""
+        return self._own.now() + self._ahead
+
+    def heard(self, now: Micros) -> None:
+        """Notes what the server's clock says."""
+        self._ahead = now - self._own.now()
+
+
 class ServerSession(Session):
     """A pinned connection to a server.
 
@@ -48,6 +67,7 @@ class ServerSession(Session):
         self._begun = True
         self._rollbacks = 0
         self._refused_until = 0.0
+        self._heard = clock.heard if isinstance(clock, ServerClock) else None
         self.at_once = True
 
     def begin(self) -> None:
@@ -99,6 +119,8 @@ class ServerSession(Session):
                 cursor = self._connection.cursor(binary=True)
                 cursors.append(cursor.execute(statement.sql, statement.bind(params)))
         *found, [[now]] = [cursor.fetchall() for cursor in cursors]
+        if self._heard is not None:
+            self._heard(int(now))
         return found, int(now)
 
     @contextlib.contextmanager
