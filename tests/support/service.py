@@ -209,6 +209,11 @@ class Service:
             self.process.kill()
             self.process.wait(PATIENCE_S)
 
+    def children(self) -> list[int]:
+        """The processes that serve, where there are several."""
+        path = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        return [int(text) for text in path.read_text(encoding="ascii").split()]
+
     def stop(self) -> int:
         """Ends the process as an operator does (SIGTERM); its exit code."""
         assert self.process is not None
