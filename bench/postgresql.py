@@ -150,7 +150,7 @@ def main() -> bool:
     hello = f"http://127.0.0.1:{own}/hello"
     with tempfile.TemporaryDirectory() as made, contextlib.ExitStack() as stack:
         folder = Path(made)
-        postgres = stack.enter_context(server(folder / "pg", {"shared_buffers": "256MB"}))
+        postgres = stack.enter_context(server({"shared_buffers": "256MB"}))
         print(f"{CLIENTS} clients; load before it began: {os.getloadavg()[0]:.1f}")
         held = [bulk(folder / "bulk", postgres)]
         floor = [sys.executable, "-m", "bench.service", FLOORS[0], str(own)]

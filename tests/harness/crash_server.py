@@ -144,7 +144,7 @@ def copy_to_sqlite(conninfo: str, path: Path) -> None:
 
 def run(kills: int, seed: int, folder: Path, say: Callable[[str], None] = lambda _: None) -> Report:
     """Kills so many times on a new deployment and a new server in a folder."""
-    with server(folder / "pg") as postgres:
+    with server() as postgres:
         crash = ServerCrash(folder / "deployment", postgres, seed, say)
         try:
             report = crash.run(kills)

@@ -16,7 +16,7 @@ KILLS = 30 if os.environ.get("COATCHECK_FULL") else 3
 
 
 def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
-    with server(tmp_path / "pg") as postgres:
+    with server() as postgres:
         crash = ServerCrash(tmp_path / "deployment", postgres, 15, lambda _: None)
         try:
             report = crash.run(KILLS)

@@ -1,4 +1,4 @@
-"""Who gets to a PostgreSQL server, and as whom: TLS in full, client certificates, passwords, and least privilege."""
+"""Who gets to a PostgreSQL server, and as whom: TLS, client certificates, passwords, least privilege."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from tests.support.cells import NAME, PHONE, SCHEMA, SSN, BuiltCell, reveal
 from tests.support.certificates import authority
 from tests.support.databases import postgresql
-from tests.support.servers import PostgreSQL
+from tests.support.servers import PostgreSQL, with_tls
 from vault.clock import SystemClock
 from vault.config import Config, build
 from vault.errors import CoatcheckError, Conflict, Misconfigured, Unavailable
@@ -44,7 +44,7 @@ class Site:
         self.ours.issue("server", "127.0.0.1")
         self.ours.issue("client", "by_certificate", named=False)
         self.other.issue("client", "by_certificate", named=False)
-        self.server = PostgreSQL(folder / "pg", listen=True)
+        self.server = PostgreSQL(listen=True, programs=with_tls())
         self.server.initialise(HBA)
         for name, target in (("server.crt", "s.crt"), ("server.key", "s.key"), ("ca.crt", "ca.crt")):
             path = self.server.folder / target
@@ -75,6 +75,8 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    if with_tls() is None:
+        pytest.skip("needs a PostgreSQL that speaks TLS, as Debian's does")
     made = Site(tmp_path_factory.mktemp("site"))
     yield made
     made.server.close()
@@ -87,11 +89,7 @@ def connected(config: Config) -> tuple[bool, str]:
         with store.engine.connect() as connection:
             statement = "SELECT ssl, current_user FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
             [row] = connection.exec_driver_sql(statement).fetchall()
-            assert store.read(store.tables.head.select()) == [] or True
             return bool(row[0]), str(row[1])
-    except Exception as problem:
-        assert "first" not in str(problem)
-        raise
     finally:
         store.close()
 
@@ -168,7 +166,7 @@ def statements() -> list[str]:
 
 
 def test_the_roles_of_the_page_are_enough_and_not_too_much(tmp_path: Path) -> None:
-    server = PostgreSQL(tmp_path / "pg")
+    server = PostgreSQL()
     server.initialise()
     server.start()
     try:
@@ -197,7 +195,8 @@ def test_the_roles_of_the_page_are_enough_and_not_too_much(tmp_path: Path) -> No
             opened.close()
         for text in (
             "UPDATE record.audit SET body = body", "DELETE FROM record.audit", "TRUNCATE record.audit",
-            "DELETE FROM record.grants", "DELETE FROM custody.surrogates", "UPDATE record.schemas SET body = ''",
+            "DELETE FROM record.grants", "DELETE FROM custody.surrogates",
+            "UPDATE record.schemas SET body = ''",
             "DROP TABLE record.audit", "UPDATE custody.audit_items SET salt = ''", "DELETE FROM vals.claims",
             "CREATE TABLE record.other (a int)", "UPDATE vals.claims SET sealed = ''",
         ):  # fmt: skip
@@ -288,7 +287,7 @@ class TestMigrations:
         migrating.close()
 
     def test_a_cell_is_made_once(self, tmp_path: Path) -> None:
-        server = PostgreSQL(tmp_path / "pg")
+        server = PostgreSQL()
         server.initialise()
         server.start()
         try:

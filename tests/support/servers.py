@@ -1,6 +1,6 @@
 """PostgreSQL servers as a deployment meets them: processes that can be killed, stopped and started again.
 
-with server(tmp_path) as postgres:
+with server() as postgres:
     url = postgres.database("eu", by="coatcheck")     # for coatcheck.toml, over the unix socket
     postgres.kill()
     postgres.start()
@@ -41,6 +41,13 @@ def _programs() -> Path:
 
 
 @cache
+def with_tls() -> Path | None:
+    """The programs of a server that speaks TLS, which the others do not: Debian's, if installed."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    return found[-1].parent if found else None
+
+
+@cache
 def _as_owner() -> dict[str, Any]:
     """How a process is run by somebody who is not root."""
     if os.geteuid() != 0:
@@ -67,9 +74,17 @@ class PostgreSQL:
         port: on loopback, where it listens with `listen=True`.
     """
 
-    def __init__(self, folder: Path, settings: dict[str, str] | None = None, *, listen: bool = False) -> None:
-        self.folder = folder
+    def __init__(
+        self,
+        settings: dict[str, str] | None = None,
+        *,
+        listen: bool = False,
+        programs: Path | None = None,
+    ) -> None:
+        self._programs = programs or _programs()
+        # Not below the folder of a test run, which only its owner may enter.
         self.socket = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+        self.folder = self.socket / "data"
         self.port = free_port() if listen else 5432
         self.process: subprocess.Popen[bytes] | None = None
         self.settings = {
@@ -86,13 +101,10 @@ class PostgreSQL:
         """Makes its data, empty."""
         self.folder.mkdir(parents=True)
         self.folder.chmod(0o700)
-        for above in self.folder.parents:
-            if above.is_relative_to(tempfile.gettempdir()) and str(above) != tempfile.gettempdir():
-                above.chmod(above.stat().st_mode | 0o011)  # its owner must get there
         _give(self.folder, self.socket)
         self.socket.chmod(0o755)
         command = [
-            str(_programs() / "initdb"),
+            str(self._programs / "initdb"),
             "-D",
             str(self.folder),
             "-U",
@@ -108,7 +120,7 @@ class PostgreSQL:
         options = [part for name, value in self.settings.items() for part in ("-c", f"{name}={value}")]
         with (self.socket / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [_programs() / "postgres", "-D", self.folder, *options],
+                [self._programs / "postgres", "-D", self.folder, *options],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/", **_as_owner(),
             )  # fmt: skip
         end = time.monotonic() + PATIENCE_S
@@ -116,8 +128,9 @@ class PostgreSQL:
             try:
                 psycopg.connect(self.conninfo("postgres"), connect_timeout=5).close()
             except psycopg.OperationalError:
-                if time.monotonic() > end or self.process.poll() is not None:
-                    raise
+                said = (self.socket / "log").read_text(encoding="utf-8", errors="replace")[-2000:]
+                assert time.monotonic() < end, said
+                assert self.process.poll() is None, said
                 time.sleep(0.05)
             else:
                 return
@@ -161,9 +174,9 @@ class PostgreSQL:
 
 
 @contextmanager
-def server(folder: Path, settings: dict[str, str] | None = None) -> Iterator[PostgreSQL]:
+def server(settings: dict[str, str] | None = None) -> Iterator[PostgreSQL]:
     """A new server, running."""
-    made = PostgreSQL(folder, settings)
+    made = PostgreSQL(settings)
     made.initialise()
     made.start()
     try:
