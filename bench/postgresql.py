@@ -41,6 +41,18 @@ BULK: Final = Target("postgresql_bulk_vs_copy", 0.20, at_most=False)
 SINGLE: Final = ("reveal_vaulted", "tokenize_vaultless", "tokenize_vaulted")
 
 
+def busy(pids: list[int]) -> float:
+    """Seconds of processor time that processes and those below them have had (proc(5), stat)."""
+    ticks = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+            below = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+            ticks += round(busy([int(text) for text in below]) * os.sysconf("SC_CLK_TCK"))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def settings(database: str, workers: int) -> str:
     """The benchmark's configuration on PostgreSQL."""
     text = CONFIG.replace("sqlite:///eu.db", database)
@@ -48,33 +60,45 @@ def settings(database: str, workers: int) -> str:
 
 
 @contextlib.contextmanager
-def service(folder: Path, postgres: PostgreSQL, workers: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """A service with some workers; its base and the requests to repeat."""
+def service(folder: Path, postgres: PostgreSQL, workers: int) -> Iterator[tuple[str, dict[str, Any], int]]:
+    """A service with some workers; its base, the requests to repeat, and its process."""
     port = free_port()
     folder.mkdir()
     database = postgres.database(f"w{workers}")
     key = set_up(folder, port, settings(database, workers))
     base = f"http://127.0.0.1:{port}/v1/eu/"
-    with process([sys.executable, "-m", "vault", "serve", "--config", str(folder)], f"{base[:-7]}/livez"):
+    command = [sys.executable, "-m", "vault", "serve", "--config", str(folder)]
+    with process(command, f"{base[:-7]}/livez") as pid:
         time.sleep(0.2 if workers == 1 else 4.0)  # the second worker is started after the first
-        yield base, prepare(folder, base, key)
+        yield base, prepare(folder, base, key), pid
 
 
-def single(folder: Path, postgres: PostgreSQL, hello: str) -> list[tuple[Target, float]]:
+def single(folder: Path, postgres: PostgreSQL, hello: str, floor: int) -> list[tuple[Target, float]]:
     """Requests a second by kind and number of workers."""
     turns, seconds = (2, 1.0) if SMALL else (3, 2.0)
     held = []
     for workers in (1, 2):
-        with service(folder / f"w{workers}", postgres, workers) as (base, requests):
+        with service(folder / f"w{workers}", postgres, workers) as (base, requests, pid):
+            server_pid = postgres.process.pid if postgres.process else 0
             for kind in SINGLE:
                 path, lua = requests[kind]
                 load(base + path, 1.0, lua)
+                before = busy([pid]), busy([server_pid]), busy([floor])
                 taken = [(load(base + path, seconds, lua), load(hello, seconds)) for _ in range(turns)]
+                after = busy([pid]), busy([server_pid]), busy([floor])
                 ratio = median(ours[0] / floor[0] for ours, floor in taken)
                 p99 = median(ours[1] for ours, _ in taken)
                 rate = median(ours[0] for ours, _ in taken)
                 print(
                     f"{workers} workers, {kind}: {rate:.0f}/s, p99 {p99:.0f} ms, ratio to hello {ratio:.2f}"
+                )
+                mine, its, floors = (one - two for one, two in zip(after, before, strict=True))
+                asked = seconds * sum(ours[0] for ours, _ in taken)
+                each = floors / (seconds * sum(other[0] for _, other in taken))
+                # What the machine does for others meanwhile is not in these.
+                print(
+                    f"  microseconds of processor a request: service {mine / asked * 1e6:.0f}, PostgreSQL "
+                    f"{its / asked * 1e6:.0f}, hello {each * 1e6:.0f}; hello / service {each * asked / mine:.2f}"
                 )
                 if workers == 1 and kind == "reveal_vaulted":
                     held.append((REVEAL, ratio))
@@ -154,8 +178,8 @@ def main() -> bool:
         print(f"{CLIENTS} clients; load before it began: {os.getloadavg()[0]:.1f}")
         held = [bulk(folder / "bulk", postgres)]
         floor = [sys.executable, "-m", "bench.service", FLOORS[0], str(own)]
-        with process(floor, hello):
-            held += single(folder, postgres, hello)
+        with process(floor, hello) as pid:
+            held += single(folder, postgres, hello, pid)
     return report(held)
 
 

@@ -133,8 +133,8 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def process(command: list[str], url: str) -> Iterator[None]:
-    """A server, from its first answer on."""
+def process(command: list[str], url: str) -> Iterator[int]:
+    """A server's process id, from its first answer on."""
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         for _ in range(200):
@@ -143,7 +143,7 @@ def process(command: list[str], url: str) -> Iterator[None]:
             time.sleep(0.1)
         else:
             raise SystemExit(f"nothing answers at {url}")
-        yield
+        yield running.pid
     finally:
         running.send_signal(signal.SIGTERM)
         running.wait(30)

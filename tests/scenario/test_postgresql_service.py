@@ -41,11 +41,21 @@ class Deployment(Service):
     def api(self) -> Api:
         return Api(self.port, self.key)
 
+    def writers(self) -> int:
+        """How many processes have written since they began, as the server knows them."""
+        statement = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock'"
+        return int(self.postgres.run(statement)[0][0])
+
     def wait_for_all(self) -> None:
-        """Until all processes are there, and this many new connections in a row are answered."""
-        until(lambda: len(self.children()) == WORKERS)
-        for _ in range(2 * WORKERS):
-            until(lambda: self.post("tokenize", {"field": SSN, "values": [VALUE]}).status == 200)
+        """Until all processes are there, and have done something."""
+
+        def done() -> bool:
+            ask = lambda _: self.post("tokenize", {"field": SSN, "values": [VALUE]}).status  # noqa: E731
+            with ThreadPoolExecutor(8) as pool:
+                statuses = set(pool.map(ask, range(8)))
+            return statuses == {200} and self.writers() == len(self.children()) == WORKERS
+
+        until(done)
 
 
 def until(done: Any) -> None:

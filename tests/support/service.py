@@ -216,10 +216,8 @@ class Service:
         living = []
         for text in found:
             with suppress(OSError):
-                if (
-                    Path(f"/proc/{text}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
-                    != "Z"
-                ):
+                state = Path(f"/proc/{text}/stat").read_text(encoding="ascii").rpartition(")")[2]
+                if not state.startswith(" Z"):
                     living.append(int(text))
         return living
 
