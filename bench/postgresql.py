@@ -96,10 +96,9 @@ def single(folder: Path, postgres: PostgreSQL, hello: str, floor: int) -> list[t
                 asked = seconds * sum(ours[0] for ours, _ in taken)
                 each = floors / (seconds * sum(other[0] for _, other in taken))
                 # What the machine does for others meanwhile is not in these.
-                print(
-                    f"  microseconds of processor a request: service {mine / asked * 1e6:.0f}, PostgreSQL "
-                    f"{its / asked * 1e6:.0f}, hello {each * 1e6:.0f}; hello / service {each * asked / mine:.2f}"
-                )
+                spent = {"service": mine / asked, "PostgreSQL": its / asked, "hello": each}
+                shown = ", ".join(f"{name} {seconds_ * 1e6:.0f}" for name, seconds_ in spent.items())
+                print(f"  us of processor a request: {shown}; hello / service {each * asked / mine:.2f}")
                 if workers == 1 and kind == "reveal_vaulted":
                     held.append((REVEAL, ratio))
                 if workers == 1 and kind == "tokenize_vaultless":
