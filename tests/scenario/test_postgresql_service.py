@@ -204,6 +204,17 @@ def test_host_verbs_beside_the_service(service: Deployment) -> None:
     assert doctor.returncode == 0, doctor.stdout
     assert "PostgreSQL" in doctor.stdout
     assert service.host("audit", "tail").returncode == 0
+    names, tokens = service.folder / "names.csv", service.folder / "tokens.csv"
+    names.write_text(
+        "id,name,ssn\n" + "".join(f"{n},Ada {n},{VALUE}\n" for n in range(300)), encoding="utf-8"
+    )
+    options = ["--in", str(names), "--out", str(tokens), "--column", f"name={NAME}", "--column", f"ssn={SSN}"]
+    done = service.host("tokenize-file", *options)
+    assert done.returncode == 0, done.stderr
+    lines = tokens.read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 301
+    assert lines[1].startswith("0,tok_")
+    assert VALUE not in "".join(lines)
     again = coatcheck("init", "--dev", service.folder)
     assert again.returncode == 0, again.stderr
     assert "already there, kept" in again.stderr

@@ -53,11 +53,7 @@ class ServerClock:
 
 
 class ServerSession(Session):
-    """A pinned connection to a server.
-
-    Attributes:
-        crowded: how many groups from now on do without `at_once`, because others were faster.
-    """
+    """A pinned connection to a server. Begun is a transaction with its first statement."""
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
         super().__init__(engine, clock)
