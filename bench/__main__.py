@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from bench import ff1, ff1_batch, files, formats, rekey, service, service_bulk, ve1
+from bench import ff1, ff1_batch, files, formats, postgresql, rekey, service, service_bulk, ve1
 
 ALL: dict[str, Callable[[], bool | None]] = {
     "ff1": ff1.main,
@@ -17,6 +17,7 @@ ALL: dict[str, Callable[[], bool | None]] = {
     "files": files.main,
     "rekey": rekey.main,
     "ve1": ve1.main,
+    "postgresql": postgresql.main,
     "service": service.main,
     "service_bulk": service_bulk.main,
 }

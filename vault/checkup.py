@@ -23,6 +23,7 @@ from vault.keyring.epoch import open_epochs
 from vault.kms.halves import HalfStores
 from vault.kms.provider import Provider
 from vault.services.audit import verify_newest
+from vault.services.upkeep import ServerStanding, hear
 from vault.store.cell import Store
 from vault.wiring import Prompt, Wiring
 
@@ -77,6 +78,8 @@ _SETTINGS: Final = {
     "half_stores": "name a second folder, on another disk; coatcheck init fills it",
     "key_file": "passphrase_file",
     "passphrase": "passphrase_file",
+    "database_sslmode": "database_root_certificate, and a server with a certificate for its name",
+    "database_password": "database_password_file",
     "passphrase_file": "name a file, if the service shall start by itself",
 }
 
@@ -131,12 +134,15 @@ class Checkup:
         """What is to be said of one cell."""
         wiring = Wiring(config, self._prompt, self._clock)
         name = f"cell {region}"
-        findings = [*_files(config, region, wiring.database_path(region))]
+        path = wiring.database_path(region)
+        findings = [*_files(config, region, path)]
         try:
             with wiring.upkeep(region) as upkeep:
                 held_by, wal = upkeep.standing().held_by, upkeep.standing().wal_bytes
                 if held_by is not None:
                     findings.append(Finding(f"{name} lock", OK, f"held by process {held_by}"))
+                if path is None:
+                    findings += _server(name, config, upkeep.server())
                 if wal > LARGE_WAL_BYTES:
                     detail = f"the write-ahead log has {wal // 1024**2} MiB"
                     remedy = "end what reads the database for long; restart the service to fold it in"
@@ -151,7 +157,7 @@ class Checkup:
     def _database(self, name: str, store: Store) -> Iterator[Finding]:
         head = store.read(store.record.head)[0]
         yield Finding(f"{name} database", OK, f"at the newest migration, {head[1]} events")
-        ahead = (head[6] - self._clock.now()) // SECOND
+        ahead = (head[6] - hear(store)) // SECOND
         if ahead > 0:
             detail = f"the ledger's time is {ahead} s ahead of the clock, which went back"
             remedy = "set the clock, and keep it set (NTP); until then the ledger's time stands still"
@@ -277,7 +283,25 @@ def _halves(name: str, halves: HalfStores, epochs: list[int]) -> Iterator[Findin
             yield Finding(f"{name} half-stores", RISKY, "two are on one disk", remedy)
 
 
-def _files(config: Config, region: str, database: Path) -> Iterator[Finding]:
+def _server(name: str, config: Config, server: ServerStanding) -> Iterator[Finding]:
+    """What is risky about a PostgreSQL server."""
+    if server.standby:
+        remedy = "name the server that writes, or both: of several hosts the one that can write is taken"
+        yield Finding(f"{name} server", WRONG, "a stand-by, which cannot write", remedy)
+    if not server.durable:
+        remedy = "fsync = on and full_page_writes = on"
+        yield Finding(f"{name} server", WRONG, "a crash of it may lose what was acknowledged", remedy)
+    if not server.followed and not config.development:
+        detail = "no synchronous stand-by, so a failover may lose uses, revocations and tokens"
+        yield Finding(f"{name} server", RISKY, detail, "synchronous_standby_names, or never fail over")
+    if server.superuser:
+        remedy = "a role of its own: docs/how-to/run-on-postgresql.md"
+        yield Finding(f"{name} server", RISKY, "this role is a superuser, who may change the log", remedy)
+    sent = "TLS" if server.encrypted else "on this host, or unencrypted"
+    yield Finding(f"{name} server", OK, f"PostgreSQL {server.version}, {sent}")
+
+
+def _files(config: Config, region: str, database: Path | None) -> Iterator[Finding]:
     """Modes of what holds keys and values, and the space that is left beside them."""
     settings, name = config.cell[region], f"cell {region}"
     folders = {config.path(text) for text in settings.half_stores}
@@ -289,20 +313,21 @@ def _files(config: Config, region: str, database: Path) -> Iterator[Finding]:
     if settings.key_file is not None:
         private.append(config.path(settings.key_file))
     private += [config.path(text) for text in secret_files(settings.kms_auth)]
-    private += [database, *(database.with_name(database.name + end) for end in ("-wal", "-shm"))]
+    if settings.database_password_file is not None:
+        private.append(config.path(settings.database_password_file))
+    if database is not None:
+        private += [database, *(database.with_name(database.name + end) for end in ("-wal", "-shm"))]
+    beside = {*folders} if database is None else {database.parent, *folders}
     open_ = [place for place in dict.fromkeys(private) if _is_open(place)]
     for place in open_:
         wanted = "0700" if place.is_dir() else "0600"
         yield Finding(f"{name} permissions", WRONG, f"others may read {place}", f"chmod {wanted} {place}")
     if not open_:
         yield Finding(f"{name} permissions", OK, "keys, passphrase and database are this user's alone")
-    if settings.passphrase_file is not None and config.path(settings.passphrase_file).parent in {
-        database.parent,
-        *folders,
-    }:
+    if settings.passphrase_file is not None and config.path(settings.passphrase_file).parent in beside:
         detail = "the passphrase lies beside what it protects, and gets into the same copies"
         yield Finding(f"{name} passphrase", RISKY, detail, "a tmpfs, or the service manager's credentials")
-    for place in dict.fromkeys((database.parent, *sorted(folders))):
+    for place in sorted(beside):
         with contextlib.suppress(OSError):
             free = shutil.disk_usage(place).free
             if free < LITTLE_SPACE_BYTES:

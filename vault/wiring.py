@@ -7,11 +7,14 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from vault.authn.identities import Caller, Identities
 from vault.clock import Clock, SystemClock
 from vault.config import CellSettings, Config
+from vault.config.certificate import check_key_mode
+from vault.config.database import SQLITE, is_file, place_of, sslmode_of
 from vault.config.keystores import credentials_of, guard_limits
 from vault.errors import CoatcheckError, IntegrityError, Misconfigured
 from vault.keyring.epoch import create_epoch, open_epochs
@@ -25,10 +28,11 @@ from vault.services import initialise
 from vault.services.cell import Cell, Limits, Schemas
 from vault.services.gate import Request, flush_failures, host_caller
 from vault.services.idempotency import drop_expired
-from vault.services.upkeep import Upkeep
+from vault.services.upkeep import Upkeep, check_writable
 from vault.store import migrations
 from vault.store.cell import Store
-from vault.store.lock import CellLock
+from vault.store.lock import CellLock, making
+from vault.store.postgresql import Server
 from vault.store.session import sqlite_url
 
 FLUSH_EVERY_S = 60.0
@@ -40,12 +44,13 @@ class OpenCell:
     """A cell and the lock it is held under."""
 
     cell: Cell
-    lock: CellLock
+    lock: CellLock | None  # None on a server
 
     def close(self) -> None:
         """Finishes, closes, and lets go."""
         self.cell.close()
-        self.lock.release()
+        if self.lock is not None:
+            self.lock.release()
 
 
 class Wiring:
@@ -62,9 +67,30 @@ class Wiring:
         self._prompt = prompt
         self._clock = clock or SystemClock()
 
-    def database_path(self, region: str) -> Path:
-        """A SQLite cell's file."""
-        return self.config.path(self._settings(region).database.removeprefix("sqlite:///"))
+    def database_path(self, region: str) -> Path | None:
+        """A SQLite cell's file; None if the cell is on a server."""
+        database = self._settings(region).database
+        return self.config.path(database.removeprefix(SQLITE)) if is_file(database) else None
+
+    def server(self, region: str) -> Server:
+        """How the server of a cell is reached."""
+        cell, config = self._settings(region), self.config
+        place = place_of(cell.database)
+        if cell.database_key is not None:
+            check_key_mode(config.path(cell.database_key))
+
+        def path(text: str | None) -> Path | None:
+            return None if text is None else config.path(text)
+
+        return Server(
+            *place,
+            sslmode_of(cell, place),
+            partial(config.database_password_of, region),
+            path(cell.database_root_certificate),
+            path(cell.database_certificate),
+            path(cell.database_key),
+            cell.database_connections,
+        )
 
     def provider(self, region: str) -> Guard:
         """A cell's key store, guarded; whoever has it closes it."""
@@ -72,7 +98,7 @@ class Wiring:
         passphrase = None
         if cell.key_file is None:
             passphrase = self.config.passphrase_of(region)
-            if passphrase is None and self._prompt is not None and cell.kms.startswith("local:"):
+            if passphrase is None and self._prompt is not None and self.asks(region):
                 passphrase = self._prompt(region)
         key_file = None if cell.key_file is None else self.config.path(cell.key_file)
         base = Path(self.config.base)
@@ -80,6 +106,12 @@ class Wiring:
         credentials = credentials_of(cell.kms_auth, region, base, cell.kms)
         settings = ProviderSettings(region, base, passphrase, key_file, credentials, limits.deadline_s)
         return Guard(open_provider(cell.kms, settings), limits, region)
+
+    def asks(self, region: str) -> bool:
+        """Whether somebody has to be asked for a cell's passphrase."""
+        cell = self._settings(region)
+        named = (cell.key_file, cell.passphrase_file, cell.passphrase)
+        return cell.kms.startswith("local:") and named == (None, None, None)
 
     def halves(self, region: str) -> HalfStores:
         """A cell's half-stores."""
@@ -89,13 +121,18 @@ class Wiring:
     def create(self, region: str, caller: Caller) -> bool:
         """Creates a cell, or finishes creating it; whether anything was created now."""
         path = self.database_path(region)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        except OSError:
-            raise Misconfigured("host_permissions", path=str(path)) from None
-        with self._locked(region):
+        if path is not None:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            except OSError:
+                raise Misconfigured("host_permissions", path=str(path)) from None
+        with contextlib.ExitStack() as stack:
+            if path is not None:
+                stack.enter_context(self._locked(path))
             store = self._store(region)
+            if path is None:
+                stack.enter_context(making(store.engine))
             try:
                 migrations.upgrade(store.engine)
                 if initialise.has_head(store):
@@ -129,9 +166,10 @@ class Wiring:
         return self._open(region, finished=True)
 
     def _open(self, region: str, *, finished: bool) -> OpenCell:
-        if not self.database_path(region).exists():
-            raise Misconfigured("not_initialised", region=region)
-        lock = CellLock(self.database_path(region))
+        path = self._existing(region)
+        if path is None:
+            return OpenCell(self._cell(region, finished), None)
+        lock = CellLock(path)
         lock.acquire()
         try:
             return OpenCell(self._cell(region, finished), lock)
@@ -160,8 +198,7 @@ class Wiring:
     @contextlib.contextmanager
     def reader(self, region: str) -> Iterator[Store]:
         """A cell's database for reading only: no lock, no keys, beside a running service."""
-        if not self.database_path(region).exists():
-            raise Misconfigured("not_initialised", region=region)
+        self._existing(region)
         store = self._store(region)
         try:
             migrations.check(store.engine)
@@ -172,9 +209,7 @@ class Wiring:
     @contextlib.contextmanager
     def upkeep(self, region: str) -> Iterator[Upkeep]:
         """A cell's database, whatever version it has: no lock, no keys."""
-        path = self.database_path(region)
-        if not path.exists():
-            raise Misconfigured("not_initialised", region=region)
+        path = self._existing(region)
         store = self._store(region)
         try:
             yield Upkeep(path, store)
@@ -186,6 +221,7 @@ class Wiring:
         key_store = None
         try:
             migrations.check(store.engine)
+            check_writable(store)
             rows = store.read(store.record.head)
             if not rows:
                 raise Misconfigured("not_initialised", region=region)
@@ -210,19 +246,31 @@ class Wiring:
             store=store,
             committer=Committer(store, ledger.max_commands, ledger.queue),
             keyring=keyring,
-            identities=Identities(store, self._clock),
+            identities=Identities(store, store.clock),
             schemas=Schemas(store, keyring),
-            clock=self._clock,
+            clock=store.clock,
             limits=Limits(limits.items, limits.body_kib * 1024, limits.batch_mib * 1024 * 1024),
             key_store=key_store,
         )
 
     def _store(self, region: str) -> Store:
-        return Store(sqlite_url(self.database_path(region)), self._clock)
+        path = self.database_path(region)
+        return Store(self.server(region) if path is None else sqlite_url(path), self._clock)
+
+    def _existing(self, region: str) -> Path | None:
+        """A SQLite cell's file, which is there; None on a server, where asking it tells.
+
+        Raises:
+            Misconfigured: `not_initialised`.
+        """
+        path = self.database_path(region)
+        if path is not None and not path.exists():
+            raise Misconfigured("not_initialised", region=region)
+        return path
 
     @contextlib.contextmanager
-    def _locked(self, region: str) -> Iterator[None]:
-        lock = CellLock(self.database_path(region))
+    def _locked(self, path: Path) -> Iterator[None]:
+        lock = CellLock(path)
         lock.acquire()
         try:
             yield
@@ -301,7 +349,7 @@ def deploy(config: Config, prompt: Prompt | None = None) -> Deployment:
 
 def perform(cell: Cell, start: Callable[[], Verb[Answer]]) -> Answer:
     """Runs a verb to its end in this thread."""
-    return drive(cell.committer, start, cell.forget)
+    return drive(cell.committer, start, cell.forget, cell.outdated)
 
 
 def as_host(tenant: str = initialise.MAIN_TENANT) -> Caller:

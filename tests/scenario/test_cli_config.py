@@ -40,7 +40,7 @@ colour = "red"
 [listen]
 adress = "0.0.0.0:1"
 address = "0.0.0.0:8700"
-workers = 4
+workers = 4000
 trusted_proxies = []
 admin_address = "192.0.2.1:1"
 [tls]
@@ -76,7 +76,7 @@ kms = "local:keys"
     }  # fmt: skip
     reasons = {row["setting"]: row["reason"] for row in rows}
     assert reasons["listen.adress"] == "is unknown; near: address"
-    assert reasons["listen.workers"] == "is 1: processes; a SQLite cell is served by one"
+    assert reasons["listen.workers"] == "is a number from 1 to 64"
     assert reasons["limits.items"] == "is a number from 1 to 1000000"
     assert reasons["cell.eu.custody_backup"] == "is not built yet in this version"
     assert "canary7f3a91" not in json.dumps(rows)

@@ -57,14 +57,22 @@ class Api:
     Args:
         cells: the regions that this process hosts.
         elsewhere: the addresses of other regions, for 421.
+        metrics: those of this process among others; None: it is alone.
         development: whether `/metrics` and `/docs` are on this listener.
     """
 
-    def __init__(self, cells: Mapping[str, Cell], elsewhere: Mapping[str, str], *, development: bool) -> None:
+    def __init__(
+        self,
+        cells: Mapping[str, Cell],
+        elsewhere: Mapping[str, str],
+        metrics: Metrics | None = None,
+        *,
+        development: bool,
+    ) -> None:
         self.cells = cells
         self.elsewhere = elsewhere
         self.development = development
-        self.metrics = Metrics(cells)
+        self.metrics = metrics or Metrics(cells)
         self.draining = False
         self._router = Router(ROUTES)
         self._paths = {

@@ -13,11 +13,11 @@ import msgspec
 from msgspec import inspect
 
 from vault.config.addresses import split_address
+from vault.config.database import SQLITE, is_file, place_of, risky_database, wrong_database
 from vault.config.keystores import wrong_key_store
 from vault.config.settings import ENV, NOT_BUILT, NOT_BUILT_REASON, CellSettings, Config
 from vault.identifiers import is_name
 
-SQLITE: Final = "sqlite:///"
 TLS_MINIMUM: Final = "1.3"
 MODES: Final = ("production", "development")
 MAX_PROBLEMS: Final = 100
@@ -144,7 +144,7 @@ def _wrong(config: Config, *, mode_is_known: bool) -> Iterator[Problem]:
         yield Problem("log.format", "is json or text")
     if config.log.level not in ("debug", "info", "warning", "error"):
         yield Problem("log.level", "is debug, info, warning or error")
-    databases: dict[Path, str] = {}
+    databases: dict[object, str] = {}
     for region, cell in config.cell.items():
         if not is_name(region):
             yield Problem("cell", "a region's name is a-z, 0-9, - . _")
@@ -152,12 +152,28 @@ def _wrong(config: Config, *, mode_is_known: bool) -> Iterator[Problem]:
             reason = "a key file beside the data is for development only; use passphrase_file"
             yield Problem(f"cell.{region}.key_file", reason)
         yield from _wrong_cell(config, f"cell.{region}", cell)
-        other = databases.setdefault(config.path(cell.database.removeprefix(SQLITE)), region)
+        for name, reason in wrong_database(cell, strict=strict):
+            yield Problem(f"cell.{region}.{name}", reason)
+        other = databases.setdefault(_which(config, cell), region)
         if other != region:
             yield Problem(f"cell.{region}.database", f"is the database of cell.{other} too")
     if config.tls is not None and config.tls.minimum != TLS_MINIMUM:
         yield Problem("tls.minimum", f"is {TLS_MINIMUM}; nothing older is spoken")
+    files = [region for region, cell in config.cell.items() if is_file(cell.database)]
+    if config.listen.workers > 1 and files:
+        yield Problem("listen.workers", f"is 1: a SQLite file is held by one process (cell.{files[0]})")
     yield from _wrong_listeners(config)
+
+
+def _which(config: Config, cell: CellSettings) -> object:
+    """A database, however its setting is spelt."""
+    try:
+        place = None if is_file(cell.database) else place_of(cell.database)
+    except ValueError:
+        return object()  # wrong anyway
+    if place is None:
+        return config.path(cell.database.removeprefix(SQLITE))
+    return place.hosts, place.ports, place.name
 
 
 def _wrong_cell(config: Config, place: str, cell: CellSettings) -> Iterator[Problem]:
@@ -165,8 +181,6 @@ def _wrong_cell(config: Config, place: str, cell: CellSettings) -> Iterator[Prob
         yield Problem(f"{place}.half_stores", "is empty")
     if len({config.path(folder) for folder in cell.half_stores}) < len(cell.half_stores):
         yield Problem(f"{place}.half_stores", "names a folder twice")
-    if not cell.database.startswith(SQLITE) or len(cell.database) == len(SQLITE):
-        yield Problem(f"{place}.database", "only sqlite:///PATH is built in this version")
     for setting, reason in wrong_key_store(cell.kms, cell.kms_auth):
         yield Problem(f"{place}.{setting}", reason)
     if cell.passphrase is not None and not cell.passphrase.startswith(ENV):
@@ -216,6 +230,7 @@ def risks(config: Config) -> Iterator[Problem]:
     if config.log.level == "debug":
         yield Problem("log.level", "is debug: libraries log what they please")
     for region, cell in config.cell.items():
+        yield from (Problem(f"cell.{region}.{name}", reason) for name, reason in risky_database(cell))
         if len(cell.half_stores) < 2:
             yield Problem(f"cell.{region}.half_stores", "only one; put a second on another disk")
         if cell.key_file is not None:

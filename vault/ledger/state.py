@@ -26,6 +26,27 @@ class Head(NamedTuple):
     last_at: Micros
 
 
+class Overtaken(Exception):
+    """Another process was first: the head moved, or a row that was to be inserted is there already."""
+
+
+@dataclass(slots=True)
+class Trial:
+    """One attempt at a group's transaction.
+
+    Attributes:
+        outcomes: one a command, once it was decided.
+        first: the least number that its first event can have.
+        leaf: of that event: what is looked for, if no answer comes to the commit.
+        sent: whether the commit is on its way.
+    """
+
+    outcomes: list[Any] = field(default_factory=list)
+    first: int = 0
+    leaf: bytes | None = None
+    sent: bool = False
+
+
 class Claim(NamedTuple):
     """One sealed copy of a token's value, and the key it lies under."""
 

@@ -12,6 +12,7 @@ import msgspec
 
 from vault.authn.identities import Identities
 from vault.clock import Clock
+from vault.errors import Unavailable
 from vault.keyring.ring import Keyring
 from vault.kms.guard import Guard
 from vault.ledger.committer import Committer
@@ -102,6 +103,11 @@ class Schemas:
             self._sure = True
             return self._known.get(tenant) or TenantSchema(EMPTY, 0, self._head)
 
+    def outdated(self) -> bool:
+        """Whether another schema is in force than the one that is remembered."""
+        with self._lock:
+            return self._sure and self._version() != self._head
+
     def _version(self) -> int:
         """The cell's schema version, over all tenants."""
         return int(self._store.read(self._store.record.head)[0][5])
@@ -133,6 +139,19 @@ class Cell:
         self.identities.forget()
         self.schemas.forget()
         self.keyring.forget()
+
+    def outdated(self) -> bool:
+        """Whether another process changed what a verb was just refused by.
+
+        A command says by itself that it was prepared on what is no longer so; a refusal leaves none. A SQLite
+        cell has one process.
+        """
+        if self.store.is_file:
+            return False
+        try:
+            return self.schemas.outdated()
+        except Unavailable:
+            return False  # then the refusal stands as it is
 
     def close(self) -> None:
         """Finishes what waits, then lets go of the database and the keys."""

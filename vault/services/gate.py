@@ -93,8 +93,16 @@ class CallerCommand(Command):
 class Refused(CallerCommand):
     """Puts an authenticated refusal on the record."""
 
-    def __init__(self, caller: Caller, origin: Origin, verb: str, code: str, **facts: Any) -> None:
-        super().__init__(caller)
+    def __init__(
+        self,
+        caller: Caller,
+        origin: Origin,
+        verb: str,
+        code: str,
+        schema_head: int | None = None,
+        **facts: Any,
+    ) -> None:
+        super().__init__(caller, schema_head)
         self.decision = new_id("dec")
         self._event = Event(
             "denied",

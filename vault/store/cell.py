@@ -12,10 +12,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from vault.clock import Clock
 from vault.errors import Unavailable
 from vault.store.custody import CustodyStatements
+from vault.store.pipeline import ServerClock, ServerSession
+from vault.store.postgresql import Server
 from vault.store.record import RecordStatements
 from vault.store.requests import RequestStatements
 from vault.store.session import Row, Session, Statement, StatementFamily, open_engine
-from vault.store.tables import Tables
+from vault.store.tables import SQLITE, Tables
 from vault.store.values import ValuesStatements
 
 
@@ -23,13 +25,18 @@ class Store:
     """The database of one cell.
 
     Args:
-        url: a SQLAlchemy database URL.
+        url: a server, or a SQLAlchemy database URL.
         clock: for SQLite, which has none of its own.
     """
 
-    def __init__(self, url: str | URL, clock: Clock) -> None:
+    def __init__(self, url: str | URL | Server, clock: Clock) -> None:
         self.engine: Engine = open_engine(url)
-        self.clock = clock
+        self.is_file = self.engine.dialect.name == SQLITE
+        # On a server a read is one statement and one round trip; SQLite's engine begins by itself.
+        self._reader = (
+            self.engine if self.is_file else self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        )
+        self.clock: Clock = clock if self.is_file else ServerClock(clock)
         dialect = self.engine.dialect
         self.tables = Tables(dialect.name)
         self.custody = CustodyStatements(self.tables, dialect)
@@ -55,7 +62,7 @@ class Store:
 
     def session(self) -> Session:
         """A pinned session for a committer."""
-        return Session(self.engine, self.clock)
+        return (Session if self.is_file else ServerSession)(self.engine, self.clock)
 
     def read(self, statement: Any, params: Mapping[str, Any] | None = None) -> list[Row]:
         """Rows of a Core statement, outside any write transaction.
@@ -64,11 +71,17 @@ class Store:
             Unavailable: `database_unavailable`.
         """
         element: Any = statement.element if isinstance(statement, Statement) else statement
-        try:
-            with self.engine.connect() as connection:
-                return [tuple(row) for row in connection.execute(element, dict(params or {}))]
-        except (DBAPIError, PoolTimeout):
-            raise Unavailable("database_unavailable") from None
+        for last in (False, True):
+            try:
+                with self._reader.connect() as connection:
+                    return [tuple(row) for row in connection.execute(element, dict(params or {}))]
+            except DBAPIError as problem:
+                # The pool's connections go at once when the server has; a read may be made twice.
+                if last or not problem.connection_invalidated:
+                    break
+            except PoolTimeout:
+                break
+        raise Unavailable("database_unavailable")
 
     def read_keys(self, family: StatementFamily, keys: list[Any], /, **params: Any) -> list[Row]:
         """Rows of a family's statements over any number of keys."""

@@ -152,13 +152,13 @@ class TestErrors:
 
 
 def test_a_driver_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(*_: Any, **__: Any) -> Any:
-        raise ModuleNotFoundError("psycopg")
+    def missing(name: str) -> Any:
+        raise ModuleNotFoundError(name="psycopg")
 
-    monkeypatch.setattr("vault.store.session.create_engine", missing)
+    monkeypatch.setattr("vault.extras.import_module", missing)
     with pytest.raises(Misconfigured) as refusal:
         open_engine("postgresql+psycopg://x/y")
-    assert "coatcheck[postgres]" in str(refusal.value.facts["reason"])
+    assert (refusal.value.code, refusal.value.facts) == ("extra_missing", {"extra": "postgres"})
 
 
 def test_an_exhausted_pool_is_no_defect(sqlite: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Final
 
+import psycopg
 import pytest
+from sqlalchemy import delete
 
+from tests.support.databases import give_back, postgresql
+from vault.clock import SystemClock
 from vault.errors import CoatcheckError
 from vault.keystate.states import PROCESSES, KeyState
 from vault.store.cell import Store
+from vault.store.pipeline import ServerSession
 from vault.store.session import Row, Session, Statement, StatementFamily
 
 KEY, SUBJECT, TOKEN, EPOCH_ID, REF = (bytes([number]) * 16 for number in range(1, 6))
@@ -81,6 +87,7 @@ DATA_KEY_SHOWN = (KEY, "data", "", 1, "active", 1, 5, "customer", "2028-11", "ma
 # What selects and families are asked, and the rows they give.
 QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
     "head": ({}, [("eu", 0, 1, 1, 0, 0, 5)]),
+    "event_with": ({"first": 0, "leaf": DIGEST}, [(0,)]),
     "epochs": ({}, [(1, EPOCH_ID, "active", b"h")]),
     "field_keys": (
         {"tenant": "main", "field": "customer.ssn", "purpose": "ff1"},
@@ -201,8 +208,9 @@ def filled(store: Store) -> Store:
 
 def test_every_statement_is_tried(store: Store) -> None:
     tried = {*ROWS, *QUERIES, *FAMILIES, *UPDATES}
+    on_server = set() if store.is_file else {"finish", "charge_grants"}  # below
     assert len(tried) == len(ROWS) + len(QUERIES) + len(FAMILIES) + len(UPDATES)
-    assert tried == set(statements(store))
+    assert tried == set(statements(store)) - on_server
 
 
 def test_every_table_but_those_of_counts_has_its_row(filled: Store) -> None:
@@ -461,3 +469,88 @@ def test_a_read_that_fails_says_only_that(store: Store) -> None:
     assert failure.value.code == "database_unavailable"
     assert failure.value.__cause__ is None
     assert "SELECT" not in f"{failure.value!r} {failure.value}"
+
+
+EVENTS: Final = {
+    "leaves": [b"l" * 32, b"m" * 32], "bodies": [b"{1}", b"{2}"], "places": [1], "salts": [b"s" * 32],
+    "items": [b"{}"],
+}  # fmt: skip
+
+
+class TestAtOnce:
+    """A group's charge, head, events and items in two statements."""
+
+    @pytest.fixture
+    def session(self) -> Iterator[ServerSession]:
+        url = postgresql()
+        store = Store(url, SystemClock())
+        first = store.session()
+        first.begin()
+        insert_all(store, first)
+        first.run(Statement(delete(store.tables.audit), store.engine.dialect), {})
+        first.run(Statement(delete(store.tables.audit_items), store.engine.dialect), {})
+        first.commit()
+        first.close()
+        session = store.session()
+        assert isinstance(session, ServerSession)
+        self.store = store
+        yield session
+        session.close()
+        store.close()
+        give_back(url)
+
+    def test_finish(self, session: ServerSession) -> None:
+        session.begin()
+        with session.together():
+            session.send(self.store.record.finish, {**HEAD, **EVENTS})
+            session.commit()
+        head = self.store.read(self.store.record.head)[0]
+        assert tuple(head[1:]) == (2, 1, 1, 1, 1, 9)
+        rows = self.store.read(self.store.record.audit_range, {"first": 1, "end": 3})
+        assert plain(rows) == [(1, b"m" * 32, b"{2}", b"s" * 32, b"{}")]
+
+    @pytest.mark.parametrize(
+        "member", ["seen_write_epoch", "seen_read_epoch", "seen_fence", "seen_schema", "at"]
+    )
+    def test_finish_under_another_head(self, session: ServerSession, member: str) -> None:
+        before = self.store.read(self.store.record.head)
+        session.begin()
+        with pytest.raises(psycopg.errors.DivisionByZero) as found, session.together():  # noqa: PT012
+            session.send(self.store.record.finish, {**HEAD, **EVENTS, member: 4})
+            session.commit()
+        assert session.overtaken(found.value)
+        assert session.rollback()
+        assert self.store.read(self.store.record.head) == before
+        assert self.store.read(self.store.record.audit_range, {"first": 1, "end": 9}) == []
+
+    def test_charges(self, session: ServerSession) -> None:
+        session.begin()
+        session.send(self.store.record.charge_grants, {"grants": ["gr_1"], "by": [4]})
+        session.commit()
+        [row] = self.store.read_keys(self.store.record.grants, ["gr_1"])
+        assert row[-1] == 4
+
+    def test_a_charge_beyond_the_budget_is_none(self, session: ServerSession) -> None:
+        session.begin()
+        with pytest.raises(psycopg.errors.CheckViolation):
+            session.send(self.store.record.charge_grants, {"grants": ["gr_1"], "by": [11]})
+        assert session.rollback()
+
+    @pytest.mark.parametrize("count", [1, 100])
+    def test_rows_by_copy(self, session: ServerSession, count: int) -> None:
+        table = self.store.tables.tokens
+        rows = [
+            {
+                "id": bytes([1, number] * 8),
+                "tenant": "main",
+                "field": "é",
+                "created_at": 2**62,
+                "surrogate": None,
+            }
+            for number in range(count)
+        ]
+        session.begin()
+        assert session.run_many(self.store.custody.insert_token, rows) == count
+        session.commit()
+        found = self.store.read(table.select().where(table.c.field == "é").order_by(table.c.id))
+        assert plain(found) == [tuple(row.values()) for row in rows]
