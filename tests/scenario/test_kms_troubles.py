@@ -12,7 +12,7 @@ import os
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,7 +38,7 @@ from vault.errors import CoatcheckError
 from vault.wiring import Wiring, as_host
 
 DEADLINE_S = 2.0
-SLACK_S = 1.5  # what opening a cell does besides, on a machine that has other things to do
+SLACK_S = 3.0  # what opening a cell does besides, on a machine that has other things to do
 HEALED_S = 5.0
 PERSON = "Ada Lovelace"
 
@@ -272,11 +272,11 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
         yield made
 
 
-def in_time(use: Callable[[], object]) -> CoatcheckError:
+def in_time(use: Callable[[], object], slack_s: float = SLACK_S) -> CoatcheckError:
     began = time.monotonic()
     with pytest.raises(CoatcheckError) as refused:
         use()
-    assert time.monotonic() - began < DEADLINE_S + SLACK_S
+    assert time.monotonic() - began < DEADLINE_S + slack_s
     return refused.value
 
 
@@ -313,6 +313,8 @@ def test_trouble_keeps_its_deadline_stops_no_open_cell_and_is_over_when_it_is_ov
         case.begin()
         assert built.reveal(grant, NAME, token) == [PERSON]
         assert built.token(NAME, "another") != token
+    with closing(Wiring(config).provider("eu")) as guard:
+        in_time(lambda: guard.probe(1), slack_s=0.5)
     problem = in_time(lambda: opened(config, ExitStack()))
     assert problem.facts.get("cause", problem.code) in (case.cause, "deadline")
     if case.cause != "config_invalid":
