@@ -205,9 +205,8 @@ def test_host_verbs_beside_the_service(service: Deployment) -> None:
     assert "PostgreSQL" in doctor.stdout
     assert service.host("audit", "tail").returncode == 0
     names, tokens = service.folder / "names.csv", service.folder / "tokens.csv"
-    names.write_text(
-        "id,name,ssn\n" + "".join(f"{n},Ada {n},{VALUE}\n" for n in range(300)), encoding="utf-8"
-    )
+    rows = "".join(f"{number},Ada {number},{VALUE}\n" for number in range(300))
+    names.write_text(f"id,name,ssn\n{rows}", encoding="utf-8")
     options = ["--in", str(names), "--out", str(tokens), "--column", f"name={NAME}", "--column", f"ssn={SSN}"]
     done = service.host("tokenize-file", *options)
     assert done.returncode == 0, done.stderr
