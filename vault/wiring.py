@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vault.authn.identities import Caller, Identities
-from vault.clock import Clock, SystemClock
+from vault.clock import Clock, SystemClock, parse_period
 from vault.config import CellSettings, Config
 from vault.errors import CoatcheckError, IntegrityError, Misconfigured
-from vault.keyring.epoch import create_epoch, open_epochs
+from vault.keyring.epoch import create_epoch, needed_epochs, open_epochs
 from vault.keyring.ring import Keyring
 from vault.kms.halves import HalfStores
 from vault.kms.registry import Provider, ProviderSettings, local, open_provider
@@ -21,10 +21,12 @@ from vault.ledger.command import Answer, Verb
 from vault.ledger.committer import Committer, drive
 from vault.secret import Secret
 from vault.services import initialise
-from vault.services.cell import Cell, Limits, Schemas
+from vault.services.cell import Cell, Limits, Schemas, Working
 from vault.services.gate import Request, flush_failures, host_caller
 from vault.services.idempotency import drop_expired
+from vault.services.processes import Process, Steward
 from vault.services.upkeep import Upkeep
+from vault.services.worker import WorkerThread
 from vault.store import migrations
 from vault.store.cell import Store
 from vault.store.lock import CellLock
@@ -60,6 +62,7 @@ class Wiring:
         self.config = config
         self._prompt = prompt
         self._clock = clock or SystemClock()
+        self._asked: dict[str, Secret] = {}
 
     def database_path(self, region: str) -> Path:
         """A SQLite cell's file."""
@@ -72,7 +75,8 @@ class Wiring:
         if cell.key_file is None:
             passphrase = self.config.passphrase_of(region)
             if passphrase is None and self._prompt is not None and cell.kms.startswith("local:"):
-                passphrase = self._prompt(region)
+                # Asked for once: a turn opens the key store again, and nobody may be there then.
+                passphrase = self._asked.get(region) or self._asked.setdefault(region, self._prompt(region))
         key_file = None if cell.key_file is None else self.config.path(cell.key_file)
         settings = ProviderSettings(region, Path(self.config.base), passphrase, key_file)
         return open_provider(cell.kms, settings)
@@ -95,9 +99,8 @@ class Wiring:
             try:
                 migrations.upgrade(store.engine)
                 if initialise.has_head(store):
-                    for number, _, state, _ in store.read(store.custody.epochs):
-                        if state != "destroyed":
-                            self.halves(region).heal(number)
+                    for row in needed_epochs(store):
+                        self.halves(region).heal(row.number)
                 else:
                     key_file = self._settings(region).key_file
                     if self.config.development and key_file is not None:
@@ -187,6 +190,8 @@ class Wiring:
             schemas=Schemas(store, keyring),
             clock=self._clock,
             limits=Limits(limits.items, limits.body_kib * 1024, limits.batch_mib * 1024 * 1024),
+            working=working_of(self.config, region),
+            keys=lambda: (self.provider(region), self.halves(region)),
         )
 
     def _store(self, region: str) -> Store:
@@ -208,13 +213,39 @@ class Wiring:
         return settings
 
 
-class Deployment:
-    """All cells of a process, open, with the thread that flushes their counts."""
+def working_of(config: Config, region: str) -> Working:
+    """How the jobs of a cell are done, as the settings say."""
+    cell, worker = config.cell[region], config.worker
+    return Working(
+        batch=worker.batch,
+        pause_s=worker.pause_ms / 1000,
+        rotation=None if cell.rotation is None else parse_period(cell.rotation),
+        custody_backup=None if cell.custody_backup is None else config.path(cell.custody_backup),
+    )
 
-    def __init__(self, config: Config, cells: dict[str, OpenCell]) -> None:
+
+class Deployment:
+    """All cells of a process, open, with the threads that flush their counts, follow epochs and do jobs.
+
+    Args:
+        kind: what the process does: `serve` or `worker`.
+        jobs: whether it does jobs.
+    """
+
+    def __init__(
+        self, config: Config, cells: dict[str, OpenCell], kind: str = "serve", *, jobs: bool = False
+    ) -> None:
         self.config = config
         self.open_cells = cells
         self.cells = {region: opened.cell for region, opened in cells.items()}
+        self._threads: list[Steward | WorkerThread] = []
+        for cell in self.cells.values():
+            process = Process(cell, kind)
+            cell.attendant = process
+            process.look()  # before it serves: a turn waits for every process that it knows of
+            self._threads.append(Steward(process))
+            if jobs:
+                self._threads.append(WorkerThread(cell))
         self._stop = threading.Event()
         self._flusher = threading.Thread(target=self._flush_loop, name="flusher", daemon=True)
         self._flusher.start()
@@ -223,6 +254,8 @@ class Deployment:
         """Flushes, finishes and closes everything."""
         self._stop.set()
         self._flusher.join()
+        for thread in reversed(self._threads):  # workers before the stewards that let go of the keys
+            thread.close()
         for opened in self.open_cells.values():
             opened.close()
 
@@ -252,8 +285,14 @@ def _prove(keyring: Keyring) -> None:
         raise IntegrityError("integrity_failed", epoch=keyring.write_epoch) from None
 
 
-def deploy(config: Config, prompt: Prompt | None = None) -> Deployment:
+def deploy(
+    config: Config, prompt: Prompt | None = None, kind: str = "serve", *, jobs: bool | None = None
+) -> Deployment:
     """Opens every cell of a configuration; all or none.
+
+    Args:
+        kind: what the process does.
+        jobs: whether it does jobs; None: as `worker.inside` says.
 
     Raises:
         CoatcheckError: what `Wiring.open` raises; the cells opened before it are closed again.
@@ -267,7 +306,7 @@ def deploy(config: Config, prompt: Prompt | None = None) -> Deployment:
         for cell in opened.values():
             cell.close()
         raise
-    return Deployment(config, opened)
+    return Deployment(config, opened, kind, jobs=config.worker.inside if jobs is None else jobs)
 
 
 def perform(cell: Cell, start: Callable[[], Verb[Answer]]) -> Answer:

@@ -302,7 +302,7 @@ class BuiltCell:
         self.service_id, self.service = self.principal(
             "service", "demo", permissions=permissions, ceiling=CEILING
         )
-        more = ["cell-admin"] if self.tenant == initialise.MAIN_TENANT else []
+        more = ["cell-admin", "cell-custodian"] if self.tenant == initialise.MAIN_TENANT else []
         _, self.admin = self.principal("operator", "admin", roles=["admin", "auditor", *more])
 
 
@@ -388,6 +388,7 @@ def put_together(wiring: Wiring, store: Store, clock: Clock) -> Cell:
         schemas=Schemas(store, keyring),
         clock=clock,
         limits=Limits(),
+        keys=lambda: (wiring.provider(REGION), wiring.halves(REGION)),
     )
 
 

@@ -21,6 +21,7 @@ from vault.store.cell import Store
 from vault.store.custody import KeyRow
 from vault.store.rows import ApiKeyRow, decode_grant, decode_principal
 from vault.store.session import Session
+from vault.store.work import JobRow, ProcessRow
 
 MAX_TRIES: Final = 8
 MAX_ISSUED: Final = 2**62  # surrogates of a field that has no bound
@@ -47,6 +48,10 @@ _INSERT_ORDER: Final = (
     "grant_subject",
     "schema",
     "idempotency",
+    "key_page",
+    "job",
+    "process",
+    "turn",
 )
 
 
@@ -64,6 +69,10 @@ _SORTED_BY: Final[dict[str, tuple[str, ...]]] = {
 
 class Overtaken(Exception):
     """Another process was first: the head moved, or a row that was to be inserted is there already."""
+
+
+class Missed(Exception):
+    """A row that was to be changed is not what it was: what was prepared on it is stale."""
 
 
 class AuditFailed(Exception):
@@ -99,7 +108,7 @@ def run_group(session: Session, store: Store, commands: Sequence[Command]) -> li
 
 def _failure(session: Session, problem: Exception) -> Outcome:
     """What a single command's failed transaction means."""
-    if isinstance(problem, session.integrity_error):
+    if isinstance(problem, Missed | session.integrity_error):
         return Stale()  # what it was prepared on is no longer so: a name or a row is there already
     cause = problem.__cause__ if isinstance(problem, AuditFailed) else problem
     _log.error("ledger command failed", extra={"error": type(cause).__name__})
@@ -124,6 +133,8 @@ def _transaction(session: Session, store: Store, commands: Sequence[Command]) ->
     outcomes: list[Outcome] = []
     for command in commands:
         try:
+            if command.prepared_on not in (None, head.epochs):
+                raise Stale
             value = command.decide(state, writes)
         except (CoatcheckError, Stale) as refusal:
             outcomes.append(refusal)
@@ -195,7 +206,22 @@ def load(session: Session, store: Store, needs: Needs, state: State) -> State:
     for tenant in sorted(needs.living_grants):
         found = session.rows(record.living_grants, {"tenant": tenant, "at": state.now})
         state.living_grants[tenant] = [(row[0], row[1]) for row in found]
+    _load_work(session, store, needs, state)
     return state
+
+
+def _load_work(session: Session, store: Store, needs: Needs, state: State) -> None:
+    work = store.work
+    if needs.jobs:
+        for row in session.family(work.jobs, sorted(needs.jobs)):
+            state.jobs[row[0]] = JobRow(*row)
+    for kind in sorted(needs.unended):
+        state.unended[kind] = [JobRow(*row) for row in session.rows(work.jobs_unended, {"kind": kind})]
+    if needs.due_job:
+        for row in session.rows(work.job_due, {"at": state.now}):
+            state.due_job = JobRow(*row)
+    if needs.processes:
+        state.processes = [ProcessRow(bytes(row[0]), *row[1:]) for row in session.rows(work.processes, {})]
 
 
 def _settle(session: Session, store: Store, state: State) -> None:
@@ -243,11 +269,16 @@ def _write(session: Session, store: Store, writes: Writes) -> None:
         session.run(store.custody.move_due, {"data_key": key, "to": to})
     for name, params in writes.updates:
         session.run(store.update(name), params)
+    for name, changed, each in writes.changes:
+        if session.run_many(store.update(name), changed) != len(changed) and each:
+            raise Missed
     head = state.head
     advanced = session.rows(
         record.advance_head,
         {
             "events": len(writes.events),
+            "write_by": writes.write_by,
+            "read_by": writes.read_by,
             "fence_by": writes.fence_by,
             "schema_by": writes.schema_by,
             "at": state.now,

@@ -6,12 +6,14 @@ import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from vault.authn.identities import Identities
-from vault.clock import Clock
+from vault.clock import Clock, Period
+from vault.keyring.epoch import KeyStores
 from vault.keyring.ring import Keyring
 from vault.ledger.committer import Committer
 from vault.schema.document import EMPTY, Schema, parse_document
@@ -25,6 +27,32 @@ class Limits:
     items: int = 10_000
     body_bytes: int = 256 * 1024
     batch_bytes: int = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Working:
+    """How jobs of a cell are done, and how often its epoch is turned.
+
+    Attributes:
+        batch: rows of one transaction.
+        pause_s: seconds between two transactions, for everybody else.
+        rotation: how long an epoch is sealed under; None: until somebody turns it.
+        custody_backup: the folder that a turn writes a backup of custody into.
+    """
+
+    batch: int = 2_048
+    pause_s: float = 0.0
+    rotation: Period | None = None
+    custody_backup: Path | None = None
+
+
+class Attendant(Protocol):
+    """What a turn asks of the process that it runs in."""
+
+    id: bytes
+
+    def look(self) -> None:
+        """Opens epochs that are new, drops those that are closed, and says so in the database."""
 
 
 class Origin(NamedTuple):
@@ -123,6 +151,9 @@ class Cell:
     clock: Clock
     limits: Limits
     failures: FailureCounts = field(default_factory=FailureCounts)
+    working: Working = Working()
+    keys: KeyStores | None = None
+    attendant: Attendant | None = None
 
     def forget(self) -> None:
         """Drops everything remembered of the database, after something was found stale."""

@@ -33,7 +33,7 @@ from vault.services.idempotency import Once
 from vault.services.opening import open_values
 from vault.services.retention import due_after_use
 from vault.store.custody import KeyRow
-from vault.store.rows import decode_grant
+from vault.store.rows import EpochsInUse, decode_grant
 
 SMALL_BATCH: Final = 64
 
@@ -66,8 +66,10 @@ class UseGrant(Command):
         asking: Asking,
         asked: list[Asked],
         *,
+        epochs: EpochsInUse | None = None,
         with_rows: bool = True,
     ) -> None:
+        self.prepared_on = epochs
         self.id = new_id("dec")
         self._with_rows = with_rows
         self.weight = 1 + len(asked) // ROWS_A_WEIGHT if with_rows else 1
@@ -283,10 +285,11 @@ def use_grant(
     _check_form(asking)
     report = reports(asking.on_error)
     tenant = cell.schemas.of(who.tenant)
+    epochs = cell.keyring.in_use  # before people are looked for
     asked = prepare(tenant)
     # A grant that is over must not make the ledger read thousands of rows before it says so.
     with_rows = len(asked) <= SMALL_BATCH or _may_pass(cell, who, use_request(asking, asked))
-    command = UseGrant(who, request.origin, tenant, asking, asked, with_rows=with_rows)
+    command = UseGrant(who, request.origin, tenant, asking, asked, epochs=epochs, with_rows=with_rows)
     done = yield found.keep(command, lambda used, _at: _kept(used, command.id, replay, report=report))
     used: Used = done.value
     if used.decision.code is not None:
