@@ -8,12 +8,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from bench import ff1, ff1_batch, files, service, service_bulk, ve1
+from bench import ff1, ff1_batch, files, service, service_bulk, turn, ve1
 
 ALL: dict[str, Callable[[], bool | None]] = {
     "ff1": ff1.main,
     "ff1_batch": ff1_batch.main,
     "files": files.main,
+    "turn": turn.main,
     "ve1": ve1.main,
     "service": service.main,
     "service_bulk": service_bulk.main,

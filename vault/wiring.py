@@ -12,7 +12,7 @@ from pathlib import Path
 from vault.authn.identities import Caller, Identities
 from vault.clock import Clock, SystemClock, parse_period
 from vault.config import CellSettings, Config
-from vault.errors import CoatcheckError, IntegrityError, Misconfigured
+from vault.errors import CoatcheckError, IntegrityError, Misconfigured, Stale
 from vault.keyring.epoch import create_epoch, needed_epochs, open_epochs
 from vault.keyring.ring import Keyring
 from vault.kms.halves import HalfStores
@@ -281,7 +281,7 @@ def _prove(keyring: Keyring) -> None:
     """
     try:
         keyring.references(initialise.MAIN_TENANT)
-    except IntegrityError:
+    except (IntegrityError, Stale):
         raise IntegrityError("integrity_failed", epoch=keyring.write_epoch) from None
 
 

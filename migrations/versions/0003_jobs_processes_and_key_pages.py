@@ -33,6 +33,7 @@ INDEXES = [
     ("record", "jobs", "ix_jobs_page", ["tenant", "id"]),
     ("record", "jobs", "ix_jobs_due", ["state", "due_at"]),
 ]
+OF_PAGE = "ix_data_keys_of_page"
 
 
 def sqlite() -> bool:
@@ -114,6 +115,9 @@ def upgrade() -> None:
     for part, name, index, columns in INDEXES:
         table, schema = named(part, name)
         op.create_index(index, table, columns, schema=schema)
+    table, schema = named("custody", "data_keys")
+    paged = sa.column("page").is_not(None)
+    op.create_index(OF_PAGE, table, ["page"], schema=schema, sqlite_where=paged, postgresql_where=paged)
 
 
 def refuse_if_turned() -> None:
@@ -131,6 +135,8 @@ def refuse_if_turned() -> None:
 
 def downgrade() -> None:
     refuse_if_turned()
+    table, schema = named("custody", "data_keys")
+    op.drop_index(OF_PAGE, table, schema=schema)
     for part, name, index, _ in reversed(INDEXES):
         table, schema = named(part, name)
         op.drop_index(index, table, schema=schema)

@@ -25,10 +25,10 @@ from tests.support.cells import (
 )
 from tests.support.turns import begin, job, stop_at, turn, until
 from vault.clock import DAY, FixedClock, parse_period
-from vault.crypto.keypack import page_ids
+from vault.crypto.keypack import pack_page, page_ids
 from vault.errors import CoatcheckError, Conflict, IntegrityError, Unavailable
 from vault.keyring.epoch import open_epochs
-from vault.keyring.hierarchy import PAGE_KEYS, open_page
+from vault.keyring.hierarchy import PAGE_KEYS, open_page, seal_page
 from vault.keyring.ring import Keyring
 from vault.services import processes, turning
 from vault.services.audit import verify
@@ -36,6 +36,7 @@ from vault.services.cell import Working
 from vault.services.custody_backup import frames, read_back
 from vault.services.jobs import cancel_job, resume_job
 from vault.services.processes import Process
+from vault.services.reseal import reseal
 from vault.services.turn import TurnBody, list_epochs, schedule_turn, start_turn
 from vault.services.turning import KEEP
 from vault.services.worker import Worker
@@ -447,3 +448,54 @@ def test_only_the_cells_custodian_turns(built: BuiltCell) -> None:
     with pytest.raises(CoatcheckError, match="permission_denied"):
         built.run(start_turn, TurnBody(), by=built.service)
     assert built.run(start_turn, TurnBody(), by=built.admin).state == "queued"
+
+
+# compare-and-swap, and its control
+
+
+@pytest.mark.parametrize("swap", [True, False], ids=["compare and swap", "control: swap"])
+def test_a_key_that_was_taken_out_meanwhile_does_not_come_back(
+    tmp_path: Path, swap: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between preparing a page and swapping it in, a key is removed: its row, and its place in the page."""
+    with development_cell(tmp_path) as built:
+        Held(built, PEOPLE[:10])
+        turn(built)
+        store, keyring = built.cell.store, built.cell.keyring
+        gone = next(row for row in rows(built, "data_keys") if row[3] == "customer")
+        prepared = reseal
+        removed: list[bytes] = []
+
+        def meanwhile(cell: Any, old: Any, new: Any) -> Any:
+            batch = prepared(cell, old, new)
+            mine = [page for page in (batch.pages if batch else []) if page["page_id"] == bytes(gone.page)]
+            if mine and not removed:
+                removed.append(bytes(gone.id))
+                (row,) = store.read_keys(store.turning.key_pages, [gone.page])
+                page = PageRow(*row)
+                left = [id_ for id_ in page_ids(open_page(old, page)) if id_ != bytes(gone.id)]
+                plain = pack_page({}, open_page(old, page), left)
+                page = seal_page(old, page._replace(version=page.version + 1), plain, len(left))
+                t = store.tables
+                with store.engine.begin() as connection:
+                    connection.execute(t.data_keys.delete().where(t.data_keys.c.id == gone.id))
+                    connection.execute(
+                        t.key_pages.update()
+                        .where(t.key_pages.c.id == page.id)
+                        .values(version=page.version, keys=len(left), sealed=page.sealed)
+                    )
+                if not swap:
+                    mine[0]["was"] = page.version  # as if nobody had looked
+            return batch
+
+        monkeypatch.setattr(turning, "reseal", meanwhile)
+        id_ = begin(built)
+        stop_at(built, id_, "carry")
+        (row,) = store.read_keys(store.turning.key_pages, [gone.page])
+        found = PageRow(*row)
+        if swap:
+            assert bytes(gone.id) not in page_ids(open_page(keyring.epoch(3), found))
+            assert until(built, id_).state == "done"
+        else:  # the version in the page's context is not the row's: even so, it would not open
+            with pytest.raises(IntegrityError):
+                open_page(keyring.epoch(3), found)

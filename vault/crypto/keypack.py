@@ -79,7 +79,7 @@ def pack_page(
         return Secret(head + b"".join(id_ + keys[id_].expose() for id_ in sorted(keys)))
     if not keys and len(kept) * _ENTRY.size + _HEAD.size == len(page):
         return page
-    chosen = frozenset(kept)
+    chosen = frozenset(kept)  # of what has to be taken apart
     return Secret(
         head
         + b"".join(

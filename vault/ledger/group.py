@@ -272,6 +272,8 @@ def _write(session: Session, store: Store, writes: Writes) -> None:
     for name, changed, each in writes.changes:
         if session.run_many(store.update(name), changed) != len(changed) and each:
             raise Missed
+    for name, params, pairs in writes.pairs:
+        session.run_pairs(store.family(name), pairs, params)
     head = state.head
     advanced = session.rows(
         record.advance_head,

@@ -132,6 +132,7 @@ class Writes:
     due: dict[bytes, Micros] = field(default_factory=dict)  # data key -> its later date
     updates: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     changes: list[tuple[str, Sequence[Mapping[str, Any]], bool]] = field(default_factory=list)
+    pairs: list[tuple[str, Mapping[str, Any], Sequence[tuple[Any, Any]]]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     write_by: int = 0  # epochs
     read_by: int = 0
@@ -190,6 +191,10 @@ class Writes:
         if rows:
             self.changes.append((statement, rows, each))
 
+    def carry(self, statements: str, pairs: Sequence[tuple[Any, Any]], **params: Any) -> None:
+        """Runs a family of statements over pairs, `k0` and `n0` and so on; whatever rows they change."""
+        self.pairs.append((statements, params, pairs))
+
     def event(self, event: Event) -> None:
         """Adds an event, in this transaction."""
         self.events.append(event)
@@ -206,6 +211,7 @@ class Writes:
             or self.due
             or self.updates
             or self.changes
+            or self.pairs
             or self.write_by
             or self.read_by
         )

@@ -28,6 +28,7 @@ LEASE_S: Final = 60  # as long as a plaintext key is cached at most (store.cache
 BEAT_S: Final = 20.0  # two may be missed
 LOOK_S: Final = 1.0  # how soon a process follows a turn
 GRACE_S: Final = 60  # beyond a lapsed lease, for clocks that run apart
+FORGOTTEN_S: Final = 3_600  # after its lease lapsed, a row that nobody waits for any more
 _log = logging.getLogger("coatcheck.processes")
 
 
@@ -69,6 +70,8 @@ class Attend(Command):
         )
         if self._sole:
             writes.update("drop_other_processes", process=self._id)
+        else:
+            writes.update("drop_dead_processes", before=state.now - FORGOTTEN_S * SECOND)
 
 
 class Leave(Command):

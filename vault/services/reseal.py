@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
+from vault.crypto.block import BLOCK_BYTES
 from vault.crypto.keypack import pack_page, page_ids
 from vault.errors import IntegrityError
 from vault.identifiers import uuid7
@@ -116,7 +118,7 @@ def _singles(cell: Cell, old: Epoch, new: Epoch) -> Batch | None:
                 page = seal_page(new, page, pack_page(keys), len(keys))
                 batch.new_pages.append(page)
             else:
-                page = _resealed(cell, new, batch, partial, open_page(old, partial), keys)
+                page = _resealed(cell, new, batch, partial, open_page(old, partial), keys, living=-1)
             batch.packed += [{"key_id": id_, "was": old.number, "into": page.id} for id_ in sorted(keys)]
             batch.keys += len(keys)
     return batch if rows else None
@@ -140,26 +142,40 @@ def _with_room(cell: Cell, old: Epoch, tenant: str, class_: str, due: str, count
 def _pages(cell: Cell, old: Epoch, new: Epoch) -> Batch | None:
     """Pages, rewritten whole."""
     params = {"epoch": old.number, "most": max(1, cell.working.batch // PAGE_KEYS)}
-    rows = [_page(row) for row in cell.store.read(cell.store.turning.pages_under, params)]
+    rows = cell.store.read(cell.store.turning.pages_under, params)
     batch = Batch()
-    for page in rows:
-        _resealed(cell, new, batch, page, open_page(old, page), {})
+    for row in rows:
+        page = _page(row)
+        _resealed(cell, new, batch, page, open_page(old, page), {}, living=row[-1])
     return batch if rows else None
 
 
 def _resealed(
-    cell: Cell, new: Epoch, batch: Batch, page: PageRow, opened: Secret, more: dict[bytes, Secret]
+    cell: Cell,
+    new: Epoch,
+    batch: Batch,
+    page: PageRow,
+    opened: Secret,
+    more: dict[bytes, Secret],
+    *,
+    living: int,
 ) -> PageRow:
-    """A page under the new epoch: the keys of it that still have a row, and some more."""
+    """A page under the new epoch: the keys of it that still have a row, and some more.
+
+    Args:
+        living: how many of its keys have a row; if not as many as it holds, they are looked up.
+    """
     ids = page_ids(opened)
-    rows = cell.store.read_keys(cell.store.turning.keys_in_page, ids, page=page.id)
-    living = {bytes(row[0]) for row in rows}
-    count = len(living) + len(more)
+    kept = frozenset(ids)
+    if living != len(ids):
+        rows = cell.store.read_keys(cell.store.turning.keys_in_page, ids, page=page.id)
+        kept = frozenset(bytes(row[0]) for row in rows)
+    count = len(kept) + len(more)
     if count == 0:
         batch.dropped.append({"page_id": page.id, "was": page.version})
         return page
     following = page._replace(version=page.version + 1)
-    sealed = seal_page(new, following, pack_page(more, opened, living), count)
+    sealed = seal_page(new, following, pack_page(more, opened, kept), count)
     batch.pages.append(
         {
             "page_id": page.id,
@@ -169,12 +185,12 @@ def _resealed(
             "resealed": sealed.sealed,
         }
     )
-    batch.keys += len(living)
+    batch.keys += len(kept)
     return sealed
 
 
 def _page(row: Any) -> PageRow:
-    return PageRow(*row)
+    return PageRow(*row[:8])
 
 
 # The rows that are found by a block under the index layer.
@@ -190,7 +206,7 @@ class Carried:
     """
 
     table: str
-    rows: list[dict[str, Any]]
+    rows: list[tuple[bytes, bytes]]
     last: bytes
 
 
@@ -203,15 +219,9 @@ def carry(cell: Cell, table: str, above: bytes, epochs: EpochsInUse) -> Carried 
     if not entries:
         return None
     blocks = new.encrypt_many([old.decrypt(entry) for entry in entries])
-    rows = [
-        {
-            "of_epoch": epochs.read,
-            "of_entry": entry,
-            "to_epoch": epochs.write,
-            "to_entry": blocks[at : at + 16],
-        }
-        for entry, at in zip(entries, range(0, len(blocks), 16), strict=True)
-    ]
+    ends = range(0, len(blocks), BLOCK_BYTES)
+    rows = [(entry, blocks[at : at + BLOCK_BYTES]) for entry, at in zip(entries, ends, strict=True)]
+    rows.sort(key=itemgetter(1))  # as they will stand in the table
     return Carried(table, rows, entries[-1])
 
 
@@ -220,23 +230,25 @@ class CarryOver(Piece):
 
     def __init__(self, work: Work, then: Progress, carried: Carried, epochs: EpochsInUse) -> None:
         super().__init__(work, then)
-        self.prepared_on = epochs
+        self.prepared_on = self._epochs = epochs
         self._carried = carried
         self.weight = 1 + len(carried.rows) // 64
 
     def effect(self, state: State, writes: Writes) -> None:
         """Notes the inserts. What is there already was written with both epochs."""
-        writes.change(f"carry_{self._carried.table}", self._carried.rows, each=False)
+        of, epochs = self._carried, self._epochs
+        writes.carry(f"carry_{of.table}", of.rows, of_epoch=epochs.read, to_epoch=epochs.write)
 
 
 def moved(progress: Progress, rows: int, seconds: float, **cursor: Any) -> Progress:
     """The progress after so many rows more, which took so long."""
     rate = round(1000 * rows / seconds) if seconds > 0 else 0
     smooth = rate if not progress.rate else (3 * progress.rate + rate) // 4
+    kept = {name: value for name, value in progress.cursor.items() if name != "out_of_reach"}
     return replace(
         progress,
         done=progress.done + rows,
         total=max(progress.total, progress.done + rows),
         rate=smooth,
-        cursor={**progress.cursor, **cursor},
+        cursor={**kept, **cursor},
     )

@@ -201,8 +201,11 @@ def _drop(cell: Cell, work: Work) -> Pieces:
 
 
 def _sweep(cell: Cell, work: Work) -> Pieces:
-    left = _counts(cell, epochs_of(work).read)
-    if any(left.values()):
+    first = {"epoch": epochs_of(work).read, "above": b"", "most": 1}
+    statements = cell.store.turning
+    left = [cell.store.read(rows, first) for rows in (statements.reference_rows, statements.index_rows)]
+    answers = cell.store.read(statements.last_answer, {"epoch": epochs_of(work).read})[0][0]
+    if any(left) or answers is not None:
         yield from _commit(work, Sweep(work, work.progress))
     else:
         yield from _commit(work, Step(work, "prove"))

@@ -38,7 +38,7 @@ class Store:
         self.record = RecordStatements(self.tables, dialect)
         self.values = ValuesStatements(self.tables, dialect)
         self.requests = RequestStatements(self.tables, dialect)
-        self.turning = TurnStatements(self.tables, dialect)
+        self.turning: TurnStatements = TurnStatements(self.tables, dialect)
         self.work = WorkStatements(self.tables, dialect)
 
     def insert(self, table: str) -> Statement:
@@ -55,6 +55,13 @@ class Store:
             statement = getattr(part, name, None)
             if isinstance(statement, Statement):
                 return statement
+        raise KeyError(name)
+
+    def family(self, name: str) -> StatementFamily:
+        """A family of statements of a turn, by its name."""
+        family = getattr(self.turning, name, None)
+        if isinstance(family, StatementFamily):
+            return family
         raise KeyError(name)
 
     def session(self) -> Session:

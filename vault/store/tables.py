@@ -123,6 +123,8 @@ class Tables:
         )
         Index("ix_data_keys_page", self.data_keys.c.tenant, self.data_keys.c.id)
         d = self.data_keys.c
+        paged = d.page.is_not(None)
+        Index("ix_data_keys_of_page", d.page, sqlite_where=paged, postgresql_where=paged)
         Index("ix_data_keys_epoch", d.epoch, d.tenant, d["class"], d.due)  # what a turn packs, in order
         # Up to 256 data keys of one tenant, class and due period: a period that ends goes by the page.
         self.key_pages = self._table(

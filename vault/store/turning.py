@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from sqlalchemy import (
     BigInteger,
@@ -11,6 +11,7 @@ from sqlalchemy import (
     LargeBinary,
     Table,
     bindparam,
+    column,
     delete,
     func,
     insert,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     select,
     tuple_,
     update,
+    values,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
@@ -43,6 +45,9 @@ class PageRow(NamedTuple):
 
 class TurnStatements:
     """All statements of a turn, compiled for one dialect. Each changes a row only as it was seen."""
+
+    index_rows: Statement
+    reference_rows: Statement
 
     def __init__(self, tables: Tables, dialect: Dialect) -> None:
         self._dialect = dialect
@@ -110,19 +115,22 @@ class TurnStatements:
     def _pages(self, t: Tables) -> None:
         p = t.key_pages.c
         page = (p.id, p.tenant, p["class"], p.due, p.version, p.epoch, p["keys"], p.sealed)
+        k = t.data_keys.c
+        # How many of a page's keys still have a row: all of them, nearly always.
+        living = select(func.count()).where(k.page == p.id).scalar_subquery()
         self.insert_key_page = self._compiled(insert(t.key_pages))
         self.key_pages = StatementFamily(
             lambda size: select(*page).where(p.id.in_(keys(size))), self._dialect
         )
         self.pages_under = self._compiled(
-            select(*page)
+            select(*page, living)
             .where(p.epoch == bindparam("epoch"))
             .order_by(p.id)
             .limit(bindparam("most", type_=Integer))
         )
         self.keys_paged = self._compiled(select(func.sum(p["keys"])).where(p.epoch == bindparam("epoch")))
         self.page_with_room = self._compiled(
-            select(*page)
+            select(*page, living)
             .where(
                 p.tenant == bindparam("tenant"),
                 p["class"] == bindparam("class"),
@@ -215,27 +223,36 @@ class TurnStatements:
             )
         )
 
-    def _carry(self, t: Tables, table: Table, found_by: str, names: str) -> Statement:
-        """Locks the row of one epoch and inserts that of the next, which may be there already.
+    def _carry(self, t: Tables, table: Table, found_by: str, names: str) -> StatementFamily:
+        """Locks rows of one epoch and inserts those of the next, which may be there already.
 
-        The lock makes a writer that moves the row wait, and then move both; on SQLite there is one writer.
+        The lock makes a writer that moves a row wait, and then move both; on SQLite there is one writer.
+        The parameters of a pair are `k0` and `n0`: what finds the row in the one epoch and in the next.
         """
         on_conflict: Any = sqlite.insert if t.dialect == SQLITE else postgresql.insert
-        held = (
-            select(
-                bindparam("to_epoch", type_=Integer),
-                bindparam("to_entry", type_=LargeBinary),
-                table.c[names],
+
+        def build(size: int) -> ClauseElement:
+            pairs = (
+                values(column("old", LargeBinary), column("new", LargeBinary))
+                .data(
+                    [
+                        (bindparam(f"k{at}", type_=LargeBinary), bindparam(f"n{at}", type_=LargeBinary))
+                        for at in range(size)
+                    ]
+                )
+                .cte("pairs")
             )
-            .where(
-                table.c.epoch == bindparam("of_epoch", type_=Integer),
-                table.c[found_by] == bindparam("of_entry", type_=LargeBinary),
+            held = (
+                select(bindparam("to_epoch", type_=Integer), pairs.c.new, table.c[names])
+                .select_from(pairs)
+                .join(table, table.c[found_by] == pairs.c.old)
+                .where(table.c.epoch == bindparam("of_epoch", type_=Integer))
+                .with_for_update(of=table)
             )
-            .with_for_update()
-        )
-        return self._compiled(
-            on_conflict(table).from_select(["epoch", found_by, names], held).on_conflict_do_nothing()
-        )
+            stated = on_conflict(table).from_select(["epoch", found_by, names], held)
+            return cast(ClauseElement, stated.on_conflict_do_nothing())
+
+        return StatementFamily(build, self._dialect)
 
     def _drop(self, table: Table, found_by: Column[Any]) -> Statement:
         """A bounded number of an epoch's rows."""
