@@ -23,9 +23,13 @@ from vault.keyring.epoch import open_epochs
 from vault.kms.halves import HalfStores
 from vault.kms.provider import Provider
 from vault.services.audit import verify_newest
+from vault.services.jobs import CANCELLED, FAILED, shown_job
+from vault.services.turn import overdue
+from vault.services.turning import KIND
 from vault.services.upkeep import ServerStanding, hear
 from vault.store.cell import Store
-from vault.wiring import Prompt, Wiring
+from vault.store.work import JobRow
+from vault.wiring import Prompt, Wiring, working_of
 
 OK: Final = "ok"
 RISKY: Final = "risky"
@@ -149,6 +153,7 @@ class Checkup:
                     findings.append(Finding(f"{name} database", RISKY, detail, remedy))
             with wiring.reader(region) as store:
                 findings += self._database(name, store)
+                findings += self._rotation(config, region, store)
                 findings += self._keys(config, region, wiring, store)
         except CoatcheckError as problem:
             findings.append(_error(name, problem))
@@ -169,6 +174,23 @@ class Checkup:
             yield Finding(f"{name} audit log", OK, f"the newest {checked.events} events are intact")
         except CoatcheckError as problem:
             yield _error(f"{name} audit log", problem)
+
+    def _rotation(self, config: Config, region: str, store: Store) -> Iterator[Finding]:
+        """Whether the epoch is turned in time, and whether a turn needs a person."""
+        name = f"cell {region} epoch"
+        rotation = working_of(config, region).rotation
+        for job in store.read(store.work.jobs_unended, {"kind": KIND}):
+            shown = shown_job(JobRow(*job))
+            if shown.state in (FAILED, CANCELLED):
+                detail = f"its turn is {shown.state} at {shown.step} ({shown.error or 'by a person'})"
+                yield Finding(name, WRONG, detail, f"coatcheck jobs resume {shown.id}", shown.error or "")
+        if rotation is None:
+            yield Finding(name, OK, "no cryptoperiod is set (cell.REGION.rotation); it turns when it is told")
+        elif overdue(store, rotation, self._clock.now()):
+            remedy = "see that a worker runs (worker.inside, or coatcheck worker); coatcheck epoch turn"
+            yield Finding(name, RISKY, f"its cryptoperiod of {config.cell[region].rotation} is over", remedy)
+        else:
+            yield Finding(name, OK, f"inside its cryptoperiod of {config.cell[region].rotation}")
 
     def _keys(self, config: Config, region: str, wiring: Wiring, store: Store) -> Iterator[Finding]:
         name = f"cell {region}"

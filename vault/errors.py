@@ -172,6 +172,10 @@ CODES: Final[dict[str, Code]] = {
         ),
         key_in_use="Something still needs the key. | The facts say what.",
         version_conflict="The thing changed meanwhile. | Read it again, then repeat.",
+        job_running=(
+            "A job of that kind is under way, or was begun and has not ended. | "
+            "`coatcheck jobs list` shows it; wait for it, or resume it."
+        ),
         plan_changed="The plan is not the one that was shown. | Plan again, then apply with its digest.",
     ),
     **_rows(

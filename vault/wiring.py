@@ -11,13 +11,13 @@ from functools import partial
 from pathlib import Path
 
 from vault.authn.identities import Caller, Identities
-from vault.clock import Clock, SystemClock
+from vault.clock import Clock, SystemClock, parse_period
 from vault.config import CellSettings, Config
 from vault.config.certificate import check_key_mode
 from vault.config.database import SQLITE, is_file, place_of, sslmode_of
 from vault.config.keystores import credentials_of, guard_limits
-from vault.errors import CoatcheckError, IntegrityError, Misconfigured
-from vault.keyring.epoch import create_epoch, open_epochs
+from vault.errors import CoatcheckError, IntegrityError, Misconfigured, Stale
+from vault.keyring.epoch import create_epoch, needed_epochs, open_epochs
 from vault.keyring.ring import Keyring
 from vault.kms.halves import HalfStores
 from vault.kms.registry import Guard, ProviderSettings, Standing, local, open_provider
@@ -25,10 +25,12 @@ from vault.ledger.command import Answer, Verb
 from vault.ledger.committer import Committer, drive
 from vault.secret import Secret
 from vault.services import initialise
-from vault.services.cell import Cell, Limits, Schemas
+from vault.services.cell import Cell, Limits, Schemas, Working
 from vault.services.gate import Request, flush_failures, host_caller
 from vault.services.idempotency import drop_expired
+from vault.services.processes import Process, Steward
 from vault.services.upkeep import Upkeep, check_writable
+from vault.services.worker import WorkerThread
 from vault.store import migrations
 from vault.store.cell import Store
 from vault.store.lock import CellLock, making
@@ -66,6 +68,7 @@ class Wiring:
         self.config = config
         self._prompt = prompt
         self._clock = clock or SystemClock()
+        self._asked: dict[str, Secret] = {}
 
     def database_path(self, region: str) -> Path | None:
         """A SQLite cell's file; None if the cell is on a server."""
@@ -136,9 +139,8 @@ class Wiring:
             try:
                 migrations.upgrade(store.engine)
                 if initialise.has_head(store):
-                    for number, _, state, _ in store.read(store.custody.epochs):
-                        if state != "destroyed":
-                            self.halves(region).heal(number)
+                    for row in needed_epochs(store):
+                        self.halves(region).heal(row.number)
                 else:
                     key_file = self._settings(region).key_file
                     if self.config.development and key_file is not None:
@@ -187,7 +189,7 @@ class Wiring:
         def told(standing: Standing) -> None:
             if standing.cause:
                 if hold_s and (standing.since_s is None or standing.since_s > hold_s):
-                    cell.keyring.let_go()
+                    cell.keyring.wipe()
             elif not cell.keyring.held:
                 with contextlib.suppress(CoatcheckError):  # the next look tries again
                     cell.keyring.hold(open_epochs(cell.region, cell.store, key_store, halves))
@@ -250,6 +252,8 @@ class Wiring:
             schemas=Schemas(store, keyring),
             clock=store.clock,
             limits=Limits(limits.items, limits.body_kib * 1024, limits.batch_mib * 1024 * 1024),
+            working=working_of(self.config, region),
+            keys=lambda: (key_store, self.halves(region)),
             key_store=key_store,
         )
 
@@ -284,13 +288,39 @@ class Wiring:
         return settings
 
 
-class Deployment:
-    """All cells of a process, open, with the thread that flushes their counts."""
+def working_of(config: Config, region: str) -> Working:
+    """How the jobs of a cell are done, as the settings say."""
+    cell, worker = config.cell[region], config.worker
+    return Working(
+        batch=worker.batch,
+        pause_s=worker.pause_ms / 1000,
+        rotation=None if cell.rotation is None else parse_period(cell.rotation),
+        custody_backup=None if cell.custody_backup is None else config.path(cell.custody_backup),
+    )
 
-    def __init__(self, config: Config, cells: dict[str, OpenCell]) -> None:
+
+class Deployment:
+    """All cells of a process, open, with the threads that flush their counts, follow epochs and do jobs.
+
+    Args:
+        kind: what the process does: `serve` or `worker`.
+        jobs: whether it does jobs.
+    """
+
+    def __init__(
+        self, config: Config, cells: dict[str, OpenCell], kind: str = "serve", *, jobs: bool = False
+    ) -> None:
         self.config = config
         self.open_cells = cells
         self.cells = {region: opened.cell for region, opened in cells.items()}
+        self._threads: list[Steward | WorkerThread] = []
+        for cell in self.cells.values():
+            process = Process(cell, kind)
+            cell.attendant = process
+            process.look()  # before it serves: a turn waits for every process that it knows of
+            self._threads.append(Steward(process))
+            if jobs:
+                self._threads.append(WorkerThread(cell))
         self._stop = threading.Event()
         self._flusher = threading.Thread(target=self._flush_loop, name="flusher", daemon=True)
         self._flusher.start()
@@ -299,6 +329,8 @@ class Deployment:
         """Flushes, finishes and closes everything."""
         self._stop.set()
         self._flusher.join()
+        for thread in reversed(self._threads):  # workers before the stewards that let go of the keys
+            thread.close()
         for opened in self.open_cells.values():
             opened.close()
 
@@ -324,12 +356,18 @@ def _prove(keyring: Keyring) -> None:
     """
     try:
         keyring.references(initialise.MAIN_TENANT)
-    except IntegrityError:
+    except (IntegrityError, Stale):
         raise IntegrityError("integrity_failed", epoch=keyring.write_epoch) from None
 
 
-def deploy(config: Config, prompt: Prompt | None = None) -> Deployment:
+def deploy(
+    config: Config, prompt: Prompt | None = None, kind: str = "serve", *, jobs: bool | None = None
+) -> Deployment:
     """Opens every cell of a configuration; all or none.
+
+    Args:
+        kind: what the process does.
+        jobs: whether it does jobs; None: as `worker.inside` says.
 
     Raises:
         CoatcheckError: what `Wiring.open` raises; the cells opened before it are closed again.
@@ -344,7 +382,7 @@ def deploy(config: Config, prompt: Prompt | None = None) -> Deployment:
         for cell in opened.values():
             cell.close()
         raise
-    return Deployment(config, opened)
+    return Deployment(config, opened, kind, jobs=config.worker.inside if jobs is None else jobs)
 
 
 def perform(cell: Cell, start: Callable[[], Verb[Answer]]) -> Answer:

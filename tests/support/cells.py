@@ -303,7 +303,7 @@ class BuiltCell:
         self.service_id, self.service = self.principal(
             "service", "demo", permissions=permissions, ceiling=CEILING
         )
-        more = ["cell-admin"] if self.tenant == initialise.MAIN_TENANT else []
+        more = ["cell-admin", "cell-custodian"] if self.tenant == initialise.MAIN_TENANT else []
         _, self.admin = self.principal(
             "operator", "admin", roles=["admin", "auditor", "key-custodian", *more]
         )
@@ -391,6 +391,7 @@ def put_together(wiring: Wiring, store: Store, clock: Clock) -> Cell:
         schemas=Schemas(store, keyring),
         clock=clock,
         limits=Limits(),
+        keys=lambda: (wiring.provider(REGION), wiring.halves(REGION)),
     )
 
 

@@ -16,7 +16,19 @@ from litestar import Request as LitestarRequest
 from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 
-from vault.api import audit, data, explain, grants, identities, keys, openapi, schema, tenants
+from vault.api import (
+    audit,
+    data,
+    epochs,
+    explain,
+    grants,
+    identities,
+    jobs,
+    keys,
+    openapi,
+    schema,
+    tenants,
+)
 from vault.api.body import BodyDecoder, read_body
 from vault.api.bridge import LARGE_BODY_BYTES, Bridge
 from vault.api.exchange import exchange_of
@@ -38,6 +50,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     *identities.ROUTES,
     *tenants.ROUTES,
     *keys.ROUTES,
+    *epochs.ROUTES,
+    *jobs.ROUTES,
     *audit.ROUTES,
 )
 _EXPECTED: Final = frozenset({"draining", "too_busy"})  # answered by design, and counted

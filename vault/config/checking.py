@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar, get_args
 import msgspec
 from msgspec import inspect
 
+from vault.clock import parse_period
 from vault.config.addresses import split_address
 from vault.config.database import SQLITE, is_file, place_of, risky_database, wrong_database
 from vault.config.keystores import wrong_key_store
@@ -20,6 +21,7 @@ from vault.identifiers import is_name
 
 TLS_MINIMUM: Final = "1.3"
 MODES: Final = ("production", "development")
+SHORTEST_ROTATION_S: Final = 3_600
 MAX_PROBLEMS: Final = 100
 _BROAD_BITS: Final = {4: 16, 6: 48}  # a network of more addresses than this prefix has is not "the proxies"
 S = TypeVar("S", bound=msgspec.Struct)
@@ -108,6 +110,8 @@ def expected(kind: Any) -> str:
             return f"{low}: {meaning(kind)}"
         case inspect.IntType(ge=low, le=high):
             return f"a number from {low} to {high}"
+        case inspect.BoolType():
+            return "true or false"
         case inspect.ListType():
             return "a list of texts"
         case _:
@@ -183,6 +187,11 @@ def _wrong_cell(config: Config, place: str, cell: CellSettings) -> Iterator[Prob
         yield Problem(f"{place}.half_stores", "names a folder twice")
     for setting, reason in wrong_key_store(cell.kms, cell.kms_auth):
         yield Problem(f"{place}.{setting}", reason)
+    try:
+        if cell.rotation is not None and parse_period(cell.rotation).shortest_seconds < SHORTEST_ROTATION_S:
+            yield Problem(f"{place}.rotation", "is at least an hour: each turn opens and seals every key")
+    except ValueError:
+        yield Problem(f"{place}.rotation", "is a duration like P90D")
     if cell.passphrase is not None and not cell.passphrase.startswith(ENV):
         yield Problem(f"{place}.passphrase", "is env:NAME, never the passphrase itself")
     if sum(setting is not None for setting in (cell.passphrase, cell.passphrase_file, cell.key_file)) > 1:

@@ -113,6 +113,20 @@ class CellSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     url: Annotated[str | None, _means("where clients reach this cell; nothing reads it yet")] = None
     kms_auth: KmsAuth | None = None
     kms_limits: KmsLimits = KmsLimits()
+    rotation: Annotated[
+        str | None,
+        _means(
+            "how long keys are sealed under one epoch, like `P90D`; then a worker turns it. None: when it is "
+            "turned is up to you"
+        ),
+    ] = None
+    custody_backup: Annotated[
+        str | None,
+        _means(
+            "a folder for the backup of custody that a turn writes and reads back before it closes the old "
+            "epoch; none: it writes none"
+        ),
+    ] = None
 
 
 class RegionSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -131,6 +145,18 @@ class LedgerSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     queue: Annotated[
         int, _means("most commands that may wait; more are refused with `too_busy`", 1, 1_000_000)
     ] = 4096
+
+
+class WorkerSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """How jobs are done."""
+
+    inside: Annotated[
+        bool, _means("whether `serve` does jobs too; else `coatcheck worker` has to run beside it")
+    ] = True
+    batch: Annotated[int, _means("rows that a job writes in one transaction", 16, 65_536)] = 2_048
+    pause_ms: Annotated[
+        int, _means("milliseconds between two transactions of a job, for everybody else", 0, 60_000)
+    ] = 5
 
 
 class LimitSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -184,6 +210,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     cell: dict[str, CellSettings] = {}
     region: dict[str, RegionSettings] = {}
     ledger: LedgerSettings = LedgerSettings()
+    worker: WorkerSettings = WorkerSettings()
     limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
     base: str = "."
@@ -275,7 +302,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 # Keys of the design that later versions build, by the table they stand in.
 NOT_BUILT: Final[dict[str, tuple[str, ...]]] = {
     "tls": ("client_ca",),
-    "cell.REGION": ("custody_backup", "custody_backup_keep"),
+    "cell.REGION": ("custody_backup_keep",),
 }
 NOT_BUILT_REASON: Final = "is not built yet in this version"
 _USERINFO: Final = re.compile(r"(?<=//)[^/@\s]*:[^/@\s]*(?=@)")

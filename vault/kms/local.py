@@ -42,7 +42,6 @@ class LocalProvider:
         self._region = settings.region
         self._passphrase = settings.passphrase
         self._key_file = settings.key_file
-        self._roots: dict[int, Secret] = {}
 
     def create_root(self, version: int) -> None:
         """Makes the root key's version, if it does not exist."""
@@ -67,7 +66,6 @@ class LocalProvider:
 
     def destroy_root(self, version: int) -> Destruction:
         """Destroys a root version; afterwards nothing wrapped under it opens."""
-        self._roots.pop(version, None)
         destroy(self._path(version))
         return Destruction(version, self._path(version).name)
 
@@ -87,10 +85,8 @@ class LocalProvider:
         return EncryptionContext(use, tenant="", region=self._region, record=record)
 
     def _wrapping(self, version: int) -> SealingKey:
-        root = self._roots.get(version)
-        if root is None:
-            root = self._roots[version] = self._read(version)
-        return SealingKey(KeyId(NIL), version, expand(root, Label.ROOT_WRAP))
+        # Read each time, and not kept: a root key that is destroyed is in no process's memory either.
+        return SealingKey(KeyId(NIL), version, expand(self._read(version), Label.ROOT_WRAP))
 
     def _read(self, version: int) -> Secret:
         """A root key from its file. A wrong passphrase and a damaged file look alike: one error for both."""

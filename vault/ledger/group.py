@@ -16,7 +16,7 @@ from vault.errors import CoatcheckError, Internal, Stale, Unavailable, pause_aft
 from vault.ledger.command import Command, Committed, committed
 from vault.ledger.reading import first_reads, load
 from vault.ledger.state import Head, Needs, Overtaken, State, Trial, Writes
-from vault.ledger.writing import AuditFailed, is_plain, write, write_at_once
+from vault.ledger.writing import AuditFailed, Missed, is_plain, write, write_at_once
 from vault.store.cell import Store
 from vault.store.pipeline import ServerSession
 from vault.store.session import Session
@@ -121,7 +121,7 @@ def _find_out(session: Session, store: Store, trial: Trial) -> bool | None:
 
 def _failure(session: Session, problem: Exception) -> Outcome:
     """What a single command's failed transaction means."""
-    if isinstance(problem, session.integrity_error):
+    if isinstance(problem, Missed | session.integrity_error):
         return Stale()  # what it was prepared on is no longer so: a name or a row is there already
     cause = problem.__cause__ if isinstance(problem, AuditFailed) else problem
     _log.error("ledger command failed", extra={"error": type(cause).__name__})
@@ -152,6 +152,8 @@ def _transaction(
     writes = Writes(state)
     for command in commands:
         try:
+            if command.prepared_on not in (None, head.epochs):
+                raise Stale
             value = command.decide(state, writes)
         except (CoatcheckError, Stale) as refusal:
             trial.outcomes.append(refusal)

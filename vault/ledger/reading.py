@@ -16,6 +16,7 @@ from vault.store.cell import Store
 from vault.store.custody import KeyRow
 from vault.store.rows import ApiKeyRow, decode_grant, decode_principal
 from vault.store.session import Asked, Row, Session, StatementFamily
+from vault.store.work import JobRow, ProcessRow
 
 Take = Callable[[State, list[Row]], None]
 
@@ -156,6 +157,21 @@ def load(session: Session, store: Store, needs: Needs, state: State) -> None:
     for tenant in sorted(needs.living_grants):
         found = session.rows(record.living_grants, {"tenant": tenant, "at": state.now})
         state.living_grants[tenant] = [(row[0], row[1]) for row in found]
+    _work(session, store, needs, state)
+
+
+def _work(session: Session, store: Store, needs: Needs, state: State) -> None:
+    work = store.work
+    if needs.jobs:
+        for row in session.family(work.jobs, sorted(needs.jobs)):
+            state.jobs[row[0]] = JobRow(*row)
+    for kind in sorted(needs.unended):
+        state.unended[kind] = [JobRow(*row) for row in session.rows(work.jobs_unended, {"kind": kind})]
+    if needs.due_job:
+        for row in session.rows(work.job_due, {"at": state.now}):
+            state.due_job = JobRow(*row)
+    if needs.processes:
+        state.processes = [ProcessRow(bytes(row[0]), *row[1:]) for row in session.rows(work.processes, {})]
 
 
 def _settle(session: Session, store: Store, state: State) -> None:

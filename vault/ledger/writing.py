@@ -34,6 +34,10 @@ _INSERT_ORDER: Final = (
     "grant_subject",
     "schema",
     "idempotency",
+    "key_page",
+    "job",
+    "process",
+    "turn",
 )
 
 
@@ -51,13 +55,18 @@ _SORTED_BY: Final[dict[str, tuple[str, ...]]] = {
 _CHECKED: Final = frozenset({"data_key", "idempotency"})
 
 
+class Missed(Exception):
+    """A row that was to be changed is not what it was: what was prepared on it is stale."""
+
+
 class AuditFailed(Exception):
     """The events could not be written, so nothing else is."""
 
 
 def is_plain(writes: Writes) -> bool:
     """Whether no statement of it has to be looked at before the commit."""
-    return not (writes.issued or writes.updates or _CHECKED & writes.inserts.keys())
+    looked_at = writes.issued or writes.updates or writes.changes or writes.pairs
+    return not (looked_at or _CHECKED & writes.inserts.keys())
 
 
 def write_at_once(session: ServerSession, store: Store, writes: Writes, trial: Trial) -> None:
@@ -123,6 +132,8 @@ def _advance(writes: Writes) -> dict[str, int]:
     head = writes.state.head
     return {
         "events": len(writes.events),
+        "write_by": writes.write_by,
+        "read_by": writes.read_by,
         "fence_by": writes.fence_by,
         "schema_by": writes.schema_by,
         "at": writes.state.now,
@@ -138,6 +149,7 @@ def write(session: Session, store: Store, writes: Writes, trial: Trial) -> None:
 
     Raises:
         Overtaken: the head, or a row that was to be made, is another process's by now.
+        Missed: a row that was to be changed is not what it was.
         AuditFailed: the events cannot be written.
     """
     state, record = writes.state, store.record
@@ -159,6 +171,11 @@ def write(session: Session, store: Store, writes: Writes, trial: Trial) -> None:
         session.run(store.custody.move_due, {"data_key": key, "to": to})
     for name, params in writes.updates:
         session.run(store.update(name), params)
+    for name, changed, each in writes.changes:
+        if session.run_many(store.update(name), changed) != len(changed) and each:
+            raise Missed
+    for name, params, pairs in writes.pairs:
+        session.run_pairs(store.family(name), pairs, params)
     advanced = session.rows(record.advance_head, _advance(writes))
     if not advanced:
         raise Overtaken

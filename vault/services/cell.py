@@ -6,13 +6,15 @@ import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from vault.authn.identities import Identities
-from vault.clock import Clock
+from vault.clock import Clock, Period
 from vault.errors import Unavailable
+from vault.keyring.epoch import KeyStores
 from vault.keyring.ring import Keyring
 from vault.kms.guard import Guard
 from vault.ledger.committer import Committer
@@ -28,6 +30,32 @@ class Limits:
     items: int = 10_000
     body_bytes: int = 256 * 1024
     batch_bytes: int = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Working:
+    """How jobs of a cell are done, and how often its epoch is turned.
+
+    Attributes:
+        batch: rows of one transaction.
+        pause_s: seconds between two transactions, for everybody else.
+        rotation: how long an epoch is sealed under; None: until somebody turns it.
+        custody_backup: the folder that a turn writes a backup of custody into.
+    """
+
+    batch: int = 2_048
+    pause_s: float = 0.0
+    rotation: Period | None = None
+    custody_backup: Path | None = None
+
+
+class Attendant(Protocol):
+    """What a turn asks of the process that it runs in."""
+
+    id: bytes
+
+    def look(self) -> None:
+        """Opens epochs that are new, drops those that are closed, and says so in the database."""
 
 
 class Origin(NamedTuple):
@@ -133,6 +161,9 @@ class Cell:
     failures: FailureCounts = field(default_factory=FailureCounts)
     uses: KeyUses = field(default_factory=KeyUses)
     key_store: Guard | None = None  # never asked inside a command, nor on a request's way
+    working: Working = Working()
+    keys: KeyStores | None = None
+    attendant: Attendant | None = None
 
     def forget(self) -> None:
         """Drops everything remembered of the database, after something was found stale."""

@@ -108,6 +108,7 @@ class _Keeping(Command):
     ) -> None:
         self.alone = command.alone
         self.weight = command.weight
+        self.prepared_on = command.prepared_on
         self._command = command
         self._place = place
         self._answer = answer if callable(answer) else None

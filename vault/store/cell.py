@@ -18,7 +18,9 @@ from vault.store.record import RecordStatements
 from vault.store.requests import RequestStatements
 from vault.store.session import Row, Session, Statement, StatementFamily, open_engine
 from vault.store.tables import SQLITE, Tables
+from vault.store.turning import TurnStatements
 from vault.store.values import ValuesStatements
+from vault.store.work import WorkStatements
 
 
 class Store:
@@ -43,10 +45,12 @@ class Store:
         self.record = RecordStatements(self.tables, dialect)
         self.values = ValuesStatements(self.tables, dialect)
         self.requests = RequestStatements(self.tables, dialect)
+        self.turning: TurnStatements = TurnStatements(self.tables, dialect)
+        self.work = WorkStatements(self.tables, dialect)
 
     def insert(self, table: str) -> Statement:
         """The insert statement of a table, by its singular name."""
-        for part in (self.custody, self.record, self.values, self.requests):
+        for part in (self.custody, self.record, self.values, self.requests, self.turning, self.work):
             statement = getattr(part, f"insert_{table}", None)
             if isinstance(statement, Statement):
                 return statement
@@ -54,10 +58,17 @@ class Store:
 
     def update(self, name: str) -> Statement:
         """An update statement of record or custody, by its name."""
-        for part in (self.record, self.custody, self.requests):
+        for part in (self.record, self.custody, self.requests, self.turning, self.work):
             statement = getattr(part, name, None)
             if isinstance(statement, Statement):
                 return statement
+        raise KeyError(name)
+
+    def family(self, name: str) -> StatementFamily:
+        """A family of statements of a turn, by its name."""
+        family = getattr(self.turning, name, None)
+        if isinstance(family, StatementFamily):
+            return family
         raise KeyError(name)
 
     def session(self) -> Session:

@@ -52,6 +52,7 @@ class KeyRow(NamedTuple):
     sealed: bytes
     period: str
     due_at: int | None = None  # of a key whose date moves; microseconds
+    page: bytes | None = None  # where it is sealed with others; then `epoch` is 0 and `sealed` empty
 
     @property
     def slot(self) -> Slot:
@@ -99,15 +100,12 @@ class CustodyStatements:
         self.insert_subject_ref = compiled(insert(t.subject_refs))
         self.insert_token = compiled(insert(t.tokens))
         self.insert_audit_items = compiled(insert(t.audit_items))
-        self.epochs = compiled(
-            select(t.epochs.c.epoch, t.epochs.c.id, t.epochs.c.state, t.epochs.c.sealed_half)
-        )
         k = t.data_keys.c
         p = t.due_periods.c
         period_of = and_(p.tenant == k.tenant, p["class"] == k["class"], p.due == k.due)
         key_columns = (
             k.id, k.tenant, k.subject, k["class"], k.due, k.state, k.epoch, k.sealed, p.state.label("period"),
-            k.due_at,
+            k.due_at, k.page,
         )  # fmt: skip
         self.data_keys = StatementFamily(
             lambda size: select(*key_columns).join(t.due_periods, period_of).where(k.id.in_(keys(size))),

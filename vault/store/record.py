@@ -70,6 +70,8 @@ class RecordStatements:
             update(self._tables.head)
             .values(
                 next=h.next + bindparam("events"),
+                write_epoch=h.write_epoch + bindparam("write_by"),
+                read_epoch=h.read_epoch + bindparam("read_by"),
                 fence=h.fence + bindparam("fence_by"),
                 schema_version=h.schema_version + bindparam("schema_by"),
                 last_at=case((h.last_at > bindparam("at"), h.last_at), else_=bindparam("at")),

@@ -261,6 +261,18 @@ class Session:
             count += self._cursor.execute(text, values).rowcount
         return count
 
+    def run_pairs(
+        self, family: StatementFamily, pairs: Sequence[tuple[Any, Any]], params: Mapping[str, Any]
+    ) -> None:
+        """Runs a family over any number of pairs, by the hundred: see `Statement.many`."""
+        for start in range(0, len(pairs), MAX_INSERTED):
+            chunk = pairs[start : start + MAX_INSERTED]
+            size = 1 << (len(chunk) - 1).bit_length()
+            padded = [*chunk, *([chunk[0]] * (size - len(chunk)))]
+            listed = {f"k{at}": one for at, (one, _) in enumerate(padded)}
+            listed |= {f"n{at}": other for at, (_, other) in enumerate(padded)}
+            self.run(family.sized(size), {**params, **listed})
+
     def close(self) -> None:
         """Closes the connection."""
         if self._pinned is not None:

@@ -29,7 +29,7 @@ def test_nothing_is_opened_or_sealed_and_nothing_charged(tmp_path: Path) -> None
         ciphertext = built.ciphertext(TEXT, "text")
         grant = built.grant(*tokens, TEXT, uses=5)
         epochs = {epoch.number: epoch for epoch in built.cell.keyring.epochs}
-        built.cell.keyring.let_go()
+        built.cell.keyring.wipe()
         before = built.next_number
         tries: list[Callable[[], object]] = [
             lambda: built.token(NAME, PERSON, "another"),
