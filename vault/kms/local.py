@@ -70,13 +70,12 @@ class LocalProvider:
         return Destruction(version, self._path(version).name)
 
     def probe(self, version: int) -> None:
-        """Returns if the root version's file is there, or its key in memory."""
-        if version not in self._roots and not is_there(self._path(version)):
+        """Returns if the root version's file is there."""
+        if not is_there(self._path(version)):
             raise away("missing", version)
 
     def close(self) -> None:
-        """Forgets the root keys."""
-        self._roots.clear()
+        """Nothing is held."""
 
     def _path(self, version: int) -> Path:
         return self._folder / f"root-{version:06d}"
