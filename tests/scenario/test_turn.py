@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from tests.support.cells import (
     BuiltCell,
     any_cell,
     development_cell,
+    put_together,
 )
 from tests.support.turns import begin, job, stop_at, turn, until
 from vault.clock import DAY, FixedClock, parse_period
@@ -499,3 +501,41 @@ def test_a_key_that_was_taken_out_meanwhile_does_not_come_back(
         else:  # the version in the page's context is not the row's: even so, it would not open
             with pytest.raises(IntegrityError):
                 open_page(keyring.epoch(3), found)
+
+
+def test_two_workers_do_a_turn_once(tmp_path: Path) -> None:
+    """Each with a ring and a committer of its own, on one PostgreSQL database; no piece is done twice."""
+    with any_cell("postgresql", tmp_path) as built:
+        held = Held(built, PEOPLE[:50])
+        built.cell.working = Working(batch=32)
+        store = Store(built.cell.store.engine.url, built.cell.clock)
+        other = put_together(Wiring(built.config), store, built.cell.clock)
+        other.working = built.cell.working
+        id_ = begin(built)
+        workers = [Worker(built.cell), Worker(other)]
+        stop = threading.Event()
+
+        def run(worker: Worker) -> None:
+            while not stop.is_set():
+                worker.run_due()
+                worker._cell.attendant.look()  # type: ignore[union-attr]
+                time.sleep(0.02)
+
+        threads = [threading.Thread(target=run, args=(worker,)) for worker in workers]
+        for thread in threads:
+            thread.start()
+        end = time.monotonic() + 60
+        while job(built, id_).state not in ("done", "failed") and time.monotonic() < end:
+            time.sleep(0.05)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        try:
+            done = job(built, id_)
+            assert (done.state, done.error, done.done) == ("done", None, done.total)
+            steps = [event["step"] for event in built.events(kind="epoch.turn")]
+            assert steps == list(turning.STEPS)
+            assert built.cell.keyring.held == other.keyring.held == (2,)
+            held.check()
+        finally:
+            other.close()

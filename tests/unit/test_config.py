@@ -139,6 +139,37 @@ def test_what_is_not_built_is_refused_in_the_environment_too() -> None:
     assert refused(TLS, {"COATCHECK_TLS__CLIENT_CA": "x"})["setting"] == "tls.client_ca"
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("90", "is a duration like P90D"), ("P", "is a duration like P90D"), ("PT59M", "is at least an hour")],
+)
+def test_a_cryptoperiod_is_a_duration_of_an_hour_at_least(text: str, reason: str) -> None:
+    found = refused(f'{CELL}rotation = "{text}"\n')
+    assert found["setting"] == "cell.eu.rotation"
+    assert str(found["reason"]).startswith(reason)
+    build(
+        {
+            "cell": {
+                "eu": {
+                    "database": "sqlite:///eu.db",
+                    "kms": "local:k",
+                    "half_stores": ["k"],
+                    "rotation": "P90D",
+                }
+            }
+        },
+        {},
+        BASE,
+    )
+
+
+def test_whether_serve_does_jobs_is_true_or_false() -> None:
+    assert refused('[worker]\ninside = "perhaps"\n') == {
+        "setting": "worker.inside", "reason": "is true or false",
+    }  # fmt: skip
+    assert build({}, {"COATCHECK_WORKER__INSIDE": "false"}, BASE).worker.inside is False
+
+
 BEYOND = ["0.0.0.0:8700", "[::]:8700", "192.0.2.1:8700", "[::ffff:192.0.2.1]:1", "[2001:db8::1]:1"]
 PLAIN = "plain HTTP is served on loopback only; configure tls, or listen.trusted_proxies"
 
