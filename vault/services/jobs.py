@@ -20,6 +20,7 @@ from vault.identifiers import new_id, parse_id
 from vault.ledger.command import Command, Needs, State, Verb, Writes
 from vault.services.cell import Cell, Origin
 from vault.services.gate import CallerCommand, Request, admit, authenticate, trace
+from vault.services.hidden import Hidden
 from vault.services.idempotency import Replayable, once
 from vault.services.listing import Listing, Page, check_page, listing
 from vault.store.work import JobRow
@@ -72,6 +73,10 @@ class JobAnswer(Replayable, frozen=True, omit_defaults=True, kw_only=True):
     ended: str | None = None
     waits_for: str | None = None
     error: str | None = None
+
+
+class SteerBody(Hidden, forbid_unknown_fields=True, frozen=True):
+    """Nothing needs to be said to stop a job or to let it go on."""
 
 
 @dataclass(slots=True)
