@@ -82,7 +82,7 @@ class SteerBody(Hidden, forbid_unknown_fields=True, frozen=True):
     reason: str | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Progress:
     """How far a job is: what its row says besides what never changes."""
 
@@ -106,7 +106,7 @@ class Progress:
         )  # fmt: skip
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Work:
     """A job in the hands of a worker.
 
