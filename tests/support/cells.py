@@ -365,7 +365,7 @@ def _original() -> BuiltCell:
 def development_deployment(folder: Path) -> Iterator[BuiltCell]:
     """A new cell on SQLite inside a deployment, as the HTTP door wants it."""
     config = _copy(folder)
-    deployment = deploy(config)
+    deployment = deploy(config, jobs=False)  # nothing is done that a test does not do
     try:
         yield replace(
             _original(),

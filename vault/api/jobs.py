@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vault.api.grants import PAGE, page_of
 from vault.api.route import Route
-from vault.services.jobs import JobAnswer, cancel_job, list_jobs, read_job, resume_job
+from vault.services.jobs import JobAnswer, SteerBody, cancel_job, list_jobs, read_job, resume_job
 from vault.services.listing import Listing
 
 ROUTES = (
@@ -31,18 +31,22 @@ ROUTES = (
         "POST",
         "jobs/{id}/cancel",
         "Stops a job where it stands. What it has done stays done, and it can be resumed.",
-        lambda call: cancel_job(call.cell, call.request, call.path["id"]),
+        lambda call: cancel_job(call.cell, call.request, call.path["id"], call.body),
         JobAnswer,
+        body=SteerBody,
+        body_optional=True,
         permission="job:control",
-        codes=("not_found", "version_conflict"),
+        codes=("not_found", "version_conflict", "limit_invalid"),
     ),
     Route(
         "POST",
         "jobs/{id}/resume",
         "Lets a job go on that failed, was stopped, or waits.",
-        lambda call: resume_job(call.cell, call.request, call.path["id"]),
+        lambda call: resume_job(call.cell, call.request, call.path["id"], call.body),
         JobAnswer,
+        body=SteerBody,
+        body_optional=True,
         permission="job:control",
-        codes=("not_found", "version_conflict"),
+        codes=("not_found", "version_conflict", "limit_invalid"),
     ),
 )

@@ -32,7 +32,7 @@ class Limits:
     batch_bytes: int = 8 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Working:
     """How jobs of a cell are done, and how often its epoch is turned.
 

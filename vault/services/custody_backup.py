@@ -25,6 +25,7 @@ from vault.errors import IntegrityError, Misconfigured
 from vault.keyring.hierarchy import Epoch
 from vault.kms.files import make_private_folder, sync_folder
 from vault.services.cell import Cell
+from vault.services.hidden import Hidden
 from vault.store import migrations
 from vault.store.tables import CUSTODY, KEYED_BY_EPOCH, SQLITE
 
@@ -37,7 +38,7 @@ _PLACE: Final = Struct(">IB")  # the frame's number, and whether it is the last
 _FILE_MODE: Final = 0o600
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Written:
     """A backup that was written and read back.
 
@@ -52,7 +53,7 @@ class Written:
     rows: int
 
 
-class Header(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class Header(Hidden, forbid_unknown_fields=True, frozen=True):
     """What a backup says in the clear: whose it is, and which columns its rows have."""
 
     v: int

@@ -15,15 +15,17 @@ import msgspec
 from vault.audit.event import Event
 from vault.authn.identities import Caller
 from vault.clock import SECOND, Micros, format_time
-from vault.errors import Conflict, Unknown
+from vault.errors import BadInput, Conflict, Unknown
 from vault.identifiers import new_id, parse_id
 from vault.ledger.command import Command, Needs, State, Verb, Writes
 from vault.services.cell import Cell, Origin
 from vault.services.gate import CallerCommand, Request, admit, authenticate, trace
+from vault.services.hidden import Hidden
 from vault.services.idempotency import Replayable, once
 from vault.services.listing import Listing, Page, check_page, listing
 from vault.store.work import JobRow
 
+MAX_REASON: Final = 500  # characters, as of a grant's
 LEASE_S: Final = 60  # each piece renews it
 QUEUED: Final = "queued"
 RUNNING: Final = "running"
@@ -74,7 +76,13 @@ class JobAnswer(Replayable, frozen=True, omit_defaults=True, kw_only=True):
     error: str | None = None
 
 
-@dataclass(slots=True)
+class SteerBody(Hidden, forbid_unknown_fields=True, frozen=True):
+    """Why a job is stopped, or goes on."""
+
+    reason: str | None = None
+
+
+@dataclass(slots=True, repr=False)
 class Progress:
     """How far a job is: what its row says besides what never changes."""
 
@@ -98,7 +106,7 @@ class Progress:
         )  # fmt: skip
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Work:
     """A job in the hands of a worker.
 
@@ -267,10 +275,11 @@ def insert_job(writes: Writes, row: dict[str, Any], now: Micros, **facts: Any) -
 class Steer(CallerCommand):
     """Stops a job, or lets it go on. Returns from `decide`: its row as it then is."""
 
-    def __init__(self, caller: Caller, origin: Origin, job: str, *, resume: bool) -> None:
+    def __init__(self, caller: Caller, origin: Origin, job: str, reason: str | None, *, resume: bool) -> None:
         super().__init__(caller)
         self._origin = origin
         self._job = job
+        self._items = {} if reason is None else {"reason": reason}
         self._resume = resume
 
     def needs(self, needs: Needs) -> None:
@@ -295,7 +304,7 @@ class Steer(CallerCommand):
         writes.change("steer_job", [change])
         kind = "job.resume" if self._resume else "job.cancel"
         facts = {"job": row.id, "of": row.kind, "step": row.step, "was": row.state, **trace(self._origin)}
-        writes.event(Event(kind, row.tenant, self.caller.actor, facts))
+        writes.event(Event(kind, row.tenant, self.caller.actor, facts, self._items))
         return row._replace(
             state=to, waits_for="", error=error, due_at=state.now, updated_at=state.now, ended_at=0
         )
@@ -321,26 +330,31 @@ def read_job(cell: Cell, request: Request, job: str) -> Verb[JobAnswer]:
     raise Unknown("not_found")
 
 
-def cancel_job(cell: Cell, request: Request, job: str) -> Verb[JobAnswer]:
+def cancel_job(cell: Cell, request: Request, job: str, body: SteerBody | None = None) -> Verb[JobAnswer]:
     """Stops a job where it stands, whoever is at it."""
-    answer = yield from _steer(cell, request, job, resume=False)
+    answer = yield from _steer(cell, request, job, body, resume=False)
     return answer
 
 
-def resume_job(cell: Cell, request: Request, job: str) -> Verb[JobAnswer]:
+def resume_job(cell: Cell, request: Request, job: str, body: SteerBody | None = None) -> Verb[JobAnswer]:
     """Lets a job go on that failed, was stopped, or waits: now."""
-    answer = yield from _steer(cell, request, job, resume=True)
+    answer = yield from _steer(cell, request, job, body, resume=True)
     return answer
 
 
-def _steer(cell: Cell, request: Request, job: str, *, resume: bool) -> Verb[JobAnswer]:
+def _steer(
+    cell: Cell, request: Request, job: str, body: SteerBody | None, *, resume: bool
+) -> Verb[JobAnswer]:
     verb = "job.resume" if resume else "job.cancel"
     caller = authenticate(cell, request)
     yield from admit(cell, caller, request.origin, verb, "job:control")
-    repeat = once(cell, request, caller, verb, JobAnswer, job)
+    repeat = once(cell, request, caller, verb, JobAnswer, job, body)
     if repeat.replay is not None:
         return repeat.replay
-    command = Steer(caller, request.origin, _checked(job), resume=resume)
+    reason = None if body is None else body.reason
+    if reason is not None and (len(reason) > MAX_REASON or not reason.isprintable()):
+        raise BadInput("limit_invalid", member="reason", most=MAX_REASON)
+    command = Steer(caller, request.origin, _checked(job), reason, resume=resume)
     done = yield repeat.keep(command, lambda row, _at: shown_job(row))
     return shown_job(done.value)
 

@@ -196,7 +196,7 @@ def _page(row: Any) -> PageRow:
 # The rows that are found by a block under the index layer.
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Carried:
     """Rows of one epoch with what finds them in the next.
 

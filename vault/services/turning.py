@@ -14,7 +14,8 @@ close     `read_epoch` is n+1
 drop      every process has dropped the key of n, or is long enough dead
 sweep     rows of n go
 prove     the bytes of n still open: what is shown below is the destruction's doing
-destroy   the half of n in every half-store, then the root version; then the same bytes no longer open
+destroy   the half of n is gone from the half-stores of every live process
+root      the root version n is destroyed; n+1 still opens, and the bytes of n no longer do
 """
 
 from __future__ import annotations

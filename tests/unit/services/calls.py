@@ -152,7 +152,7 @@ def a_job(built: BuiltCell) -> str:
     return str(built.run(start_turn, TurnBody(), by=built.admin).id)
 
 
-def _stopped_job(built: BuiltCell) -> str:
+def a_stopped_job(built: BuiltCell) -> str:
     return str(built.run(cancel_job, a_job(built), by=built.admin).id)
 
 
@@ -242,7 +242,7 @@ CALLS: Final[dict[str, Call]] = {
     "list_jobs": Call(list_jobs, lambda b: (b.admin, (Page(),)), 0, "job:read"),
     "read_job": Call(read_job, lambda b: (b.admin, (a_job(b),)), 0, "job:read"),
     "cancel_job": Call(cancel_job, lambda b: (b.admin, (a_job(b),)), 1, "job:control"),
-    "resume_job": Call(resume_job, lambda b: (b.admin, (_stopped_job(b),)), 1, "job:control"),
+    "resume_job": Call(resume_job, lambda b: (b.admin, (a_stopped_job(b),)), 1, "job:control"),
     "read_audit": Call(read_audit, lambda b: (b.admin, (AuditQuery(),)), 0, "audit:read"),
 }
 

@@ -54,8 +54,14 @@ def test_a_deleted_key_is_not_left_in_the_file(sqlite: Store, tmp_path: Path) ->
     session.begin()
     session.run_many(
         sqlite.custody.insert_epoch,
-        [{"epoch": 1, "id": bytes(16), "state": "active", "sealed_half": canary, "created_at": 0}],
-    )
+        [
+            {
+                "epoch": 1, "id": bytes(16), "state": "active", "sealed_half": canary, "created_at": 0,
+                "sealed_canary": None, "activated_at": None, "destroy_at": None,
+                "sealed_canary": None, "activated_at": None, "destroy_at": None,
+            }
+        ],
+    )  # fmt: skip
     session.commit()
     session._cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     assert canary in (tmp_path / "cell.db").read_bytes()  # the control
