@@ -58,7 +58,6 @@ def test_a_deleted_key_is_not_left_in_the_file(sqlite: Store, tmp_path: Path) ->
             {
                 "epoch": 1, "id": bytes(16), "state": "active", "sealed_half": canary, "created_at": 0,
                 "sealed_canary": None, "activated_at": None, "destroy_at": None,
-                "sealed_canary": None, "activated_at": None, "destroy_at": None,
             }
         ],
     )  # fmt: skip

@@ -434,7 +434,7 @@ def test_what_is_inserted_if_absent_is_left_as_it_is(filled: Store, name: str) -
     session.close()
 
 
-KEPT = ("insert_due_period", "insert_data_key", "insert_idempotency")
+KEPT = ("insert_due_period", "insert_data_key", "insert_idempotency", "insert_process")
 
 
 def test_an_answer_replaces_the_expired_one_that_was_seen_and_no_other(filled: Store) -> None:
