@@ -43,13 +43,32 @@ Prompt = Callable[[str], Secret]
 
 @dataclass(slots=True)
 class OpenCell:
-    """A cell and the lock it is held under."""
+    """A cell and the lock it is held under.
+
+    Attributes:
+        lock: None on a server, where others are at work too.
+        steward: what follows the epochs beside them, once it is asked for (`attend`).
+    """
 
     cell: Cell
-    lock: CellLock | None  # None on a server
+    lock: CellLock | None
+    steward: Steward | None = None
+
+    def attend(self, kind: str) -> None:
+        """Takes part in turns of the epoch, which wait for every process that they know of.
+
+        Args:
+            kind: what this process does: `serve`, `worker` or `host`.
+        """
+        process = Process(self.cell, kind)
+        self.cell.attendant = process
+        process.look()  # before anything else is done
+        self.steward = Steward(process)
 
     def close(self) -> None:
         """Finishes, closes, and lets go."""
+        if self.steward is not None:
+            self.steward.close()
         self.cell.close()
         if self.lock is not None:
             self.lock.release()
@@ -313,14 +332,11 @@ class Deployment:
         self.config = config
         self.open_cells = cells
         self.cells = {region: opened.cell for region, opened in cells.items()}
-        self._threads: list[Steward | WorkerThread] = []
-        for cell in self.cells.values():
-            process = Process(cell, kind)
-            cell.attendant = process
-            process.look()  # before it serves: a turn waits for every process that it knows of
-            self._threads.append(Steward(process))
+        self._workers: list[WorkerThread] = []
+        for opened in cells.values():
+            opened.attend(kind)
             if jobs:
-                self._threads.append(WorkerThread(cell))
+                self._workers.append(WorkerThread(opened.cell))
         self._stop = threading.Event()
         self._flusher = threading.Thread(target=self._flush_loop, name="flusher", daemon=True)
         self._flusher.start()
@@ -329,8 +345,8 @@ class Deployment:
         """Flushes, finishes and closes everything."""
         self._stop.set()
         self._flusher.join()
-        for thread in reversed(self._threads):  # workers before the stewards that let go of the keys
-            thread.close()
+        for worker in self._workers:  # before the stewards let go of the keys
+            worker.close()
         for opened in self.open_cells.values():
             opened.close()
 

@@ -200,12 +200,17 @@ def trace(origin: Origin) -> dict[str, str]:
 
 
 def host_caller(uid: int, tenant: str) -> Caller:
-    """The caller of a host verb: whoever may open the cell's files. It holds no credential."""
+    """The caller of host verbs: whoever may open the cell's files. It holds no credential."""
+    return without_credential(f"host:{uid}", tenant)
+
+
+def without_credential(name: str, tenant: str) -> Caller:
+    """A caller that the cell's own process is: this host's user, or the schedule."""
     principal = Principal(
         id="",  # type: ignore[arg-type]
         tenant=tenant,
         kind=Kind.OPERATOR,
-        name=f"host:{uid}",
+        name=name,
         roles=(),
         permissions=(),
         ceiling=None,

@@ -21,6 +21,7 @@ from vault.services import turning
 from vault.services.cell import Cell
 from vault.services.jobs import FAILED, QUEUED, RUNNING, WAITING, Release, Take, Work
 from vault.services.processes import Process
+from vault.services.rotation import rotate_due
 from vault.services.turn import schedule_turn
 from vault.store.work import JobRow
 
@@ -64,6 +65,7 @@ class Worker:
         if time.monotonic() >= self._scheduled:
             self._scheduled = time.monotonic() + SCHEDULE_S
             drive(self._cell.committer, lambda: schedule_turn(self._cell), self._cell.forget)
+            drive(self._cell.committer, lambda: rotate_due(self._cell), self._cell.forget)
         taken = 0
         while not self._stop.is_set() and self.run_one():
             taken += 1

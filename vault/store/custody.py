@@ -8,7 +8,6 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Integer,
-    LargeBinary,
     Select,
     String,
     and_,
@@ -287,12 +286,6 @@ class CustodyStatements:
             .select_from(t.data_keys)
             .join(t.due_periods, period_of)
             .where(k.tenant == bindparam("tenant"), k["class"] == bindparam("class"), opens),
-            dialect,
-        )
-        self.set_field_key = Statement(
-            update(t.field_keys)
-            .values(state=bindparam("to"), sealed=bindparam("kept", type_=LargeBinary))
-            .where(f.id == bindparam("field_key"), f.state == bindparam("seen")),
             dialect,
         )
         self.newest_field_keys = Statement(

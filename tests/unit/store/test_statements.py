@@ -212,7 +212,6 @@ UPDATES: dict[str, tuple[dict[str, Any], int, list[tuple[Any, ...]] | None]] = {
     "add_issued": ({**ISSUED, "most": 100}, 1, None),
     "add_rekeyed": (USED, 1, None),
     "note_use": ({**USED, "rekeyed": 0}, 1, None),
-    "set_field_key": ({"field_key": KEY, "seen": "active", "to": "suspended", "kept": b"k"}, 1, None),
     "move_index_entry": ({"of_epoch": 1, "of_entry": REF, "to": NIL}, 1, None),
     "end_field_keys": (ENDED, 1, None),
     "move_due": ({"data_key": KEY, "to": 7}, 1, None),
