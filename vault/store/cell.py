@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import URL, Engine
+from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -21,6 +22,38 @@ from vault.store.tables import SQLITE, Tables
 from vault.store.turning import TurnStatements
 from vault.store.values import ValuesStatements
 from vault.store.work import WorkStatements
+
+
+class _Statements(NamedTuple):
+    """Every statement there is, compiled for one kind of database."""
+
+    tables: Tables
+    custody: CustodyStatements
+    record: RecordStatements
+    values: ValuesStatements
+    requests: RequestStatements
+    turning: TurnStatements
+    work: WorkStatements
+
+
+_compiled: Final[dict[str, _Statements]] = {}
+
+
+def _statements(name: str, dialect: Dialect) -> _Statements:
+    """The statements for a kind of database; compiling them takes a fifth of a second, so once a process."""
+    found = _compiled.get(name)
+    if found is None:
+        tables = Tables(name)
+        found = _compiled[name] = _Statements(
+            tables,
+            CustodyStatements(tables, dialect),
+            RecordStatements(tables, dialect),
+            ValuesStatements(tables, dialect),
+            RequestStatements(tables, dialect),
+            TurnStatements(tables, dialect),
+            WorkStatements(tables, dialect),
+        )
+    return found
 
 
 class Store:
@@ -39,14 +72,14 @@ class Store:
             self.engine if self.is_file else self.engine.execution_options(isolation_level="AUTOCOMMIT")
         )
         self.clock: Clock = clock if self.is_file else ServerClock(clock)
-        dialect = self.engine.dialect
-        self.tables = Tables(dialect.name)
-        self.custody = CustodyStatements(self.tables, dialect)
-        self.record = RecordStatements(self.tables, dialect)
-        self.values = ValuesStatements(self.tables, dialect)
-        self.requests = RequestStatements(self.tables, dialect)
-        self.turning: TurnStatements = TurnStatements(self.tables, dialect)
-        self.work = WorkStatements(self.tables, dialect)
+        statements = _statements(self.engine.dialect.name, self.engine.dialect)
+        self.tables = statements.tables
+        self.custody = statements.custody
+        self.record = statements.record
+        self.values = statements.values
+        self.requests = statements.requests
+        self.turning = statements.turning
+        self.work = statements.work
 
     def insert(self, table: str) -> Statement:
         """The insert statement of a table, by its singular name."""
