@@ -172,7 +172,7 @@ def test_the_roles_of_the_page_are_enough_and_not_too_much(tmp_path: Path) -> No
     try:
         making = [text for text in statements() if text.startswith("CREATE")]
         rights = [text for text in statements() if text.startswith("GRANT")]
-        assert (len(making), len(rights)) == (3, 7)
+        assert (len(making), len(rights)) == (3, 9)
         for text in making:
             server.run(text)
 
