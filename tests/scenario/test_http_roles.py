@@ -34,6 +34,7 @@ def permission_of(route: Route) -> str:
     named = {
         "encrypt:FIELD": f"encrypt:{TEXT}",
         "grant:create:PURPOSE": f"grant:create:{PURPOSE}",
+        "rekey:FIELD": f"rekey:{SSN}",
         "tokenize:FIELD": f"tokenize:{NAME}",
     }
     return named.get(route.permission, route.permission)
@@ -106,7 +107,7 @@ def test_a_key_is_no_grant(doors: Doors, name: str) -> None:
             },
         ),
         (["auditor"], {"audit:read", "grant:list", "job:read", "key:read", "principal:list", "schema:read"}),
-        (["key-custodian"], {"key:read"}),
+        (["key-custodian"], {"key:destroy", "key:read", "key:rotate"}),
         (["cell-admin"], {"tenant:create", "tenant:read"}),
         (["cell-custodian"], {"epoch:turn", "job:control", "job:read", "key:read"}),
     ],

@@ -88,7 +88,8 @@ def test_the_condition_names_every_member(ledger: Ledger, member: str) -> None:
     head = ledger.store.record.head
     seen = ledger.store.read(head)[0]
     params = {
-        "events": 1, "fence_by": 0, "schema_by": 0, "at": 1, "seen_write_epoch": seen[2],
+        "events": 1, "write_by": 0, "read_by": 0, "fence_by": 0, "schema_by": 0, "at": 1,
+        "seen_write_epoch": seen[2],
         "seen_read_epoch": seen[3], "seen_fence": seen[4], "seen_schema": seen[5],
     }  # fmt: skip
     name = "seen_schema" if member == "schema_version" else f"seen_{member}"

@@ -18,6 +18,7 @@ from vault.services.detokenize import detokenize
 from vault.services.encrypt import EncryptBody, EncryptItem, encrypt
 from vault.services.explain import TemplateQuestion, explain_field, explain_template
 from vault.services.field_keys import (
+    Attestation,
     DestroyBody,
     ReasonBody,
     compromise_key,
@@ -59,6 +60,7 @@ from vault.tokens.lines import Lines
 
 VALUE: Final = "123-45-6789"
 PERSON: Final = "Ada Lovelace"
+WORD: Final = Attestation("Ada", "none is left")
 NEW_SCHEMA: Final = SCHEMA + '\n[purposes.another]\nlegal_basis = "consent"\n'
 
 Made = tuple[str, tuple[Any, ...]]
@@ -235,7 +237,7 @@ CALLS: Final[dict[str, Call]] = {
         compromise_key, lambda b: (b.admin, (_field_key(b), ReasonBody("a leak"))), 1, "key:rotate"
     ),
     "destroy_key": Call(
-        destroy_key, lambda b: (b.admin, (_field_key(b, ended=True), DestroyBody())), 1, "key:destroy"
+        destroy_key, lambda b: (b.admin, (_field_key(b, ended=True), DestroyBody(WORD))), 1, "key:destroy"
     ),
     "start_turn": Call(start_turn, lambda b: (b.admin, (TurnBody(),)), 1, "epoch:turn"),
     "list_epochs": Call(list_epochs, lambda b: (b.admin, ()), 0, "key:read"),
