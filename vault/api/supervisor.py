@@ -180,8 +180,8 @@ class Supervisor:
             if self._end:
                 continue
             code = os.waitstatus_to_exitcode(status)
-            if not self._announced:  # it cannot be started as it is: it has said why
-                self._code = code if code > 0 else 70
+            if not self._announced and code >= 0:  # it cannot be started as it is: it has said why
+                self._code = code or 70
                 self._tell(signal.SIGTERM)
                 continue
             lived = time.monotonic() - child.started
