@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from bench import ff1, ff1_batch, files, formats, rekey, service, service_bulk, ve1
+from bench import ff1, ff1_batch, files, formats, postgresql, rekey, service, service_bulk, turn, ve1
 
 ALL: dict[str, Callable[[], bool | None]] = {
     "ff1": ff1.main,
@@ -16,7 +16,9 @@ ALL: dict[str, Callable[[], bool | None]] = {
     "formats": formats.main,
     "files": files.main,
     "rekey": rekey.main,
+    "turn": turn.main,
     "ve1": ve1.main,
+    "postgresql": postgresql.main,
     "service": service.main,
     "service_bulk": service_bulk.main,
 }

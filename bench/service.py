@@ -133,8 +133,8 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def process(command: list[str], url: str) -> Iterator[None]:
-    """A server, from its first answer on."""
+def process(command: list[str], url: str) -> Iterator[int]:
+    """A server's process id, from its first answer on."""
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         for _ in range(200):
@@ -143,7 +143,7 @@ def process(command: list[str], url: str) -> Iterator[None]:
             time.sleep(0.1)
         else:
             raise SystemExit(f"nothing answers at {url}")
-        yield
+        yield running.pid
     finally:
         running.send_signal(signal.SIGTERM)
         running.wait(30)
@@ -164,9 +164,9 @@ def coatcheck(folder: Path, *arguments: str) -> dict[str, str]:
     return decoded
 
 
-def set_up(folder: Path, port: int) -> str:
+def set_up(folder: Path, port: int, config: str = CONFIG) -> str:
     """A cell with one service, one agent and the benchmark's schema; the service's key."""
-    (folder / "coatcheck.toml").write_text(CONFIG.format(port=port), encoding="utf-8")
+    (folder / "coatcheck.toml").write_text(config.format(port=port), encoding="utf-8")
     (folder / "schema.toml").write_text(SCHEMA, encoding="utf-8")
     subprocess.run([sys.executable, "-m", "vault", "init", str(folder), "--quiet"], check=True)
     if not (folder / "dev-credentials.json").exists():

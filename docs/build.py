@@ -734,8 +734,7 @@ def configuration_page() -> str:
         table(("variable", "meaning"), ((code(f"COATCHECK_{n}"), text) for n, text in _ENVIRONMENT.items())),
         "Any other name that begins with `COATCHECK_` is an error, except a few that only tests read.",
         "## Not built yet",
-        f"These settings are refused, not ignored: {codes(later)}. So are a `kms` other than `local:` and a "
-        "`database` other than `sqlite:///`.",
+        f"These settings are refused, not ignored: {codes(later)}. So is a `kms` other than `local:`.",
     )
 
 

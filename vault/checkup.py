@@ -16,14 +16,20 @@ from vault.clock import SECOND, Clock, SystemClock
 from vault.config import Config, Settings
 from vault.config.certificate import read_certificate, server_context
 from vault.config.checking import risks
+from vault.config.keystores import files as secret_files
 from vault.crypto.randomness import new_key
 from vault.errors import CODES, CoatcheckError, Exit, IntegrityError
 from vault.keyring.epoch import open_epochs
 from vault.kms.halves import HalfStores
 from vault.kms.provider import Provider
 from vault.services.audit import verify_newest
+from vault.services.jobs import CANCELLED, FAILED, shown_job
+from vault.services.turn import overdue
+from vault.services.turning import KIND
+from vault.services.upkeep import ServerStanding, hear
 from vault.store.cell import Store
-from vault.wiring import Prompt, Wiring
+from vault.store.work import JobRow
+from vault.wiring import Prompt, Wiring, working_of
 
 OK: Final = "ok"
 RISKY: Final = "risky"
@@ -76,6 +82,8 @@ _SETTINGS: Final = {
     "half_stores": "name a second folder, on another disk; coatcheck init fills it",
     "key_file": "passphrase_file",
     "passphrase": "passphrase_file",
+    "database_sslmode": "database_root_certificate, and a server with a certificate for its name",
+    "database_password": "database_password_file",
     "passphrase_file": "name a file, if the service shall start by itself",
 }
 
@@ -130,18 +138,22 @@ class Checkup:
         """What is to be said of one cell."""
         wiring = Wiring(config, self._prompt, self._clock)
         name = f"cell {region}"
-        findings = [*_files(config, region, wiring.database_path(region))]
+        path = wiring.database_path(region)
+        findings = [*_files(config, region, path)]
         try:
             with wiring.upkeep(region) as upkeep:
                 held_by, wal = upkeep.standing().held_by, upkeep.standing().wal_bytes
                 if held_by is not None:
                     findings.append(Finding(f"{name} lock", OK, f"held by process {held_by}"))
+                if path is None:
+                    findings += _server(name, config, upkeep.server())
                 if wal > LARGE_WAL_BYTES:
                     detail = f"the write-ahead log has {wal // 1024**2} MiB"
                     remedy = "end what reads the database for long; restart the service to fold it in"
                     findings.append(Finding(f"{name} database", RISKY, detail, remedy))
             with wiring.reader(region) as store:
                 findings += self._database(name, store)
+                findings += self._rotation(config, region, store)
                 findings += self._keys(config, region, wiring, store)
         except CoatcheckError as problem:
             findings.append(_error(name, problem))
@@ -150,7 +162,7 @@ class Checkup:
     def _database(self, name: str, store: Store) -> Iterator[Finding]:
         head = store.read(store.record.head)[0]
         yield Finding(f"{name} database", OK, f"at the newest migration, {head[1]} events")
-        ahead = (head[6] - self._clock.now()) // SECOND
+        ahead = (head[6] - hear(store)) // SECOND
         if ahead > 0:
             detail = f"the ledger's time is {ahead} s ahead of the clock, which went back"
             remedy = "set the clock, and keep it set (NTP); until then the ledger's time stands still"
@@ -163,15 +175,33 @@ class Checkup:
         except CoatcheckError as problem:
             yield _error(f"{name} audit log", problem)
 
+    def _rotation(self, config: Config, region: str, store: Store) -> Iterator[Finding]:
+        """Whether the epoch is turned in time, and whether a turn needs a person."""
+        name = f"cell {region} epoch"
+        rotation = working_of(config, region).rotation
+        for job in store.read(store.work.jobs_unended, {"kind": KIND}):
+            shown = shown_job(JobRow(*job))
+            if shown.state in (FAILED, CANCELLED):
+                detail = f"its turn is {shown.state} at {shown.step} ({shown.error or 'by a person'})"
+                yield Finding(name, WRONG, detail, f"coatcheck jobs resume {shown.id}", shown.error or "")
+        if rotation is None:
+            yield Finding(name, OK, "no cryptoperiod is set (cell.REGION.rotation); it turns when it is told")
+        elif overdue(store, rotation, self._clock.now()):
+            remedy = "see that a worker runs (worker.inside, or coatcheck worker); coatcheck epoch turn"
+            yield Finding(name, RISKY, f"its cryptoperiod of {config.cell[region].rotation} is over", remedy)
+        else:
+            yield Finding(name, OK, f"inside its cryptoperiod of {config.cell[region].rotation}")
+
     def _keys(self, config: Config, region: str, wiring: Wiring, store: Store) -> Iterator[Finding]:
         name = f"cell {region}"
         try:
-            provider, halves = wiring.provider(region), wiring.halves(region)
-            epochs = open_epochs(region, store, provider, halves)
-            yield Finding(f"{name} keys", OK, f"epoch {max(epochs)}; {provider.destroy_means}")
-            _round_trip(provider, max(epochs))
-            yield Finding(f"{name} key store", OK, "what it wraps it opens again")
-            yield from _halves(name, halves, sorted(epochs))
+            with contextlib.closing(wiring.provider(region)) as provider:
+                halves = wiring.halves(region)
+                epochs = open_epochs(region, store, provider, halves)
+                yield Finding(f"{name} keys", OK, f"epoch {max(epochs)}; {provider.destroy_means}")
+                _round_trip(provider, max(epochs))
+                yield Finding(f"{name} key store", OK, "what it wraps it opens again")
+                yield from _halves(name, halves, sorted(epochs))
         except CoatcheckError as problem:
             yield _error(f"{name} keys", problem)
 
@@ -226,11 +256,25 @@ def _risk(setting: str, reason: str) -> Finding:
     return Finding(setting, RISKY, reason, _SETTINGS.get(setting.rpartition(".")[2], ""))
 
 
+_KEY_STORE: Final = {
+    "denied": "see that the credentials are right, current and sufficient; docs/how-to says what they need",
+    "disabled": "enable the root key again, if that was not meant",
+    "pending_deletion": "cancel the deletion before its date, if that was not meant",
+    "sealed": "unseal the key store",
+    "tls": "name its authority with kms_auth.ca, and see that its certificate is valid for this host",
+}
+"""What to do about a key store that does not serve, by the cause; others are away, or have lost a key."""
+
+
 def _error(check: str, problem: CoatcheckError) -> Finding:
     """What an error says, in a line."""
     facts = " ".join(f"{name}={value}" for name, value in problem.facts.items())
     detail = f"{problem.code} {facts}".strip()
-    return Finding(check, WRONG, detail, _REMEDIES.get(problem.code, CODES[problem.code].hint), problem.code)
+    remedy = _REMEDIES.get(problem.code, CODES[problem.code].hint)
+    cause = problem.facts.get("cause")
+    if cause is not None and cause != "missing":
+        remedy = _KEY_STORE.get(str(cause), "see that the key store runs and can be reached from here")
+    return Finding(check, WRONG, detail, remedy, problem.code)
 
 
 def _round_trip(provider: Provider, version: int) -> None:
@@ -261,7 +305,25 @@ def _halves(name: str, halves: HalfStores, epochs: list[int]) -> Iterator[Findin
             yield Finding(f"{name} half-stores", RISKY, "two are on one disk", remedy)
 
 
-def _files(config: Config, region: str, database: Path) -> Iterator[Finding]:
+def _server(name: str, config: Config, server: ServerStanding) -> Iterator[Finding]:
+    """What is risky about a PostgreSQL server."""
+    if server.standby:
+        remedy = "name the server that writes, or both: of several hosts the one that can write is taken"
+        yield Finding(f"{name} server", WRONG, "a stand-by, which cannot write", remedy)
+    if not server.durable:
+        remedy = "fsync = on and full_page_writes = on"
+        yield Finding(f"{name} server", WRONG, "a crash of it may lose what was acknowledged", remedy)
+    if not server.followed and not config.development:
+        detail = "no synchronous stand-by, so a failover may lose uses, revocations and tokens"
+        yield Finding(f"{name} server", RISKY, detail, "synchronous_standby_names, or never fail over")
+    if server.superuser:
+        remedy = "a role of its own: docs/how-to/run-on-postgresql.md"
+        yield Finding(f"{name} server", RISKY, "this role is a superuser, who may change the log", remedy)
+    sent = "TLS" if server.encrypted else "on this host, or unencrypted"
+    yield Finding(f"{name} server", OK, f"PostgreSQL {server.version}, {sent}")
+
+
+def _files(config: Config, region: str, database: Path | None) -> Iterator[Finding]:
     """Modes of what holds keys and values, and the space that is left beside them."""
     settings, name = config.cell[region], f"cell {region}"
     folders = {config.path(text) for text in settings.half_stores}
@@ -272,20 +334,22 @@ def _files(config: Config, region: str, database: Path) -> Iterator[Finding]:
         private.append(config.path(settings.passphrase_file))
     if settings.key_file is not None:
         private.append(config.path(settings.key_file))
-    private += [database, *(database.with_name(database.name + end) for end in ("-wal", "-shm"))]
+    private += [config.path(text) for text in secret_files(settings.kms_auth)]
+    if settings.database_password_file is not None:
+        private.append(config.path(settings.database_password_file))
+    if database is not None:
+        private += [database, *(database.with_name(database.name + end) for end in ("-wal", "-shm"))]
+    beside = {*folders} if database is None else {database.parent, *folders}
     open_ = [place for place in dict.fromkeys(private) if _is_open(place)]
     for place in open_:
         wanted = "0700" if place.is_dir() else "0600"
         yield Finding(f"{name} permissions", WRONG, f"others may read {place}", f"chmod {wanted} {place}")
     if not open_:
         yield Finding(f"{name} permissions", OK, "keys, passphrase and database are this user's alone")
-    if settings.passphrase_file is not None and config.path(settings.passphrase_file).parent in {
-        database.parent,
-        *folders,
-    }:
+    if settings.passphrase_file is not None and config.path(settings.passphrase_file).parent in beside:
         detail = "the passphrase lies beside what it protects, and gets into the same copies"
         yield Finding(f"{name} passphrase", RISKY, detail, "a tmpfs, or the service manager's credentials")
-    for place in dict.fromkeys((database.parent, *sorted(folders))):
+    for place in sorted(beside):
         with contextlib.suppress(OSError):
             free = shutil.disk_usage(place).free
             if free < LITTLE_SPACE_BYTES:

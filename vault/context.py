@@ -49,6 +49,9 @@ class Use(StrEnum):
     KMS_HALF = "kms half"
     ROOT_KEY = "root key"
     REPLAY = "replay"
+    KEY_PAGE = "key page"
+    CANARY = "canary"
+    CUSTODY_BACKUP = "custody backup"
 
     __hash__ = str.__hash__  # Enum's own is written in Python, and runs for every message that is sealed
 

@@ -172,6 +172,10 @@ CODES: Final[dict[str, Code]] = {
         ),
         key_in_use="Something still needs the key. | The facts say what.",
         version_conflict="The thing changed meanwhile. | Read it again, then repeat.",
+        job_running=(
+            "A job of that kind is under way, or was begun and has not ended. | "
+            "`coatcheck jobs list` shows it; wait for it, or resume it."
+        ),
         plan_changed="The plan is not the one that was shown. | Plan again, then apply with its digest.",
     ),
     **_rows(
@@ -188,6 +192,8 @@ CODES: Final[dict[str, Code]] = {
         too_busy="Too much is going on. | Try again in a moment.",
         key_unavailable="The key store cannot be reached.",
         database_unavailable="The database cannot be reached or cannot write.",
+        outcome_unknown="The database went away during the commit; whether it took place is not known. | "
+        "Ask again with the same Idempotency-Key, or look before asking again.",
         audit_unavailable="The audit log cannot be written, so nothing was done.",
         draining="The service is shutting down.",
     ),

@@ -31,6 +31,7 @@ PREFIXES: Final = {
     "gr": "grant",
     "cg": "credential of a bearer grant (with the grant's own number)",
     "dec": "decision",
+    "job": "job",
     "key": "cryptographic key",
     "req": "request",
     "sub": "data subject",

@@ -7,27 +7,34 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from vault.authn.identities import Caller, Identities
-from vault.clock import Clock, SystemClock
+from vault.clock import Clock, SystemClock, parse_period
 from vault.config import CellSettings, Config
-from vault.errors import CoatcheckError, IntegrityError, Misconfigured
-from vault.keyring.epoch import create_epoch, open_epochs
+from vault.config.certificate import check_key_mode
+from vault.config.database import SQLITE, is_file, place_of, sslmode_of
+from vault.config.keystores import credentials_of, guard_limits
+from vault.errors import CoatcheckError, IntegrityError, Misconfigured, Stale
+from vault.keyring.epoch import create_epoch, needed_epochs, open_epochs
 from vault.keyring.ring import Keyring
 from vault.kms.halves import HalfStores
-from vault.kms.registry import Provider, ProviderSettings, local, open_provider
+from vault.kms.registry import Guard, ProviderSettings, Standing, local, open_provider
 from vault.ledger.command import Answer, Verb
 from vault.ledger.committer import Committer, drive
 from vault.secret import Secret
 from vault.services import initialise
-from vault.services.cell import Cell, Limits, Schemas
+from vault.services.cell import Cell, Limits, Schemas, Working
 from vault.services.gate import Request, flush_failures, host_caller
 from vault.services.idempotency import drop_expired
-from vault.services.upkeep import Upkeep
+from vault.services.processes import Process, Steward
+from vault.services.upkeep import Upkeep, check_writable
+from vault.services.worker import WorkerThread
 from vault.store import migrations
 from vault.store.cell import Store
-from vault.store.lock import CellLock
+from vault.store.lock import CellLock, making
+from vault.store.postgresql import Server
 from vault.store.session import sqlite_url
 
 FLUSH_EVERY_S = 60.0
@@ -36,15 +43,35 @@ Prompt = Callable[[str], Secret]
 
 @dataclass(slots=True)
 class OpenCell:
-    """A cell and the lock it is held under."""
+    """A cell and the lock it is held under.
+
+    Attributes:
+        lock: None on a server, where others are at work too.
+        steward: what follows the epochs beside them, once it is asked for (`attend`).
+    """
 
     cell: Cell
-    lock: CellLock
+    lock: CellLock | None
+    steward: Steward | None = None
+
+    def attend(self, kind: str) -> None:
+        """Takes part in turns of the epoch, which wait for every process that they know of.
+
+        Args:
+            kind: what this process does: `serve`, `worker` or `host`.
+        """
+        process = Process(self.cell, kind)
+        self.cell.attendant = process
+        process.look()  # before anything else is done
+        self.steward = Steward(process)
 
     def close(self) -> None:
         """Finishes, closes, and lets go."""
+        if self.steward is not None:
+            self.steward.close()
         self.cell.close()
-        self.lock.release()
+        if self.lock is not None:
+            self.lock.release()
 
 
 class Wiring:
@@ -60,22 +87,53 @@ class Wiring:
         self.config = config
         self._prompt = prompt
         self._clock = clock or SystemClock()
+        self._asked: dict[str, Secret] = {}
 
-    def database_path(self, region: str) -> Path:
-        """A SQLite cell's file."""
-        return self.config.path(self._settings(region).database.removeprefix("sqlite:///"))
+    def database_path(self, region: str) -> Path | None:
+        """A SQLite cell's file; None if the cell is on a server."""
+        database = self._settings(region).database
+        return self.config.path(database.removeprefix(SQLITE)) if is_file(database) else None
 
-    def provider(self, region: str) -> Provider:
-        """A cell's key store."""
+    def server(self, region: str) -> Server:
+        """How the server of a cell is reached."""
+        cell, config = self._settings(region), self.config
+        place = place_of(cell.database)
+        if cell.database_key is not None:
+            check_key_mode(config.path(cell.database_key))
+
+        def path(text: str | None) -> Path | None:
+            return None if text is None else config.path(text)
+
+        return Server(
+            *place,
+            sslmode_of(cell, place),
+            partial(config.database_password_of, region),
+            path(cell.database_root_certificate),
+            path(cell.database_certificate),
+            path(cell.database_key),
+            cell.database_connections,
+        )
+
+    def provider(self, region: str) -> Guard:
+        """A cell's key store, guarded; whoever has it closes it."""
         cell = self._settings(region)
         passphrase = None
         if cell.key_file is None:
             passphrase = self.config.passphrase_of(region)
-            if passphrase is None and self._prompt is not None and cell.kms.startswith("local:"):
+            if passphrase is None and self._prompt is not None and self.asks(region):
                 passphrase = self._prompt(region)
         key_file = None if cell.key_file is None else self.config.path(cell.key_file)
-        settings = ProviderSettings(region, Path(self.config.base), passphrase, key_file)
-        return open_provider(cell.kms, settings)
+        base = Path(self.config.base)
+        limits = guard_limits(cell.kms_limits, local=cell.kms.startswith("local:"))
+        credentials = credentials_of(cell.kms_auth, region, base, cell.kms)
+        settings = ProviderSettings(region, base, passphrase, key_file, credentials, limits.deadline_s)
+        return Guard(open_provider(cell.kms, settings), limits, region)
+
+    def asks(self, region: str) -> bool:
+        """Whether somebody has to be asked for a cell's passphrase."""
+        cell = self._settings(region)
+        named = (cell.key_file, cell.passphrase_file, cell.passphrase)
+        return cell.kms.startswith("local:") and named == (None, None, None)
 
     def halves(self, region: str) -> HalfStores:
         """A cell's half-stores."""
@@ -85,24 +143,29 @@ class Wiring:
     def create(self, region: str, caller: Caller) -> bool:
         """Creates a cell, or finishes creating it; whether anything was created now."""
         path = self.database_path(region)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        except OSError:
-            raise Misconfigured("host_permissions", path=str(path)) from None
-        with self._locked(region):
+        if path is not None:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            except OSError:
+                raise Misconfigured("host_permissions", path=str(path)) from None
+        with contextlib.ExitStack() as stack:
+            if path is not None:
+                stack.enter_context(self._locked(path))
             store = self._store(region)
+            if path is None:
+                stack.enter_context(making(store.engine))
             try:
                 migrations.upgrade(store.engine)
                 if initialise.has_head(store):
-                    for number, _, state, _ in store.read(store.custody.epochs):
-                        if state != "destroyed":
-                            self.halves(region).heal(number)
+                    for row in needed_epochs(store):
+                        self.halves(region).heal(row.number)
                 else:
                     key_file = self._settings(region).key_file
                     if self.config.development and key_file is not None:
                         local.make_key_file(self.config.path(key_file))
-                    epoch = create_epoch(region, 1, self.provider(region), self.halves(region))
+                    with contextlib.closing(self.provider(region)) as key_store:
+                        epoch = create_epoch(region, 1, key_store, self.halves(region))
                     initialise.write_epoch(store, region, epoch)
             finally:
                 store.close()
@@ -124,9 +187,10 @@ class Wiring:
         return self._open(region, finished=True)
 
     def _open(self, region: str, *, finished: bool) -> OpenCell:
-        if not self.database_path(region).exists():
-            raise Misconfigured("not_initialised", region=region)
-        lock = CellLock(self.database_path(region))
+        path = self._existing(region)
+        if path is None:
+            return OpenCell(self._cell(region, finished), None)
+        lock = CellLock(path)
         lock.acquire()
         try:
             return OpenCell(self._cell(region, finished), lock)
@@ -134,11 +198,28 @@ class Wiring:
             lock.release()
             raise
 
+    def watch(self, cell: Cell) -> None:
+        """Looks at a cell's key store from time to time; lets go of its keys when that is away too long."""
+        if cell.key_store is None or not cell.key_store.remote:
+            return
+        key_store, halves = cell.key_store, self.halves(cell.region)
+        hold_s = self._settings(cell.region).kms_limits.hold_s
+
+        def told(standing: Standing) -> None:
+            if standing.cause:
+                if hold_s and (standing.since_s is None or standing.since_s > hold_s):
+                    cell.keyring.wipe()
+            elif not cell.keyring.held:
+                with contextlib.suppress(CoatcheckError):  # the next look tries again
+                    cell.keyring.hold(open_epochs(cell.region, cell.store, key_store, halves))
+
+        newest = cell.keyring.write_epoch
+        key_store.watch(lambda: cell.keyring.held or (newest,), told)
+
     @contextlib.contextmanager
     def reader(self, region: str) -> Iterator[Store]:
         """A cell's database for reading only: no lock, no keys, beside a running service."""
-        if not self.database_path(region).exists():
-            raise Misconfigured("not_initialised", region=region)
+        self._existing(region)
         store = self._store(region)
         try:
             migrations.check(store.engine)
@@ -149,9 +230,7 @@ class Wiring:
     @contextlib.contextmanager
     def upkeep(self, region: str) -> Iterator[Upkeep]:
         """A cell's database, whatever version it has: no lock, no keys."""
-        path = self.database_path(region)
-        if not path.exists():
-            raise Misconfigured("not_initialised", region=region)
+        path = self._existing(region)
         store = self._store(region)
         try:
             yield Upkeep(path, store)
@@ -160,8 +239,10 @@ class Wiring:
 
     def _cell(self, region: str, finished: bool) -> Cell:
         store = self._store(region)
+        key_store = None
         try:
             migrations.check(store.engine)
+            check_writable(store)
             rows = store.read(store.record.head)
             if not rows:
                 raise Misconfigured("not_initialised", region=region)
@@ -170,12 +251,15 @@ class Wiring:
                 raise Misconfigured("config_invalid", setting=f"cell.{region}.database", reason=reason)
             if finished and rows[0][1] == 0:  # `create` was interrupted before the first event
                 raise Misconfigured("not_initialised", region=region)
-            epochs = open_epochs(region, store, self.provider(region), self.halves(region))
+            key_store = self.provider(region)
+            epochs = open_epochs(region, store, key_store, self.halves(region))
             keyring = Keyring(region, epochs, store)
             if finished:
                 _prove(keyring)
         except BaseException:
             store.close()
+            if key_store is not None:
+                key_store.close()
             raise
         limits, ledger = self.config.limits, self.config.ledger
         return Cell(
@@ -183,18 +267,33 @@ class Wiring:
             store=store,
             committer=Committer(store, ledger.max_commands, ledger.queue),
             keyring=keyring,
-            identities=Identities(store, self._clock),
+            identities=Identities(store, store.clock),
             schemas=Schemas(store, keyring),
-            clock=self._clock,
+            clock=store.clock,
             limits=Limits(limits.items, limits.body_kib * 1024, limits.batch_mib * 1024 * 1024),
+            working=working_of(self.config, region),
+            keys=lambda: (key_store, self.halves(region)),
+            key_store=key_store,
         )
 
     def _store(self, region: str) -> Store:
-        return Store(sqlite_url(self.database_path(region)), self._clock)
+        path = self.database_path(region)
+        return Store(self.server(region) if path is None else sqlite_url(path), self._clock)
+
+    def _existing(self, region: str) -> Path | None:
+        """A SQLite cell's file, which is there; None on a server, where asking it tells.
+
+        Raises:
+            Misconfigured: `not_initialised`.
+        """
+        path = self.database_path(region)
+        if path is not None and not path.exists():
+            raise Misconfigured("not_initialised", region=region)
+        return path
 
     @contextlib.contextmanager
-    def _locked(self, region: str) -> Iterator[None]:
-        lock = CellLock(self.database_path(region))
+    def _locked(self, path: Path) -> Iterator[None]:
+        lock = CellLock(path)
         lock.acquire()
         try:
             yield
@@ -208,13 +307,36 @@ class Wiring:
         return settings
 
 
-class Deployment:
-    """All cells of a process, open, with the thread that flushes their counts."""
+def working_of(config: Config, region: str) -> Working:
+    """How the jobs of a cell are done, as the settings say."""
+    cell, worker = config.cell[region], config.worker
+    return Working(
+        batch=worker.batch,
+        pause_s=worker.pause_ms / 1000,
+        rotation=None if cell.rotation is None else parse_period(cell.rotation),
+        custody_backup=None if cell.custody_backup is None else config.path(cell.custody_backup),
+    )
 
-    def __init__(self, config: Config, cells: dict[str, OpenCell]) -> None:
+
+class Deployment:
+    """All cells of a process, open, with the threads that flush their counts, follow epochs and do jobs.
+
+    Args:
+        kind: what the process does: `serve` or `worker`.
+        jobs: whether it does jobs.
+    """
+
+    def __init__(
+        self, config: Config, cells: dict[str, OpenCell], kind: str = "serve", *, jobs: bool = False
+    ) -> None:
         self.config = config
         self.open_cells = cells
         self.cells = {region: opened.cell for region, opened in cells.items()}
+        self._workers: list[WorkerThread] = []
+        for opened in cells.values():
+            opened.attend(kind)
+            if jobs:
+                self._workers.append(WorkerThread(opened.cell))
         self._stop = threading.Event()
         self._flusher = threading.Thread(target=self._flush_loop, name="flusher", daemon=True)
         self._flusher.start()
@@ -223,6 +345,8 @@ class Deployment:
         """Flushes, finishes and closes everything."""
         self._stop.set()
         self._flusher.join()
+        for worker in self._workers:  # before the stewards let go of the keys
+            worker.close()
         for opened in self.open_cells.values():
             opened.close()
 
@@ -248,12 +372,18 @@ def _prove(keyring: Keyring) -> None:
     """
     try:
         keyring.references(initialise.MAIN_TENANT)
-    except IntegrityError:
+    except (IntegrityError, Stale):
         raise IntegrityError("integrity_failed", epoch=keyring.write_epoch) from None
 
 
-def deploy(config: Config, prompt: Prompt | None = None) -> Deployment:
+def deploy(
+    config: Config, prompt: Prompt | None = None, kind: str = "serve", *, jobs: bool | None = None
+) -> Deployment:
     """Opens every cell of a configuration; all or none.
+
+    Args:
+        kind: what the process does.
+        jobs: whether it does jobs; None: as `worker.inside` says.
 
     Raises:
         CoatcheckError: what `Wiring.open` raises; the cells opened before it are closed again.
@@ -263,16 +393,17 @@ def deploy(config: Config, prompt: Prompt | None = None) -> Deployment:
     try:
         for region in config.cell:
             opened[region] = wiring.open(region)
+            wiring.watch(opened[region].cell)
     except BaseException:
         for cell in opened.values():
             cell.close()
         raise
-    return Deployment(config, opened)
+    return Deployment(config, opened, kind, jobs=config.worker.inside if jobs is None else jobs)
 
 
 def perform(cell: Cell, start: Callable[[], Verb[Answer]]) -> Answer:
     """Runs a verb to its end in this thread."""
-    return drive(cell.committer, start, cell.forget)
+    return drive(cell.committer, start, cell.forget, cell.outdated)
 
 
 def as_host(tenant: str = initialise.MAIN_TENANT) -> Caller:

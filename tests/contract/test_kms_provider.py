@@ -1,53 +1,35 @@
 """What every key store must do, and what `local:` does besides.
 
-A new provider adds a row to PROVIDERS: how to open it as a fresh process would, again and again, on the
-same keys.
+A new provider adds a row to PROVIDERS in tests/support/keystores.py: how to open it as a fresh process would,
+again and again, on the same keys.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
+from tests.support.keystores import (
+    PROVIDERS,
+    KeyStore,
+    local_with_key_file,
+    local_with_passphrase,
+)
 from tests.unit.envelope.damage import damaged
+from vault.clock import SystemClock
 from vault.crypto.passwords import Argon2Parameters
 from vault.errors import CoatcheckError, IntegrityError, Misconfigured, Unavailable
 from vault.kms import local
-from vault.kms.provider import Provider, ProviderSettings
+from vault.kms.guard import Guard, GuardLimits
+from vault.kms.provider import ProviderSettings
 from vault.kms.registry import open_provider
 from vault.secret import Secret
 
 HALF = bytes(range(32))
 CONTEXT = b"region and epoch"
-
-
-class KeyStore(NamedTuple):
-    """A key store under test."""
-
-    uri: str
-    settings: Callable[[str], ProviderSettings]
-
-    def open(self, region: str = "eu") -> Provider:
-        """The provider as a process that has just started has it."""
-        return open_provider(self.uri, self.settings(region))
-
-
-def local_with_passphrase(folder: Path, passphrase: bytes = b"passphrase") -> KeyStore:
-    return KeyStore(
-        "local:keys/eu", lambda region: ProviderSettings(region, folder, Secret(passphrase), None)
-    )
-
-
-def local_with_key_file(folder: Path) -> KeyStore:
-    key_file = folder / "elsewhere" / "key"
-    local.make_key_file(key_file)
-    return KeyStore("local:keys/eu", lambda region: ProviderSettings(region, folder, None, key_file))
-
-
-PROVIDERS = {"local, passphrase": local_with_passphrase, "local, key file": local_with_key_file}
 
 
 @pytest.fixture(autouse=True)
@@ -57,8 +39,18 @@ def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=PROVIDERS)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> KeyStore:
-    return PROVIDERS[request.param](tmp_path)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[KeyStore]:
+    with PROVIDERS[request.param](tmp_path) as made:
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+@pytest.fixture(params=["local, passphrase", "local, key file"])
+def files(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[KeyStore]:
+    with PROVIDERS[request.param](tmp_path) as made:
+        yield made
 
 
 def refused(
@@ -152,6 +144,60 @@ def test_a_root_made_again_is_another(store: KeyStore) -> None:
     refused(IntegrityError, "ciphertext_invalid", provider.unwrap, 1, wrapped, CONTEXT)
 
 
+def test_destroying_gives_a_receipt_and_again_the_same(store: KeyStore) -> None:
+    wrap(store)
+    receipt = store.open().destroy_root(1)
+    assert receipt.version == 1
+    assert len(receipt.what) > 5
+    assert receipt.final_at is None or receipt.final_at > SystemClock().now()
+    assert store.open().destroy_root(1) == receipt
+
+
+def test_a_probe_says_whether_a_root_serves_and_changes_nothing(store: KeyStore) -> None:
+    provider = store.open()
+    refused(Unavailable, "key_unavailable", provider.probe, 1)
+    refused(Unavailable, "key_unavailable", provider.wrap, 1, Secret(HALF), CONTEXT)  # none was made by it
+    provider.create_root(1)
+    provider.probe(1)
+    provider.destroy_root(1)
+    refused(Unavailable, "key_unavailable", provider.probe, 1)
+
+
+def test_what_is_away_says_why(store: KeyStore) -> None:
+    problem = refused(Unavailable, "key_unavailable", store.open().probe, 1)
+    assert problem.facts == {"cause": "missing", "root": 1}
+
+
+def test_a_provider_that_was_closed_begins_anew(store: KeyStore) -> None:
+    wrapped = wrap(store)
+    provider = store.open()
+    for _ in range(2):
+        assert provider.unwrap(1, wrapped, CONTEXT).expose() == HALF
+        provider.close()
+        provider.close()
+
+
+def test_guarded_it_does_the_same(store: KeyStore) -> None:
+    guard = Guard(store.open(), GuardLimits(deadline_s=30))
+    guard.create_root(1)
+    wrapped = guard.wrap(1, Secret(HALF), CONTEXT)
+    assert guard.unwrap(1, wrapped, CONTEXT).expose() == HALF
+    refused(IntegrityError, "ciphertext_invalid", guard.unwrap, 1, wrapped, b"another")
+    guard.probe(1)
+    assert guard.destroy_root(1).version == 1
+    assert (
+        refused(Unavailable, "key_unavailable", guard.unwrap, 1, wrapped, CONTEXT).facts["retry_after"] == 1
+    )
+
+
+def test_many_threads_use_it_at_once(store: KeyStore) -> None:
+    wrapped = wrap(store)
+    provider = store.open()
+    with ThreadPoolExecutor(8) as threads:
+        halves = threads.map(lambda _: provider.unwrap(1, wrapped, CONTEXT), range(24))
+        assert all(half.expose() == HALF for half in halves)
+
+
 def test_it_says_what_destroying_means(store: KeyStore) -> None:
     assert len(store.open().destroy_means) > 20
 
@@ -170,7 +216,8 @@ def root(folder: Path, version: int = 1) -> Path:
     return folder / "keys" / "eu" / f"root-{version:06d}"
 
 
-def test_local_files_are_private(store: KeyStore, tmp_path: Path) -> None:
+def test_local_files_are_private(files: KeyStore, tmp_path: Path) -> None:
+    store = files
     wrapped = wrap(store)
     assert root(tmp_path).stat().st_mode & 0o777 == 0o600
     for folder in (root(tmp_path).parent, root(tmp_path).parent.parent):

@@ -31,6 +31,7 @@ from tests.support.service import Answer, Service, coatcheck_here
 from vault.api.app import ROUTES
 
 UNKNOWN: Final = "ck_01M84HD64DFW18BYTQYF0BJRJQ_"
+UNKNOWN_JOB: Final = "job_01M84HD64DFW18BYTQYF0BJRJQ"
 
 
 def route_of(method: str, path: str) -> str:
@@ -202,6 +203,9 @@ class Campaign:
         assert (
             self.call("POST", f"keys/{key}/compromise", {"reason": p.reason()}, key=self.admin).status == 200
         )
+        for change in ({"replays": p.word()}, {p.word(): 1}, {"replays": [p.text()]}):
+            for path in ("epochs/turn", f"jobs/{UNKNOWN_JOB}/cancel", f"jobs/{UNKNOWN_JOB}/resume"):
+                self.call("POST", path, change, key=self.admin)
         word = {"by": p.reason(), "statement": p.reason()}
         done = self.call("POST", f"keys/{key}/destroy", {"attestation": word}, key=self.admin)
         assert done.status == 200, done.body

@@ -77,6 +77,9 @@ class Crash:
         client_key: the credential that the clients use.
     """
 
+    connect: type[Api] = Api
+    lasts: tuple[float, float] = (SHORTEST_S, LONGEST_S)  # seconds until a kill
+
     def __init__(self, folder: Path, seed: int, say: Callable[[str], None]) -> None:
         self._seed = seed
         self._rng = random.Random(f"crash {seed}")
@@ -98,18 +101,30 @@ class Crash:
             while report.kills < kills and not report.findings:
                 report.kills += 1
                 self._load_and_kill()
-                if report.kills < kills and self._rng.random() < DURING_START:
-                    report.kills += 1
-                    service.spawn()
-                    time.sleep(self._rng.uniform(0, 1))
-                    service.kill()
-                service.start()
+                self._recover(kills)
                 self._check()
                 self._tell()
         finally:
             service.kill()
         report.acknowledged = self.journal.answers
         return report
+
+    def _strike(self) -> None:
+        """What comes upon the service under load."""
+        self.service.kill()
+
+    def _recover(self, kills: int) -> None:
+        """Until it serves again; at times it is killed once more on the way."""
+        if self._report.kills < kills and self._rng.random() < DURING_START:
+            self._report.kills += 1
+            self.service.spawn()
+            time.sleep(self._rng.uniform(0, 1))
+            self.service.kill()
+        self.service.start()
+
+    def _database(self) -> Path:
+        """The database, for a look beside the service."""
+        return self.service.folder / "eu.db"
 
     def _build(self) -> None:
         """A cell whose purpose allows large grants, and a principal that may create them."""
@@ -122,14 +137,14 @@ class Crash:
         admin = self.service.credential("admin_key")
         threads = []
         for number in range(CLIENTS):
-            api = Api(self.service.port, self.client_key)
+            api = self.connect(self.service.port, self.client_key)
             seed = f"{self._seed} {self._report.kills} {number}"
             worker = Worker(api, admin, self._owner, self.journal, self._report.kills, seed)
             threads.append(threading.Thread(target=worker.run, args=(stop,), daemon=True))
         for thread in threads:
             thread.start()
-        time.sleep(self._rng.uniform(SHORTEST_S, LONGEST_S))
-        self.service.kill()
+        time.sleep(self._rng.uniform(*self.lasts))
+        self._strike()
         stop.set()
         for thread in threads:
             thread.join(checks.BATCH)
@@ -137,7 +152,7 @@ class Crash:
     def _check(self) -> None:
         """Everything that must hold, the service being up again."""
         report, journal, folder = self._report, self.journal, self.service.folder
-        database = folder / "eu.db"
+        database = self._database()
         api = Api(self.service.port, self.client_key)
         verified = coatcheck("audit", "verify", "--config", folder, "--region", "eu")
         if verified.returncode != 0:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from tests.support.cells import AGENT, EMAIL, HANDLE, NAME, SCHEMA, SSN, VISIT
 from tests.support.service import Answer
 from tests.support.within import Door
+from tests.unit.services.calls import a_job, a_stopped_job
 
 VALUE: Final = "123-45-6789"
 PERSON: Final = "Ada Lovelace"
@@ -232,6 +233,14 @@ DRIVES: Final[dict[str, dict[str, Drive]]] = {
     },
     "DELETE keys/{id}": {"one": lambda d: Sent(f"keys/{key_of(d)}", key=d.built.admin)},
     "GET audit": {"all": lambda d: Sent("audit", key=d.built.admin)},
+    "GET epochs": {"all": lambda d: Sent("epochs", key=d.built.admin)},
+    "POST epochs/turn": {"one": lambda d: Sent("epochs/turn", {}, d.built.admin)},
+    "GET jobs": {"all": lambda d: Sent("jobs", key=d.built.admin)},
+    "GET jobs/{id}": {"one": lambda d: Sent(f"jobs/{a_job(d.built)}", key=d.built.admin)},
+    "POST jobs/{id}/cancel": {"one": lambda d: Sent(f"jobs/{a_job(d.built)}/cancel", {}, d.built.admin)},
+    "POST jobs/{id}/resume": {
+        "one": lambda d: Sent(f"jobs/{a_stopped_job(d.built)}/resume", {}, d.built.admin)
+    },
 }
 
 ALL: Final = [(route, what) for route, drives in DRIVES.items() for what in drives]

@@ -13,13 +13,14 @@ import msgspec
 import pytest
 
 from tests.support.cells import NAME, SSN, VISIT, BuiltCell, development_cell, reveal
-from tests.unit.services.calls import NEW_SCHEMA, grant_id, rows
+from tests.unit.services.calls import NEW_SCHEMA, a_job, grant_id, rows
 from vault.api.app import ROUTES
 from vault.api.openapi import codes_of, document
 from vault.api.route import Call, Route
 from vault.errors import CoatcheckError
 from vault.services.detokenize import DetokenizeBody, DetokenizeItem
 from vault.services.field_keys import ReasonBody, rotate_key
+from vault.services.jobs import cancel_job
 from vault.services.keys import KeyFilter, list_stored_keys
 from vault.services.listing import Page
 from vault.services.schema import SchemaBody, plan_schema
@@ -111,6 +112,11 @@ ASKED: dict[str, Callable[[BuiltCell], Asked]] = {
     "POST tenants": lambda b: (b.admin, {}, {"name": "acme"}, {"name": "other"}),
     "POST principals/{id}/keys": lambda b: (
         b.admin, {"id": b.service_id}, {}, {"expires": "2100-01-01T00:00:00Z"}
+    ),
+    "POST epochs/turn": lambda b: (b.admin, {}, {"replays": "keep"}, {"replays": "drop"}),
+    "POST jobs/{id}/cancel": lambda b: (b.admin, {"id": a_job(b)}, None, None),
+    "POST jobs/{id}/resume": lambda b: (
+        b.admin, {"id": b.run(cancel_job, a_job(b), by=b.admin).id}, None, None
     ),
     "DELETE keys/{id}": lambda b: (
         b.admin, {"id": b.key(b.service_id).rpartition("_")[0]}, None, None

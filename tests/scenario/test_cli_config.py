@@ -40,7 +40,7 @@ colour = "red"
 [listen]
 adress = "0.0.0.0:1"
 address = "0.0.0.0:8700"
-workers = 4
+workers = 4000
 trusted_proxies = []
 admin_address = "192.0.2.1:1"
 [tls]
@@ -60,7 +60,7 @@ database = "mysql://user:canary7f3a91@host/eu"
 kms = "local:keys/eu"
 half_stores = []
 passphrase = "canary7f3a91"
-custody_backup = "x"
+custody_backup_keep = "P7D"
 [cell."E U"]
 kms = "local:keys"
 """
@@ -71,14 +71,14 @@ kms = "local:keys"
         "mode", "colour", "listen.adress", "listen.address", "listen.workers", "listen.admin_address",
         "tls.key", "ledger.max_wait_ms", "ledger.queue", "limits.items", "limits.body_kib",
         "limits.batch_mib", "log.level", "region.us.url", "cell.eu.database", "cell.eu.half_stores",
-        "cell.eu.passphrase", "cell.eu.custody_backup", "cell.E U.database", "cell.E U.half_stores",
+        "cell.eu.passphrase", "cell.eu.custody_backup_keep", "cell.E U.database", "cell.E U.half_stores",
         "COATCHECK_NONSENSE",
     }  # fmt: skip
     reasons = {row["setting"]: row["reason"] for row in rows}
     assert reasons["listen.adress"] == "is unknown; near: address"
-    assert reasons["listen.workers"] == "is 1: processes; a SQLite cell is served by one"
+    assert reasons["listen.workers"] == "is a number from 1 to 64"
     assert reasons["limits.items"] == "is a number from 1 to 1000000"
-    assert reasons["cell.eu.custody_backup"] == "is not built yet in this version"
+    assert reasons["cell.eu.custody_backup_keep"] == "is not built yet in this version"
     assert "canary7f3a91" not in json.dumps(rows)
 
 

@@ -52,7 +52,7 @@ def test_what_it_looks_at(folder: Path) -> None:
         names = {
             check.removeprefix(f"cell {region} ") for check in found if check.startswith(f"cell {region} ")
         }
-        assert names == {"permissions", "database", "clock", "audit log", "keys", "key store"}
+        assert names == {"permissions", "database", "clock", "audit log", "epoch", "keys", "key store"}
     for name in ("configuration", "listener", "administrators", "descriptors"):
         assert found[name][0]["result"] == "ok"
 

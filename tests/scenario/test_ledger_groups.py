@@ -211,8 +211,8 @@ class TestPreparedOnWhatIsNoLongerSo:
             connection.execute(head.update().values(write_epoch=2))
         before = built.next_number
         assert [type(answer) for answer in group.settle()] == [Stale]
-        with pytest.raises(CoatcheckError, match="too_busy"):
-            built.token(NAME, "Ada")
+        with pytest.raises(CoatcheckError, match="key_unavailable"):
+            built.token(NAME, "Ada", "somebody new")  # whose key would have to be sealed under it
         assert built.next_number == before
 
     def test_a_key_is_not_active_any_more(self, built: BuiltCell) -> None:

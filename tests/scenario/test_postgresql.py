@@ -29,7 +29,7 @@ from vault.authn.identities import Identities
 from vault.errors import CoatcheckError, IntegrityError, Unauthenticated, Unavailable
 from vault.keyring.epoch import open_epochs
 from vault.keyring.ring import Keyring
-from vault.ledger import group
+from vault.ledger import group, writing
 from vault.ledger.command import State, Writes
 from vault.ledger.committer import Committer
 from vault.services.audit import verify
@@ -37,18 +37,31 @@ from vault.services.batch import BatchRefused
 from vault.services.cell import Cell, Limits, Schemas
 from vault.services.datakeys import MakeDataKeys
 from vault.services.detokenize import detokenize
+from vault.services.encrypt import EncryptBody, EncryptItem, encrypt
 from vault.services.field_keys import Attestation, DestroyBody, ReasonBody, destroy_key, rotate_key
 from vault.services.grant_views import read_grant
 from vault.services.grants import RevokeBody, revoke_grant
 from vault.services.identities import remove_principal
 from vault.services.keys import KeyFilter, list_stored_keys
 from vault.services.listing import Page
+from vault.services.rehearse import CheckAnswer, CheckBody, rehearse
 from vault.services.schema import SchemaBody, plan_schema
 from vault.services.tokenize import ColumnAnswer, TokenizeBody, tokenize
 from vault.store.cell import Store
 from vault.wiring import Wiring
 
 VALUE = "123-45-6789"
+BEARER = 'bearer = { delivery = ["plain"], max_uses = 5, max_ttl = "PT15M" }'
+EXTRA = """
+[fields."customer.extra"]
+template = "text(max=9)"
+protection = "vaulted"
+retention = "customer"
+[fields."chat.extra"]
+protection = "encrypted"
+retention = "customer"
+max_bytes = 9
+"""
 
 
 @pytest.fixture
@@ -172,6 +185,41 @@ class TestTwoProcesses:
         built.apply(built.schema.replace("max_uses = 50", "max_uses = 60"))
         assert second.token(SSN, VALUE) == built.token(SSN, VALUE)
         assert second.grant(SSN, uses=60)
+
+    def test_what_a_new_schema_allows_is_allowed_in_the_other(
+        self, built: BuiltCell, second: BuiltCell
+    ) -> None:
+        """A refusal leaves no command that could be found stale: it is looked at again before it is told."""
+        more = (
+            built.schema.replace('template = "text(max=80)"', 'template = "text(max=90)"')
+            .replace("max_uses = 50", "max_uses = 60")
+            .replace("[purposes.sealed]", f"{EXTRA}[purposes.sealed]\n{BEARER}")
+        )
+        second.token(SSN, VALUE)  # the schema is remembered there
+        host: list[Callable[[], Any]] = [
+            lambda: second.run(tokenize, TokenizeBody(field="customer.extra", values=["x"]), by=HOST),
+            lambda: second.run(tokenize, TokenizeBody(field=CITY, values=["x" * 85]), by=HOST),
+            lambda: second.run(encrypt, EncryptBody([EncryptItem("chat.extra", "x")]), by=HOST),
+            lambda: second.run(rehearse, CheckBody("customer.extra", ["x"]), by=HOST),
+            lambda: self.allowed(second.run(rehearse, CheckBody(CITY, ["x" * 85]), by=HOST)),
+        ]
+        for act in host:
+            with pytest.raises(CoatcheckError):
+                act()
+        schemas = second.cell.schemas
+        old = dict(schemas._known), schemas._head
+        built.apply(more)
+        for act in host:
+            schemas._known, schemas._head, schemas._sure = dict(old[0]), old[1], True
+            act()
+        for more_allowed in ({"uses": 60}, {"uses": 5, "purpose": "sealed"}):
+            schemas._known, schemas._head, schemas._sure = dict(old[0]), old[1], True
+            assert second.grant(SSN, **more_allowed)
+
+    @staticmethod
+    def allowed(answer: CheckAnswer) -> None:
+        if answer.refused:
+            raise CoatcheckError(answer.refused[0].code)
 
     def test_contend_for_k_uses(self, built: BuiltCell, second: BuiltCell) -> None:
         limit, each = 40, 30
@@ -297,7 +345,7 @@ def test_a_server_that_went_away_costs_an_answer_and_no_restart(built: BuiltCell
 def neck_and_neck(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next two groups both read before either of them writes."""
     together, left = threading.Barrier(2, timeout=10), [True, True]
-    write = group._write
+    write = writing.write
 
     def wait(*arguments: Any) -> None:
         if left:
@@ -305,7 +353,7 @@ def neck_and_neck(monkeypatch: pytest.MonkeyPatch) -> None:
             together.wait()
         write(*arguments)
 
-    monkeypatch.setattr(group, "_write", wait)
+    monkeypatch.setattr(group, "write", wait)
 
 
 def race(*verbs: Callable[[], Any]) -> list[Any]:

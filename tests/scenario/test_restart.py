@@ -17,6 +17,7 @@ from tests.unit.services.calls import grant_id, rows
 from vault.config import Config, build
 from vault.errors import CoatcheckError, Conflict, IntegrityError, Misconfigured, Unauthenticated, Unavailable
 from vault.kms import halves, local
+from vault.kms.guard import Guard
 from vault.secret import Secret
 from vault.services import initialise
 from vault.services.audit import verify
@@ -157,9 +158,9 @@ STEPS: list[tuple[Any, str]] = [
     (local, "make_key_file"),
     (migrations, "upgrade"),
     (initialise, "has_head"),
-    (local.LocalProvider, "create_root"),
+    (Guard, "create_root"),
     (halves.HalfStores, "create"),
-    (local.LocalProvider, "wrap"),
+    (Guard, "wrap"),
     (initialise, "write_epoch"),
     (Wiring, "_cell"),
     (initialise, "finish"),

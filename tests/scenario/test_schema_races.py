@@ -17,7 +17,7 @@ from tests.support.cells import HOST, NAME, BuiltCell, any_cell, cell_on, put_to
 from tests.support.databases import give_back, postgresql
 from vault.clock import SystemClock
 from vault.errors import CoatcheckError
-from vault.ledger import group
+from vault.ledger import reading
 from vault.ledger.command import State, Writes
 from vault.services.applying import ApplySchema
 from vault.services.audit import verify
@@ -157,7 +157,7 @@ def test_the_lock_on_the_head_is_what_keeps_values_out(
         )  # its data key is there
         monkeypatch.setattr(ApplySchema, "decide", slowly)
         if not locked:
-            monkeypatch.setattr(group, "_settle", lambda *_: None)
+            monkeypatch.setattr(reading, "_settle", lambda *_: None)
         assert outcome(lambda: _apply(other, document)) == "done"
         for work in waiting:
             work.join(PATIENCE_S)

@@ -303,7 +303,7 @@ class BuiltCell:
         self.service_id, self.service = self.principal(
             "service", "demo", permissions=permissions, ceiling=CEILING
         )
-        more = ["cell-admin"] if self.tenant == initialise.MAIN_TENANT else []
+        more = ["cell-admin", "cell-custodian"] if self.tenant == initialise.MAIN_TENANT else []
         _, self.admin = self.principal(
             "operator", "admin", roles=["admin", "auditor", "key-custodian", *more]
         )
@@ -365,7 +365,7 @@ def _original() -> BuiltCell:
 def development_deployment(folder: Path) -> Iterator[BuiltCell]:
     """A new cell on SQLite inside a deployment, as the HTTP door wants it."""
     config = _copy(folder)
-    deployment = deploy(config)
+    deployment = deploy(config, jobs=False)  # nothing is done that a test does not do
     try:
         yield replace(
             _original(),
@@ -391,6 +391,7 @@ def put_together(wiring: Wiring, store: Store, clock: Clock) -> Cell:
         schemas=Schemas(store, keyring),
         clock=clock,
         limits=Limits(),
+        keys=lambda: (wiring.provider(REGION), wiring.halves(REGION)),
     )
 
 

@@ -74,6 +74,8 @@ def give_back(url: str) -> None:
         engine = create_engine(url, poolclass=NullPool)
         names = ", ".join(table.fullname for table in Tables("postgresql").metadata.tables.values())
         with engine.begin() as connection:
+            # A test that failed may have left a session behind.
+            connection.exec_driver_sql("SET lock_timeout = '20s'")
             connection.exec_driver_sql(f"TRUNCATE {names}")
         engine.dispose()
         _given_back.append(url)

@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -208,6 +208,18 @@ class Service:
         if self.process is not None:
             self.process.kill()
             self.process.wait(PATIENCE_S)
+
+    def children(self) -> list[int]:
+        """The processes that serve, where there are several; not those that have ended."""
+        path = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        found = path.read_text(encoding="ascii").split()
+        living = []
+        for text in found:
+            with suppress(OSError):
+                state = Path(f"/proc/{text}/stat").read_text(encoding="ascii").rpartition(")")[2]
+                if not state.startswith(" Z"):
+                    living.append(int(text))
+        return living
 
     def stop(self) -> int:
         """Ends the process as an operator does (SIGTERM); its exit code."""

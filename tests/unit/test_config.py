@@ -10,6 +10,8 @@ import pytest
 
 from vault import config as module
 from vault.config import Config, build, find_file, load
+from vault.config.checking import risks
+from vault.config.database import OF_SERVERS, place_of, sslmode_of
 from vault.config.settings import NOT_BUILT as REFUSED
 from vault.errors import Misconfigured
 
@@ -119,8 +121,6 @@ TLS = '[tls]\ncertificate = "tls.crt"\nkey = "tls.key"\n'
 
 NOT_BUILT = {
     "tls.client_ca": TLS + 'client_ca = "x"\n',
-    "cell.eu.database_password_file": f'{CELL}database_password_file = "x"\n',
-    "cell.eu.custody_backup": f'{CELL}custody_backup = "x"\n',
     "cell.eu.custody_backup_keep": f'{CELL}custody_backup_keep = "P7D"\n',
 }
 
@@ -137,6 +137,37 @@ def test_every_setting_that_is_not_built_is_tried() -> None:
 
 def test_what_is_not_built_is_refused_in_the_environment_too() -> None:
     assert refused(TLS, {"COATCHECK_TLS__CLIENT_CA": "x"})["setting"] == "tls.client_ca"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("90", "is a duration like P90D"), ("P", "is a duration like P90D"), ("PT59M", "is at least an hour")],
+)
+def test_a_cryptoperiod_is_a_duration_of_an_hour_at_least(text: str, reason: str) -> None:
+    found = refused(f'{CELL}rotation = "{text}"\n')
+    assert found["setting"] == "cell.eu.rotation"
+    assert str(found["reason"]).startswith(reason)
+    build(
+        {
+            "cell": {
+                "eu": {
+                    "database": "sqlite:///eu.db",
+                    "kms": "local:k",
+                    "half_stores": ["k"],
+                    "rotation": "P90D",
+                }
+            }
+        },
+        {},
+        BASE,
+    )
+
+
+def test_whether_serve_does_jobs_is_true_or_false() -> None:
+    assert refused('[worker]\ninside = "perhaps"\n') == {
+        "setting": "worker.inside", "reason": "is true or false",
+    }  # fmt: skip
+    assert build({}, {"COATCHECK_WORKER__INSIDE": "false"}, BASE).worker.inside is False
 
 
 BEYOND = ["0.0.0.0:8700", "[::]:8700", "192.0.2.1:8700", "[::ffff:192.0.2.1]:1", "[2001:db8::1]:1"]
@@ -200,9 +231,141 @@ def test_administrators_have_a_port_of_their_own() -> None:
     assert build({}, {}, BASE).admin_host_and_port() is None
 
 
+SERVER = "postgresql+psycopg://coatcheck@db.example/eu"
+
+
+class TestServers:
+    """A cell on PostgreSQL."""
+
+    @pytest.mark.parametrize(
+        ("database", "place"),
+        [
+            (SERVER, (("db.example",), (5432,), "coatcheck", "eu")),
+            (
+                "postgresql+psycopg://a%40b@db1:5433,db2/e%2Du",
+                (("db1", "db2"), (5433, 5432), "a@b", "e-u"),
+            ),
+            ("postgresql+psycopg://c@[2001:db8::1]:1/eu", (("2001:db8::1",), (1,), "c", "eu")),
+            ("postgresql+psycopg://c@/eu?host=/run/pg", (("/run/pg",), (5432,), "c", "eu")),
+        ],
+    )
+    def test_what_a_setting_names(self, database: str, place: tuple[Any, ...]) -> None:
+        assert place_of(database) == place
+
+    @pytest.mark.parametrize(
+        ("database", "reason"),
+        [
+            ("postgresql+psycopg://c:canary@db/eu", "has a password in it; use database_password_file"),
+            ("postgresql+psycopg://db/eu", "is sqlite:///PATH or"),
+            ("postgresql+psycopg://c@db", "is sqlite:///PATH or"),
+            ("postgresql+psycopg://c@db/", "is sqlite:///PATH or"),
+            ("postgresql+psycopg://c@db/eu/x", "is sqlite:///PATH or"),
+            ("postgresql+psycopg://c@db:0/eu", "is sqlite:///PATH or"),
+            ("postgresql+psycopg://c@db:65536/eu", "is sqlite:///PATH or"),
+            ("postgresql+psycopg://c@db,/eu", "is sqlite:///PATH or"),
+            ("postgresql+psycopg://c@/eu", "is sqlite:///PATH or"),
+            ("postgresql+psycopg://c@d b/eu", "is sqlite:///PATH or"),
+            ("postgresql://c@db/eu", "is sqlite:///PATH or"),
+            ("mysql://c@db/eu", "is sqlite:///PATH or"),
+            ("postgresql+psycopg://c@db/eu?sslmode=disable", "takes only ?host=/FOLDER"),
+            ("postgresql+psycopg://c@db/eu?password=canary", "takes only ?host=/FOLDER"),
+            ("postgresql+psycopg://c@/eu?host=relative", "takes only ?host=/FOLDER"),
+            ("postgresql+psycopg://c@/eu?host=/a&host=/b", "takes only ?host=/FOLDER"),
+            ("postgresql+psycopg://c@db/eu?host=/run", "names a host and the folder of a socket"),
+        ],
+    )
+    def test_what_it_does_not_take(self, database: str, reason: str) -> None:
+        with pytest.raises(Misconfigured) as refusal:
+            build(document(database=database), {}, BASE)
+        assert refusal.value.facts["setting"] == "cell.eu.database"
+        assert str(refusal.value.facts["reason"]).startswith(reason)
+        assert "canary" not in str(refusal.value.facts)
+
+    @pytest.mark.parametrize("host", ["db.example", "10.0.0.1", "127.0.0.1,10.0.0.1", "[2001:db8::1]"])
+    @pytest.mark.parametrize("mode", ["disable", "allow", "prefer", "require", "verify-ca"])
+    def test_nothing_less_than_the_whole_of_tls_leaves_the_host(self, host: str, mode: str) -> None:
+        made = document(database=f"postgresql+psycopg://c@{host}/eu", database_sslmode=mode)
+        with pytest.raises(Misconfigured) as refusal:
+            build(made, {}, BASE)
+        assert refusal.value.facts["setting"] == "cell.eu.database_sslmode"
+        config = build({**made, "mode": "development"}, {}, BASE)
+        assert "cell.eu.database_sslmode" in [risk.setting for risk in risks(config)]
+
+    @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "?host=/run/pg"])
+    def test_what_stays_on_the_host_may_be_plain(self, host: str) -> None:
+        rest = f"/eu{host}" if host.startswith("?") else f"{host}/eu"
+        database = f"postgresql+psycopg://c@{rest}"
+        config = build(document(database=database, database_sslmode="disable"), {}, BASE)
+        assert "database_sslmode" not in str([*risks(config)])
+        assert (
+            sslmode_of(build(document(database=database), {}, BASE).cell["eu"], place_of(database))
+            == "prefer"
+        )
+
+    def test_beyond_it_is_verified_without_being_told(self) -> None:
+        cell = build(document(database=SERVER), {}, BASE).cell["eu"]
+        assert sslmode_of(cell, place_of(SERVER)) == "verify-full"
+
+    @pytest.mark.parametrize(
+        ("more", "setting"),
+        [
+            ({"database_sslmode": "verify"}, "database_sslmode"),
+            ({"database_password": "canary"}, "database_password"),
+            ({"database_password": "env:X", "database_password_file": "x"}, "database_password"),
+            ({"database_certificate": "x"}, "database_certificate"),
+            ({"database_key": "x"}, "database_certificate"),
+            ({"database_connections": 1}, "database_connections"),
+        ],
+    )
+    def test_what_does_not_go_together(self, more: dict[str, Any], setting: str) -> None:
+        with pytest.raises(Misconfigured) as refusal:
+            build(document(database=SERVER, **more), {}, BASE)
+        assert refusal.value.facts["setting"] == f"cell.eu.{setting}"
+        assert "canary" not in str(refusal.value.facts)
+
+    @pytest.mark.parametrize("name", OF_SERVERS)
+    def test_a_file_has_no_server(self, name: str) -> None:
+        with pytest.raises(Misconfigured, match="config_invalid") as refusal:
+            build(document(**{name: "env:X"}), {}, BASE)
+        assert refusal.value.facts["setting"] == f"cell.eu.{name}"
+
+    def test_a_password_is_read_when_it_is_asked_for(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        config = build(document(database=SERVER, database_password_file="pw"), {}, tmp_path)
+        with pytest.raises(Misconfigured, match="host_permissions"):
+            config.database_password_of("eu")
+        for text in ("one\n", "other"):
+            (tmp_path / "pw").write_text(text)
+            assert config.database_password_of("eu") == text.strip()
+        config = build(document(database=SERVER, database_password="env:OF_THE_TEST"), {}, tmp_path)
+        with pytest.raises(Misconfigured, match="config_invalid"):
+            config.database_password_of("eu")
+        monkeypatch.setenv("OF_THE_TEST", "third")
+        assert config.database_password_of("eu") == "third"
+        assert build(document(database=SERVER), {}, tmp_path).database_password_of("eu") is None
+
+    def test_one_database_is_one_cell_s(self) -> None:
+        made = document(database=SERVER)
+        made["cell"]["us"] = {**made["cell"]["eu"], "database": SERVER.replace("coatcheck@", "other@")}
+        with pytest.raises(Misconfigured) as refusal:
+            build(made, {}, BASE)
+        assert refusal.value.facts["reason"] == "is the database of cell.eu too"
+
+    def test_several_processes(self) -> None:
+        made = {**document(database=SERVER), "listen": {"workers": 4}}
+        assert build(made, {}, BASE).listen.workers == 4
+        made["cell"]["us"] = document()["cell"]["eu"]
+        with pytest.raises(Misconfigured) as refusal:
+            build(made, {}, BASE)
+        assert refusal.value.facts == {
+            "setting": "listen.workers", "reason": "is 1: a SQLite file is held by one process (cell.us)",
+        }  # fmt: skip
+
+
 def test_a_sqlite_cell_has_one_process() -> None:
     assert build({"listen": {"workers": 1}}, {}, BASE).listen.workers == 1
-    for workers in (0, 2, 64, -1):
+    for workers in (0, 65, -1):
         assert refused(f"[listen]\nworkers = {workers}\n")["setting"] == "listen.workers"
 
 

@@ -16,7 +16,19 @@ from litestar import Request as LitestarRequest
 from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 
-from vault.api import audit, data, explain, grants, identities, keys, openapi, schema, tenants
+from vault.api import (
+    audit,
+    data,
+    epochs,
+    explain,
+    grants,
+    identities,
+    jobs,
+    keys,
+    openapi,
+    schema,
+    tenants,
+)
 from vault.api.body import BodyDecoder, read_body
 from vault.api.bridge import LARGE_BODY_BYTES, Bridge
 from vault.api.exchange import exchange_of
@@ -38,6 +50,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     *identities.ROUTES,
     *tenants.ROUTES,
     *keys.ROUTES,
+    *epochs.ROUTES,
+    *jobs.ROUTES,
     *audit.ROUTES,
 )
 _EXPECTED: Final = frozenset({"draining", "too_busy"})  # answered by design, and counted
@@ -57,14 +71,22 @@ class Api:
     Args:
         cells: the regions that this process hosts.
         elsewhere: the addresses of other regions, for 421.
+        metrics: those of this process among others; None: it is alone.
         development: whether `/metrics` and `/docs` are on this listener.
     """
 
-    def __init__(self, cells: Mapping[str, Cell], elsewhere: Mapping[str, str], *, development: bool) -> None:
+    def __init__(
+        self,
+        cells: Mapping[str, Cell],
+        elsewhere: Mapping[str, str],
+        metrics: Metrics | None = None,
+        *,
+        development: bool,
+    ) -> None:
         self.cells = cells
         self.elsewhere = elsewhere
         self.development = development
-        self.metrics = Metrics(cells)
+        self.metrics = metrics or Metrics(cells)
         self.draining = False
         self._router = Router(ROUTES)
         self._paths = {
@@ -330,7 +352,7 @@ class Api:
         return 200, b"application/json", b'{"status":"alive"}'
 
     def _readyz(self) -> tuple[int, bytes, bytes]:
-        """Ready when not draining and every cell's database answers."""
+        """Ready when not draining, every cell's database answers, and its keys are held."""
         return self._readiness(in_detail=False)
 
     def _readyz_in_detail(self) -> tuple[int, bytes, bytes]:
@@ -342,12 +364,24 @@ class Api:
         for region, cell in self.cells.items():
             try:
                 cell.store.read(cell.store.record.head)
+                cell.keyring.epoch(cell.keyring.write_epoch)
             except CoatcheckError as problem:
                 cells[region] = problem.code
         ready = all(state == "ready" for state in cells.values())
         status = "draining" if self.draining else "ready" if ready else "not ready"
         document: dict[str, Any] = {"status": status, **({"cells": cells} if in_detail else {})}
+        if in_detail and (key_stores := self._key_stores()):
+            document["key_stores"] = key_stores
         return 200 if status == "ready" else 503, b"application/json", _encode(document)
+
+    def _key_stores(self) -> dict[str, dict[str, str]]:
+        """How key stores outside this host stand. A cell goes on without, with the keys it holds."""
+        found = {}
+        for region, cell in self.cells.items():
+            if cell.key_store is not None and cell.key_store.remote:
+                standing = cell.key_store.standing()
+                found[region] = {"state": standing.cause or "ready", "breaker": standing.breaker.value}
+        return found
 
     def _openapi(self) -> tuple[int, bytes, bytes]:
         return 200, b"application/json", self._document

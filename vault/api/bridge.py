@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from vault.errors import MAX_TRIES, CoatcheckError, Stale, Unavailable, pause_after
+from vault.errors import MAX_TRIES, CoatcheckError, Stale, Unauthenticated, Unavailable, pause_after
 from vault.services.cell import Cell
 
 LARGE_BODY_BYTES: Final = 2 * 1024  # about 64 values, or 200 short ones
@@ -45,6 +45,7 @@ class Bridge:
                 await asyncio.sleep(pause_after(tries))
             verb: Any = None
             outcome: Any = None
+            settled = False
             try:
                 while True:
                     if pool is not None:
@@ -59,11 +60,17 @@ class Bridge:
                         verb = verb or start()
                         result = verb.send(outcome)
                     outcome = await self._commit(result)
+                    settled = settled or not isinstance(outcome, Exception)
             except StopIteration as end:
                 return end.value
             except Stale:
                 if verb is not None:
                     verb.close()
+                self.cell.forget()
+            except CoatcheckError as refusal:
+                final = settled or isinstance(refusal, Unauthenticated | Unavailable)
+                if final or not self.cell.outdated():
+                    raise
                 self.cell.forget()
         raise Unavailable("too_busy", retry_after=1)
 

@@ -39,6 +39,8 @@ class Listener:
         tls: the context of TLS; None: plain HTTP.
         proxies: whose forwarding headers are believed.
         proxies_only: whether nobody else is answered.
+        shared: whether other processes accept too. Then one connection is taken at a time, so that whoever
+            has less to do takes more of them.
     """
 
     def __init__(
@@ -50,7 +52,9 @@ class Listener:
         tls: ssl.SSLContext | None = None,
         proxies: Sequence[Network] = (),
         proxies_only: bool = False,
+        shared: bool = False,
     ) -> None:
+        self._at_once = 1 if shared else ACCEPTED_AT_ONCE
         self.connections = connections
         self.tls = tls
         self.settings = uvicorn.Config(
@@ -102,7 +106,7 @@ class Listener:
 
     def _accept(self) -> None:
         """Takes whoever has connected."""
-        for _ in range(ACCEPTED_AT_ONCE):
+        for _ in range(self._at_once):
             try:
                 connection, peer = self._socket.accept()
             except (BlockingIOError, InterruptedError):

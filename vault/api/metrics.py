@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable, Mapping, Sized
 from itertools import accumulate
-from typing import Final
+from typing import Any, Final
 
+import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from vault.api.board import Board
 from vault.services.cell import Cell
 
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
@@ -20,96 +21,180 @@ _LIMITS: Final = (*map(str, _BUCKETS), "+Inf")
 _STATUS: Final = {number: str(number) for number in range(100, 600)}
 
 
-class _Committers(Collector):
+class _KeyStores(Collector):
+    """How the cells' key stores do. They are asked seldom: when a cell opens, by a look now and then."""
+
     def __init__(self, cells: Mapping[str, Cell]) -> None:
         self._cells = cells
 
     def collect(self) -> Iterable[Metric]:
-        groups = CounterMetricFamily(
-            "coatcheck_ledger_groups", "Transactions of the ledger.", labels=["region"]
+        calls = CounterMetricFamily(
+            "coatcheck_kms_calls", "Calls to the key store.", labels=("region", "call", "result")
         )
-        commands = CounterMetricFamily("coatcheck_ledger_commands", "Commands decided.", labels=["region"])
+        times = HistogramMetricFamily(
+            "coatcheck_kms_call_seconds", "Time of those calls.", labels=("region", "call")
+        )
+        serves = GaugeMetricFamily(
+            "coatcheck_kms_serves", "Whether the last call went well.", labels=["region"]
+        )
+        breaker = GaugeMetricFamily(
+            "coatcheck_kms_breaker", "1 for the breaker's state.", labels=("region", "state")
+        )
         for region, cell in self._cells.items():
-            groups.add_metric([region], cell.committer.groups)
-            commands.add_metric([region], cell.committer.commands)
-        return [groups, commands]
+            if cell.key_store is None:
+                continue
+            figures, standing = cell.key_store.figures(), cell.key_store.standing()
+            for (call, result), count in figures.calls.items():
+                calls.add_metric((region, call, result), count)
+            for call, (buckets, seconds) in figures.times.items():
+                times.add_metric((region, call), buckets, seconds)
+            serves.add_metric([region], float(not standing.cause))
+            for state in type(standing.breaker):
+                breaker.add_metric((region, state.value), float(state is standing.breaker))
+        return [calls, times, serves, breaker]
 
 
-class _Answers(Collector):
+class Numbers(msgspec.Struct):
     """Plain numbers while requests are answered; the library's form only when somebody asks.
 
     Not safe between threads: counted and read on the loop alone.
     """
 
-    def __init__(self) -> None:
-        self.counts: dict[tuple[str, str, str], int] = defaultdict(int)  # by route, status, code
-        self.buckets: dict[str, list[int]] = defaultdict(lambda: [0] * (len(_BUCKETS) + 1))
-        self.seconds: dict[str, float] = defaultdict(float)
+    counts: dict[tuple[str, str, str], int] = {}  # by route, status, code
+    buckets: dict[str, list[int]] = {}
+    seconds: dict[str, float] = {}
+    refused: dict[str, int] = {}
+    ledger: dict[str, list[int]] = {}  # by region: groups, commands
+    connections: dict[str, int] = {}
+
+    def add(self, other: Numbers) -> None:
+        """Adds another process's."""
+        for mine, theirs in ((self.counts, other.counts), (self.refused, other.refused)):
+            _add(mine, theirs)
+        _add(self.seconds, other.seconds)
+        _add(self.connections, other.connections)
+        for lists, more in ((self.buckets, other.buckets), (self.ledger, other.ledger)):
+            for name, numbers in more.items():
+                held = lists.setdefault(name, [0] * len(numbers))
+                lists[name] = [one + two for one, two in zip(held, numbers, strict=True)]
+
+
+def _add(mine: dict[Any, Any], theirs: Mapping[Any, Any]) -> None:
+    for name, number in theirs.items():
+        mine[name] = mine.get(name, 0) + number
+
+
+class _Families(Collector):
+    """The numbers in the library's form."""
+
+    def __init__(self, total: Callable[[], Numbers]) -> None:
+        self._total = total
 
     def collect(self) -> Iterable[Metric]:
+        numbers = self._total()
+        groups = CounterMetricFamily(
+            "coatcheck_ledger_groups", "Transactions of the ledger.", labels=["region"]
+        )
+        commands = CounterMetricFamily("coatcheck_ledger_commands", "Commands decided.", labels=["region"])
+        for region, (grouped, decided) in numbers.ledger.items():
+            groups.add_metric([region], grouped)
+            commands.add_metric([region], decided)
         requests = CounterMetricFamily(
             "coatcheck_requests", "Requests answered.", labels=("route", "status", "code")
         )
-        for labels, count in self.counts.items():
+        for labels, count in numbers.counts.items():
             requests.add_metric(labels, count)
         times = HistogramMetricFamily("coatcheck_request_seconds", "Time to answer.", labels=("route",))
-        for route, buckets in self.buckets.items():
-            times.add_metric(
-                (route,), list(zip(_LIMITS, accumulate(buckets), strict=True)), self.seconds[route]
-            )
-        return [requests, times]
-
-
-class _Refusals(Collector):
-    def __init__(self) -> None:
-        self.counts: dict[str, int] = defaultdict(int)
-
-    def collect(self) -> Iterable[Metric]:
+        for route, buckets in numbers.buckets.items():
+            limits = list(zip(_LIMITS, accumulate(buckets), strict=True))
+            times.add_metric((route,), limits, numbers.seconds[route])
         refused = CounterMetricFamily(
             "coatcheck_connections_refused", "Refusals that no whole request led to.", labels=("code",)
         )
-        for code, count in self.counts.items():
+        for code, count in numbers.refused.items():
             refused.add_metric([code], count)
-        return [refused]
-
-
-class _Connections(Collector):
-    def __init__(self, listeners: Mapping[str, Sized]) -> None:
-        self._listeners = listeners
-
-    def collect(self) -> Iterable[Metric]:
         gauge = GaugeMetricFamily("coatcheck_connections", "Connections now.", labels=["listener"])
-        for name, connections in self._listeners.items():
-            gauge.add_metric([name], len(connections))
-        return [gauge]
+        for name, count in numbers.connections.items():
+            gauge.add_metric([name], count)
+        return [groups, commands, requests, times, refused, gauge]
 
 
 class Metrics:
-    """What one process counts."""
+    """What the service counts: this process, and those that it shares a board with.
 
-    def __init__(self, cells: Mapping[str, Cell]) -> None:
-        self._answers = _Answers()
+    Args:
+        cells: whose committers are counted.
+        board: where the processes of a service tell each other; None: there is one process.
+        slot: this process's place on it. What the one before it counted is counted on.
+    """
+
+    def __init__(self, cells: Mapping[str, Cell], board: Board | None = None, slot: int = 0) -> None:
+        self._cells = cells
+        self._board = board
+        self._slot = slot
+        self._listeners: Mapping[str, Sized] = {}
+        self._own = Numbers()
+        self._before = Numbers()
+        if board is not None:
+            self._before = _decoded(board.read(slot))
+            self._before.connections = {}
         self._registry = CollectorRegistry()
-        self._registry.register(_Committers(cells))
-        self._registry.register(self._answers)
-        self._refusals = _Refusals()
-        self._registry.register(self._refusals)
+        self._registry.register(_Families(self._total))
+        self._registry.register(_KeyStores(cells))
 
     def answered(self, route: str, status: int, code: str, seconds: float) -> None:
         """Counts an answer."""
-        answers = self._answers
-        answers.counts[route, _STATUS[status], code] += 1
-        answers.buckets[route][bisect_left(_BUCKETS, seconds)] += 1
-        answers.seconds[route] += seconds
+        own = self._own
+        labels = (route, _STATUS[status], code)
+        own.counts[labels] = own.counts.get(labels, 0) + 1
+        buckets = own.buckets.get(route)
+        if buckets is None:
+            buckets = own.buckets[route] = [0] * len(_LIMITS)
+            own.seconds[route] = 0.0
+        buckets[bisect_left(_BUCKETS, seconds)] += 1
+        own.seconds[route] += seconds
 
     def refused(self, code: str) -> None:
         """Counts a connection or a request that was refused before it was understood."""
-        self._refusals.counts[code] += 1
+        self._own.refused[code] = self._own.refused.get(code, 0) + 1
 
     def watch(self, listeners: Mapping[str, Sized]) -> None:
         """Shows how many connections each listener has."""
-        self._registry.register(_Connections(listeners))
+        self._listeners = listeners
+
+    def share(self) -> None:
+        """Tells the other processes."""
+        if self._board is not None:
+            self._board.write(self._slot, _ENCODER.encode(self._numbers()))
 
     def render(self) -> bytes:
-        """The text exposition format."""
+        """The text exposition format, over all processes; what the others count is a second old at most."""
         return generate_latest(self._registry)
+
+    def _numbers(self) -> Numbers:
+        """This process's, and those of the one that it took the place of."""
+        own = self._own
+        own.ledger = {
+            region: [cell.committer.groups, cell.committer.commands] for region, cell in self._cells.items()
+        }
+        own.connections = {name: len(listener) for name, listener in self._listeners.items()}
+        numbers = Numbers({}, {}, {}, {}, {}, {})
+        numbers.add(self._before)
+        numbers.add(own)
+        return numbers
+
+    def _total(self) -> Numbers:
+        total = self._numbers()
+        if self._board is not None:
+            for slot in range(self._board.slots):
+                if slot != self._slot:
+                    total.add(_decoded(self._board.read(slot)))
+        return total
+
+
+def _decoded(text: bytes) -> Numbers:
+    return _DECODER.decode(text) if text else Numbers({}, {}, {}, {}, {}, {})
+
+
+_ENCODER: Final = msgspec.msgpack.Encoder()
+_DECODER: Final = msgspec.msgpack.Decoder(Numbers)

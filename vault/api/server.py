@@ -52,6 +52,12 @@ class Sockets(NamedTuple):
     admin: socket.socket | None
     tls: ssl.SSLContext | None
 
+    def close(self) -> None:
+        """Lets go of them; processes that were forked have their own."""
+        self.main.close()
+        if self.admin is not None:
+            self.admin.close()
+
 
 class Server:
     """The listeners of a process.
@@ -61,6 +67,7 @@ class Server:
         listeners: the one for requests, and perhaps the one for administrators.
         drain_s: how long requests under way may take once it is told to stop.
         context: reads the certificate anew; None without TLS.
+        life: a descriptor; when it ends, so does the parent, and this process with it.
     """
 
     def __init__(
@@ -69,11 +76,13 @@ class Server:
         listeners: list[Listener],
         drain_s: float,
         context: Callable[[], ssl.SSLContext | None] = lambda: None,
+        life: int | None = None,
     ) -> None:
         self._api = api
         self._listeners = listeners
         self._drain_s = drain_s
         self._context = context
+        self._life = life
         self._told = asyncio.Event()
         self._at_once = asyncio.Event()
 
@@ -92,6 +101,8 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
+        if self._life is not None:
+            loop.add_reader(self._life, self._orphaned, loop)
         self._date()
         for listener in self._listeners:
             listener.open(lifespan.state)
@@ -109,6 +120,12 @@ class Server:
             tasks = [task for listener in self._listeners for task in listener.connections.tasks]
             await asyncio.gather(*tasks, return_exceptions=True)
             await lifespan.shutdown()
+
+    def _orphaned(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._life is not None:
+            loop.remove_reader(self._life)
+        _log.error("the parent is gone, so this process stops")
+        self.stop()
 
     def stop(self) -> None:
         """Drains; at the second time, ends at once."""
@@ -151,6 +168,7 @@ class Server:
         while True:
             await asyncio.sleep(pause)
             self._date()
+            self._api.metrics.share()
             for listener in self._listeners:
                 listener.sweep()
 
@@ -176,11 +194,18 @@ def bound(config: Config) -> Iterator[Sockets]:
         yield Sockets(main, None if admin is None else stack.enter_context(listen(*admin)), tls)
 
 
-def run(api: Api, config: Config, sockets: Sockets, announcement: str) -> None:
+def run(
+    api: Api,
+    config: Config,
+    sockets: Sockets,
+    announce: Callable[[], None],
+    life: int | None = None,
+) -> None:
     """Serves until SIGTERM or SIGINT.
 
     Args:
-        announcement: printed once it listens.
+        announce: called once it listens.
+        life: as for a server. A process with a parent has others beside it.
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.collect()
@@ -197,20 +222,16 @@ def run(api: Api, config: Config, sockets: Sockets, announcement: str) -> None:
         tls=sockets.tls,
         proxies=config.trusted_proxies(),
         proxies_only=config.proxies_only,
+        shared=life is not None,
     )
     listeners = [main]
     if sockets.admin is not None:
         few = Connections(dataclasses.replace(bounds, connections=ADMIN_CONNECTIONS), api.metrics.refused)
-        listeners.append(Listener(sockets.admin, api.admin(), few))
+        listeners.append(Listener(sockets.admin, api.admin(), few, shared=life is not None))
     api.metrics.watch(
         {"main": main.connections, **({"admin": listeners[1].connections} if listeners[1:] else {})}
     )
-
-    def announce() -> None:
-        sys.stdout.write(announcement)
-        sys.stdout.flush()
-
-    server = Server(api, listeners, limits.drain_s, lambda: server_context(config))
+    server = Server(api, listeners, limits.drain_s, lambda: server_context(config), life)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(server.serve(announce))
 

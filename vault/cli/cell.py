@@ -33,7 +33,7 @@ def status(door: Door) -> None:
     for region in _regions(door):
         with Wiring(door.config).upkeep(region) as upkeep:
             rows.append({"region": region, **asdict(upkeep.standing())})
-    door.output.table(rows, ("region", "revision", "newest", "pending", "bytes", "wal_bytes", "held_by"))
+    door.output.table(rows, ("region", "revision", "newest", "pending", "bytes", "held_by", "writers"))
 
 
 @command(group, "upgrade", "host")
@@ -41,7 +41,7 @@ def status(door: Door) -> None:
 def upgrade(door: Door, revision: str | None) -> None:
     """Bring a cell's database to the version that this program needs, or to REVISION on the way there.
 
-    Shows the plan and asks, or --yes. The database is copied first. While a service holds the cell it is
+    Shows the plan and asks, or --yes. A SQLite file is copied first. While a service holds the cell it is
     refused.
     """
     _move(door, revision, up=True)
@@ -52,7 +52,7 @@ def upgrade(door: Door, revision: str | None) -> None:
 def downgrade(door: Door, revision: str) -> None:
     """Take a cell's database back to REVISION, for an older program. What only newer versions keep is lost.
 
-    Shows the plan and asks, or --yes. The database is copied first. While a service holds the cell it is
+    Shows the plan and asks, or --yes. A SQLite file is copied first. While a service holds the cell it is
     refused.
     """
     if revision == BASE:
@@ -67,8 +67,10 @@ def lock_info(door: Door) -> None:
     for region in _regions(door):
         path = Wiring(door.config).database_path(region)
         with Wiring(door.config).upkeep(region) as upkeep:
-            held_by = upkeep.standing().held_by
-        rows.append({"region": region, "held": held_by is not None, "pid": held_by, "lock": f"{path}.lock"})
+            standing = upkeep.standing()
+        lock = "on the server, shared" if path is None else f"{path}.lock"
+        held = standing.writers > 0
+        rows.append({"region": region, "held": held, "pid": standing.held_by, "lock": lock})
     door.output.table(rows, ("region", "held", "pid", "lock"))
 
 
@@ -85,11 +87,12 @@ def _move(door: Door, revision: str | None, *, up: bool) -> None:
             _show(door, region, move)
         confirm(door, "Go on?")
         upkeep.move(move)
-    done = {"region": region, "revision": move.target, "steps": move.steps, "copy": str(move.copy)}
-    door.output.record(done)
-    door.output.note(
-        "The copy holds all that the database held, sealed as it was. Remove it once it is not needed."
-    )
+    done = {"region": region, "revision": move.target, "steps": move.steps}
+    door.output.record(done if move.copy is None else {**done, "copy": str(move.copy)})
+    if move.copy is not None:
+        door.output.note(
+            "The copy holds all that the database held, sealed as it was. Remove it once it is not needed."
+        )
 
 
 def _show(door: Door, region: str, move: Move) -> None:
@@ -97,7 +100,9 @@ def _show(door: Door, region: str, move: Move) -> None:
     verb = "run" if move.up else "undo"
     lines = [
         f"cell {region}: {move.source} -> {move.target}",
-        f"  copy to {move.copy}",
+        "  no copy is made of a server's database: have a backup"
+        if move.copy is None
+        else f"  copy to {move.copy}",
         *(f"  {verb} {step}" for step in move.steps),
     ]
     for line in lines:

@@ -94,5 +94,8 @@ def _parts(name: str) -> list[str]:
     section, _, rest = name.partition(".")
     if section in ("cell", "region"):
         region, _, last = rest.rpartition(".")
+        above, _, table = region.rpartition(".")
+        if table in ("kms_auth", "kms_limits") and above:
+            return [section, above, table, last]
         return [section, region, last]
     return name.split(".")

@@ -146,6 +146,8 @@ class Door:
         config = self.config
         opened = Wiring(config, ask_passphrase).open(self.region(config))
         try:
+            if opened.lock is None:
+                opened.attend("host")  # others are at work on the cell
             yield opened.cell
         finally:
             opened.close()

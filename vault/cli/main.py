@@ -16,14 +16,17 @@ from vault.cli import (
     config,
     data,
     doctor,
+    epochs,
     files,
     grants,
     identities,
     init,
+    jobs,
     keys,
     profiles,
     schema,
     tenants,
+    worker,
 )
 from vault.cli.doors import Door, command, guard
 from vault.cli.output import Output, use_color
@@ -52,8 +55,8 @@ def version(door: Door) -> None:
 
 
 for module in (
-    *(init, data, files, grants, identities, tenants, schema, catalog, keys, audit),
-    *(cell, doctor, config, profiles, completion),
+    *(init, data, files, grants, identities, tenants, schema, catalog, keys, epochs, audit),
+    *(worker, jobs, cell, doctor, config, profiles, completion),
 ):
     module.register(cli)
 

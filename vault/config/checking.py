@@ -12,13 +12,16 @@ from typing import Any, Final, TypeVar, get_args
 import msgspec
 from msgspec import inspect
 
+from vault.clock import parse_period
 from vault.config.addresses import split_address
+from vault.config.database import SQLITE, is_file, place_of, risky_database, wrong_database
+from vault.config.keystores import wrong_key_store
 from vault.config.settings import ENV, NOT_BUILT, NOT_BUILT_REASON, CellSettings, Config
 from vault.identifiers import is_name
 
-SQLITE: Final = "sqlite:///"
 TLS_MINIMUM: Final = "1.3"
 MODES: Final = ("production", "development")
+SHORTEST_ROTATION_S: Final = 3_600
 MAX_PROBLEMS: Final = 100
 _BROAD_BITS: Final = {4: 16, 6: 48}  # a network of more addresses than this prefix has is not "the proxies"
 S = TypeVar("S", bound=msgspec.Struct)
@@ -107,6 +110,8 @@ def expected(kind: Any) -> str:
             return f"{low}: {meaning(kind)}"
         case inspect.IntType(ge=low, le=high):
             return f"a number from {low} to {high}"
+        case inspect.BoolType():
+            return "true or false"
         case inspect.ListType():
             return "a list of texts"
         case _:
@@ -143,7 +148,7 @@ def _wrong(config: Config, *, mode_is_known: bool) -> Iterator[Problem]:
         yield Problem("log.format", "is json or text")
     if config.log.level not in ("debug", "info", "warning", "error"):
         yield Problem("log.level", "is debug, info, warning or error")
-    databases: dict[Path, str] = {}
+    databases: dict[object, str] = {}
     for region, cell in config.cell.items():
         if not is_name(region):
             yield Problem("cell", "a region's name is a-z, 0-9, - . _")
@@ -151,12 +156,28 @@ def _wrong(config: Config, *, mode_is_known: bool) -> Iterator[Problem]:
             reason = "a key file beside the data is for development only; use passphrase_file"
             yield Problem(f"cell.{region}.key_file", reason)
         yield from _wrong_cell(config, f"cell.{region}", cell)
-        other = databases.setdefault(config.path(cell.database.removeprefix(SQLITE)), region)
+        for name, reason in wrong_database(cell, strict=strict):
+            yield Problem(f"cell.{region}.{name}", reason)
+        other = databases.setdefault(_which(config, cell), region)
         if other != region:
             yield Problem(f"cell.{region}.database", f"is the database of cell.{other} too")
     if config.tls is not None and config.tls.minimum != TLS_MINIMUM:
         yield Problem("tls.minimum", f"is {TLS_MINIMUM}; nothing older is spoken")
+    files = [region for region, cell in config.cell.items() if is_file(cell.database)]
+    if config.listen.workers > 1 and files:
+        yield Problem("listen.workers", f"is 1: a SQLite file is held by one process (cell.{files[0]})")
     yield from _wrong_listeners(config)
+
+
+def _which(config: Config, cell: CellSettings) -> object:
+    """A database, however its setting is spelt."""
+    try:
+        place = None if is_file(cell.database) else place_of(cell.database)
+    except ValueError:
+        return object()  # wrong anyway
+    if place is None:
+        return config.path(cell.database.removeprefix(SQLITE))
+    return place.hosts, place.ports, place.name
 
 
 def _wrong_cell(config: Config, place: str, cell: CellSettings) -> Iterator[Problem]:
@@ -164,8 +185,13 @@ def _wrong_cell(config: Config, place: str, cell: CellSettings) -> Iterator[Prob
         yield Problem(f"{place}.half_stores", "is empty")
     if len({config.path(folder) for folder in cell.half_stores}) < len(cell.half_stores):
         yield Problem(f"{place}.half_stores", "names a folder twice")
-    if not cell.database.startswith(SQLITE) or len(cell.database) == len(SQLITE):
-        yield Problem(f"{place}.database", "only sqlite:///PATH is built in this version")
+    for setting, reason in wrong_key_store(cell.kms, cell.kms_auth):
+        yield Problem(f"{place}.{setting}", reason)
+    try:
+        if cell.rotation is not None and parse_period(cell.rotation).shortest_seconds < SHORTEST_ROTATION_S:
+            yield Problem(f"{place}.rotation", "is at least an hour: each turn opens and seals every key")
+    except ValueError:
+        yield Problem(f"{place}.rotation", "is a duration like P90D")
     if cell.passphrase is not None and not cell.passphrase.startswith(ENV):
         yield Problem(f"{place}.passphrase", "is env:NAME, never the passphrase itself")
     if sum(setting is not None for setting in (cell.passphrase, cell.passphrase_file, cell.key_file)) > 1:
@@ -213,6 +239,7 @@ def risks(config: Config) -> Iterator[Problem]:
     if config.log.level == "debug":
         yield Problem("log.level", "is debug: libraries log what they please")
     for region, cell in config.cell.items():
+        yield from (Problem(f"cell.{region}.{name}", reason) for name, reason in risky_database(cell))
         if len(cell.half_stores) < 2:
             yield Problem(f"cell.{region}.half_stores", "only one; put a second on another disk")
         if cell.key_file is not None:
@@ -221,5 +248,9 @@ def risks(config: Config) -> Iterator[Problem]:
             yield Problem(
                 f"cell.{region}.passphrase", "other processes of this user can read an environment variable"
             )
-        if cell.passphrase is cell.passphrase_file is cell.key_file is None:
+        covered = not cell.passphrase is cell.passphrase_file is cell.key_file is None
+        if not cell.kms.startswith("local:"):
+            if covered:
+                yield Problem(f"cell.{region}.passphrase_file", "is for local: only, and not read here")
+        elif not covered:
             yield Problem(f"cell.{region}.passphrase_file", "is missing, so a start asks on the terminal")

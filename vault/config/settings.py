@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from vault.config.addresses import split_address
+from vault.config.keystores import KmsAuth, KmsLimits
 from vault.errors import Misconfigured
 from vault.secret import Secret
 
@@ -31,7 +32,9 @@ class Listen(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     address: Annotated[
         str, _means("`IP:PORT`; beyond loopback only with `tls` or `listen.trusted_proxies`")
     ] = f"127.0.0.1:{DEFAULT_PORT}"
-    workers: Annotated[int, _means("processes; a SQLite cell is served by one", 1, 1)] = 1
+    workers: Annotated[
+        int, _means("processes that answer; more than one only if all cells are on PostgreSQL", 1, 64)
+    ] = 1
     admin_address: Annotated[
         str | None,
         _means(
@@ -61,11 +64,44 @@ class TlsSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class CellSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """One region's cell. Relative paths are relative to the file's folder."""
 
-    database: Annotated[str, _means("`sqlite:///PATH`")]
-    kms: Annotated[str, _means("`local:PATH`, the folder of the root keys")]
+    database: Annotated[
+        str,
+        _means(
+            "`sqlite:///PATH`; or `postgresql+psycopg://USER@HOST:PORT/NAME`, several hosts between commas; "
+            "or `postgresql+psycopg://USER@/NAME?host=/FOLDER` for the unix socket in a folder"
+        ),
+    ]
+    kms: Annotated[
+        str,
+        _means("the key store: `local:PATH`, `transit://...`, `awskms://...` or `pkcs11:...`"),
+    ]
     half_stores: Annotated[
         list[str], _means("folders that each hold the second half of every epoch key; use two disks")
     ]
+    database_password_file: Annotated[
+        str | None,
+        _means("the file with the password of PostgreSQL's user; read anew for every connection"),
+    ] = None
+    database_password: Annotated[
+        str | None, _means("`env:NAME`: that password from an environment variable")
+    ] = None
+    database_sslmode: Annotated[
+        str | None,
+        _means(
+            "TLS to the server, as libpq names it; none: `verify-full`, on loopback `prefer`. In production "
+            "nothing less than `verify-full` is taken beyond loopback and unix sockets"
+        ),
+    ] = None
+    database_root_certificate: Annotated[
+        str | None, _means("PEM file of the authority of the server's certificate; none: the system's")
+    ] = None
+    database_certificate: Annotated[
+        str | None, _means("PEM file of the certificate that this service shows to the server")
+    ] = None
+    database_key: Annotated[str | None, _means("PEM file of its private key, mode 0600 or 0640")] = None
+    database_connections: Annotated[
+        int, _means("most connections of a process to PostgreSQL; one is the committer's", 2, 1000)
+    ] = 8
     passphrase_file: Annotated[str | None, _means("the file with the key store's passphrase")] = None
     passphrase: Annotated[str | None, _means("`env:NAME`: the passphrase from an environment variable")] = (
         None
@@ -75,6 +111,22 @@ class CellSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         str | None, _means("the file that `schema plan` and `schema apply` read when none is named")
     ] = None
     url: Annotated[str | None, _means("where clients reach this cell; nothing reads it yet")] = None
+    kms_auth: KmsAuth | None = None
+    kms_limits: KmsLimits = KmsLimits()
+    rotation: Annotated[
+        str | None,
+        _means(
+            "how long keys are sealed under one epoch, like `P90D`; then a worker turns it. None: when it is "
+            "turned is up to you"
+        ),
+    ] = None
+    custody_backup: Annotated[
+        str | None,
+        _means(
+            "a folder for the backup of custody that a turn writes and reads back before it closes the old "
+            "epoch; none: it writes none"
+        ),
+    ] = None
 
 
 class RegionSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -93,6 +145,18 @@ class LedgerSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     queue: Annotated[
         int, _means("most commands that may wait; more are refused with `too_busy`", 1, 1_000_000)
     ] = 4096
+
+
+class WorkerSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """How jobs are done."""
+
+    inside: Annotated[
+        bool, _means("whether `serve` does jobs too; else `coatcheck worker` has to run beside it")
+    ] = True
+    batch: Annotated[int, _means("rows that a job writes in one transaction", 16, 65_536)] = 2_048
+    pause_ms: Annotated[
+        int, _means("milliseconds between two transactions of a job, for everybody else", 0, 60_000)
+    ] = 5
 
 
 class LimitSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -146,6 +210,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     cell: dict[str, CellSettings] = {}
     region: dict[str, RegionSettings] = {}
     ledger: LedgerSettings = LedgerSettings()
+    worker: WorkerSettings = WorkerSettings()
     limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
     base: str = "."
@@ -190,6 +255,30 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         """The networks of the proxies in front."""
         return tuple(ip_network(text) for text in self.listen.trusted_proxies)
 
+    def database_password_of(self, region: str) -> str | None:
+        """The password of a cell's database, as it is now; None if it has none.
+
+        Raises:
+            Misconfigured: `host_permissions`, `config_invalid`.
+        """
+        cell = self.cell[region]
+        if cell.database_password_file is not None:
+            try:
+                return self.path(cell.database_password_file).read_text(encoding="utf-8").rstrip("\r\n")
+            except (OSError, UnicodeDecodeError):
+                setting = f"cell.{region}.database_password_file"
+                raise Misconfigured("host_permissions", setting=setting) from None
+        if cell.database_password is None:
+            return None
+        value = os.environ.get(cell.database_password.removeprefix(ENV))
+        if not value:
+            raise Misconfigured(
+                "config_invalid",
+                setting=f"cell.{region}.database_password",
+                reason="is env:NAME of a set variable",
+            )
+        return value
+
     def passphrase_of(self, region: str) -> Secret | None:
         """A cell's passphrase, from its file or an environment variable; None without either."""
         cell = self.cell[region]
@@ -213,7 +302,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 # Keys of the design that later versions build, by the table they stand in.
 NOT_BUILT: Final[dict[str, tuple[str, ...]]] = {
     "tls": ("client_ca",),
-    "cell.REGION": ("database_password_file", "custody_backup", "custody_backup_keep"),
+    "cell.REGION": ("custody_backup_keep",),
 }
 NOT_BUILT_REASON: Final = "is not built yet in this version"
 _USERINFO: Final = re.compile(r"(?<=//)[^/@\s]*:[^/@\s]*(?=@)")

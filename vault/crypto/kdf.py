@@ -24,6 +24,7 @@ class Label(Enum):
     EPOCH = b"coatcheck/epoch/"  # two halves -> epoch key
     EPOCH_SEALING = b"coatcheck/epoch-sealing/"  # epoch key -> the key that seals data and field keys
     EPOCH_REQUESTS = b"coatcheck/epoch-requests/"  # epoch key -> the key over repeatable requests
+    EPOCH_BACKUP = b"coatcheck/epoch-backup/"  # epoch key -> the key that seals backups of custody
     REQUEST = b"coatcheck/request/"  # that key -> the key of one request
     REQUEST_REFERENCE = b"coatcheck/request-reference/"  # key of a request -> what its row is found by
     REQUEST_FINGERPRINT = b"coatcheck/request-fingerprint/"  # key of a request -> MAC key over what it asks

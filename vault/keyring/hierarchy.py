@@ -12,6 +12,7 @@ from vault.context import (
     TAG_EPOCH,
     TAG_FIELD,
     TAG_PURPOSE,
+    TAG_RECORD,
     TAG_REGION,
     TAG_SUBJECT,
     TAG_TENANT,
@@ -21,16 +22,24 @@ from vault.context import (
     canonical,
 )
 from vault.crypto.kdf import Label, combine, expand
-from vault.crypto.keypack import pack, unpack
+from vault.crypto.keypack import check_packed, pack, take, unpack
 from vault.crypto.randomness import new_key
-from vault.envelope.seal import SealingKey, open_secret, seal
+from vault.envelope.seal import SealingKey, open_message, open_secret, seal
+from vault.errors import IntegrityError
 from vault.identifiers import KeyId, uuid7
 from vault.retention.period import NO_DUE
 from vault.secret import Secret
 from vault.store.custody import FieldKeyRow, KeyRow, Slot
+from vault.store.turning import PageRow
 
 CELL: Final = ""
 """In place of a tenant or a field: the key is the cell's, or the tenant's, own."""
+
+
+PAGE_KEYS: Final = 256
+"""Most keys of a page: some 20 KB, which open in the time of three single keys."""
+
+_CANARY: Final = b"coatcheck canary"
 
 
 class Purpose(StrEnum):
@@ -46,12 +55,13 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """An epoch's key, as a key that seals keys and as one over repeatable requests."""
+    """An epoch's key: as a key that seals keys, as one over repeatable requests, as one over backups."""
 
     number: int
     region: str
     sealing: SealingKey
     requests: Secret
+    backup: SealingKey
 
     def context(self, use: Use, tenant: str) -> EncryptionContext:
         """The context of a key sealed in this epoch."""
@@ -69,7 +79,23 @@ def make_epoch(region: str, number: int, epoch_id: bytes, kms_half: Secret, stor
     """The epoch whose key is derived from its two halves."""
     key = combine(kms_half, store_half, Label.EPOCH, half_context(region, number, epoch_id))
     sealing = SealingKey(KeyId(epoch_id), number, expand(key, Label.EPOCH_SEALING))
-    return Epoch(number, region, sealing, expand(key, Label.EPOCH_REQUESTS))
+    backup = SealingKey(KeyId(epoch_id), number, expand(key, Label.EPOCH_BACKUP))
+    return Epoch(number, region, sealing, expand(key, Label.EPOCH_REQUESTS), backup)
+
+
+def make_canary(epoch: Epoch) -> bytes:
+    """Something sealed that only this epoch's key opens: who can has the epoch, and not another one."""
+    return seal(epoch.sealing, epoch.context(Use.CANARY, CELL), _CANARY)
+
+
+def check_canary(epoch: Epoch, sealed: bytes) -> None:
+    """Returns if the canary opens.
+
+    Raises:
+        IntegrityError: `ciphertext_invalid`: another epoch's key, or not what was sealed.
+    """
+    if open_message(epoch.sealing, epoch.context(Use.CANARY, CELL), sealed) != _CANARY:
+        raise IntegrityError("ciphertext_invalid")
 
 
 def slot_owner(slot: Slot) -> bytes:
@@ -111,6 +137,65 @@ def open_data_key(epoch: Epoch, row: KeyRow) -> SealingKey:
     """
     packed = open_secret(epoch.sealing, epoch.context(Use.DATA_KEY, row.tenant), row.sealed)
     return SealingKey(KeyId(row.id), 1, unpack(packed, slot_owner(row.slot)))
+
+
+def packed_data_key(epoch: Epoch, row: KeyRow) -> Secret:
+    """The key of a row with the hash of its owner, to be put into a page.
+
+    Raises:
+        IntegrityError: `ciphertext_invalid`: altered, or moved from another row.
+    """
+    packed = open_secret(epoch.sealing, epoch.context(Use.DATA_KEY, row.tenant), row.sealed)
+    return check_packed(packed, slot_owner(row.slot))
+
+
+def _page_context(region: str, page: PageRow) -> EncryptionContext:
+    """What a page is bound to: its id, tenant, class, due period and version."""
+    record = canonical(
+        (
+            (TAG_RECORD, page.id),
+            (TAG_CLASS, page.class_.encode()),
+            (TAG_DUE, None if page.due == NO_DUE else page.due.encode()),
+            (TAG_VERSION, page.version.to_bytes(4, "big")),
+        )
+    )
+    return EncryptionContext(Use.KEY_PAGE, page.tenant, region, record=record)
+
+
+def seal_page(epoch: Epoch, page: PageRow, plaintext: Secret, count: int) -> PageRow:
+    """A page as it is stored in this epoch; `page` says all but the keys."""
+    sealed = seal(epoch.sealing, _page_context(epoch.region, page), plaintext)
+    return page._replace(epoch=epoch.number, keys=count, sealed=sealed)
+
+
+def open_page(epoch: Epoch, page: PageRow) -> Secret:
+    """The plaintext of a page (`vault.crypto.keypack`).
+
+    Raises:
+        IntegrityError: `ciphertext_invalid`: altered, or put in another page's or version's place.
+    """
+    return open_secret(epoch.sealing, _page_context(epoch.region, page), page.sealed)
+
+
+def open_paged_key(page: Secret, row: KeyRow) -> SealingKey:
+    """The data key of a row, from its page.
+
+    Raises:
+        LookupError: the page has no such key.
+        IntegrityError: `ciphertext_invalid`: the row is not the key's.
+    """
+    return SealingKey(KeyId(row.id), 1, take(page, row.id, slot_owner(row.slot)))
+
+
+def reseal_field_key(old: Epoch, new: Epoch, row: FieldKeyRow) -> bytes:
+    """A field key sealed under another epoch, if it is the one that its row says.
+
+    Raises:
+        IntegrityError: `ciphertext_invalid`.
+    """
+    packed = open_secret(old.sealing, old.context(Use.FIELD_KEY, row.tenant), row.sealed)
+    owner = field_key_owner(row.tenant, row.field, row.purpose, row.version)
+    return seal(new.sealing, new.context(Use.FIELD_KEY, row.tenant), check_packed(packed, owner))
 
 
 def new_field_key(epoch: Epoch, tenant: str, field: str, purpose: Purpose, version: int) -> FieldKeyRow:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from vault.context import TAG_SUBJECT, TAG_TENANT, canonical
 from vault.crypto.block import BlockCipher
@@ -11,15 +16,33 @@ from vault.crypto.mac import reference
 from vault.envelope.seal import SealingKey
 from vault.errors import IntegrityError, Stale, Unavailable, ValueRefused
 from vault.formats.template import Template
-from vault.keyring.hierarchy import CELL, Epoch, Purpose, open_data_key, open_field_key
+from vault.keyring.hierarchy import (
+    CELL,
+    Epoch,
+    Purpose,
+    open_data_key,
+    open_field_key,
+    open_page,
+    open_paged_key,
+)
 from vault.keystate.states import PROCESSES, PROTECTS, KeyState
 from vault.secret import Secret
 from vault.store.cache import BoundedCache
 from vault.store.cell import Store
 from vault.store.custody import FieldKeyRow, KeyRow, Slot
+from vault.store.rows import EpochsInUse
+from vault.store.turning import PageRow
 from vault.tokens.index import BlindIndex
 from vault.tokens.masked import MaskHash
 from vault.tokens.vaultless import Vaultless
+
+LOOKS: Final = 4  # at a key that moves: a turn moves it once, and an erasure of a neighbour its page
+PAGES_A_READ: Final = 64  # some 1.3 MB
+
+
+def awake() -> float:
+    """Seconds that also pass while the host sleeps, where it can tell (clock_gettime(2), CLOCK_BOOTTIME)."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +96,9 @@ class References:
 class Keyring:
     """The keys of one cell.
 
+    A data key or a field key that a turn has sealed anew is looked for again where it lies now: which epoch
+    it was under when its row was read decides nothing.
+
     Args:
         region: the cell's region.
         epochs: the epochs in use, by number.
@@ -88,30 +114,81 @@ class Keyring:
         self._rows: BoundedCache[tuple[str, str, Purpose], FieldKeys] = BoundedCache()
         self._vaultless: BoundedCache[tuple[str, str, int, str], Vaultless] = BoundedCache()
         self._row_ids: BoundedCache[tuple[str, str], BlockCipher] = BoundedCache()
-        self._references: BoundedCache[str, References] = BoundedCache()
-        self._indexes: BoundedCache[tuple[str, str], BlindIndex] = BoundedCache()
+        self._references: BoundedCache[tuple[str, int], References] = BoundedCache()
+        self._indexes: BoundedCache[tuple[str, str, int], BlindIndex] = BoundedCache()
         self._mask_hashes: BoundedCache[tuple[str, str], MaskHash] = BoundedCache()
 
+        self._in_use: EpochsInUse | None = None
+        self._seen = EpochsInUse(0, 0)
+        self._looking = threading.Lock()
+        self._expires = math.inf
+
     def epoch(self, number: int) -> Epoch:
-        """An epoch in use.
+        """An epoch that this process holds.
 
         Raises:
-            Unavailable: `key_unavailable`.
+            Unavailable: `key_unavailable`: it is not, or the keys were let go of.
         """
+        self._check_lease()
         epoch = self._epochs.get(number)
         if epoch is None:
             raise Unavailable("key_unavailable")
         return epoch
 
     @property
+    def held(self) -> tuple[int, ...]:
+        """The numbers of the epochs that this process holds, oldest first."""
+        return tuple(sorted(self._epochs))
+
+    @property
+    def in_use(self) -> EpochsInUse:
+        """The epochs of the head row, as last read; a command that was prepared on others is stale."""
+        found = self._in_use
+        if found is None:
+            rows = self._store.read(self._store.record.head)
+            newest = max(self._epochs, default=0)
+            found = EpochsInUse(rows[0][2], rows[0][3]) if rows else EpochsInUse(newest, newest)
+            with self._looking:  # whoever looked earlier and comes later does not bring back what was
+                self._in_use = self._seen = found = max(found, self._seen)
+        return found
+
+    @property
     def epochs(self) -> tuple[Epoch, ...]:
         """The epochs in use, newest first."""
-        return tuple(self._epochs[number] for number in sorted(self._epochs, reverse=True))
+        return tuple(self.epoch(number) for number in reversed(self.in_use.each))
 
     @property
     def write_epoch(self) -> int:
-        """The newest epoch this process holds; a command that writes states it and is stale otherwise."""
-        return max(self._epochs)
+        """The epoch that is sealed under; a command that writes states it and is stale otherwise."""
+        return self.in_use.write
+
+    def hold(self, epochs: Mapping[int, Epoch]) -> None:
+        """Takes epochs that were opened."""
+        self._epochs = {**self._epochs, **epochs}
+
+    def drop_through(self, number: int) -> None:
+        """Lets go of an epoch and of those before it, and of all that was opened."""
+        self._epochs = {other: epoch for other, epoch in self._epochs.items() if other > number}
+        self.forget()
+
+    def wipe(self) -> None:
+        """Lets go of every key. What nobody else holds any more is overwritten."""
+        self._epochs = {}
+        self.forget()
+
+    def lease(self, expires: float) -> None:
+        """Until when keys may be used, by `awake`; whoever comes later finds none."""
+        self._expires = expires
+
+    def _check_lease(self) -> None:
+        """Returns if this process is one that a turn waits for.
+
+        Raises:
+            Unavailable: `key_unavailable`: its lease lapsed, as after the host slept. The keys are gone.
+        """
+        if awake() > self._expires:
+            self.wipe()
+            raise Unavailable("key_unavailable", retry_after=1)
 
     def data_key(self, row: KeyRow) -> SealingKey:
         """The key of a row that the ledger has just read.
@@ -120,9 +197,56 @@ class Keyring:
 
         Raises:
             IntegrityError: `ciphertext_invalid`: altered, or moved from another row.
+            Unavailable: `key_unavailable`: it is gone, or of an epoch that this process does not hold.
         """
-        named = (row.id, row.epoch, row.slot)
-        return self._data.get(named, lambda: open_data_key(self.epoch(row.epoch), row))
+        self._check_lease()
+        return self._data.get((row.id, row.epoch, row.slot), lambda: self._open_data_key(row))
+
+    def prepare(self, rows: Iterable[KeyRow]) -> None:
+        """Opens those keys that lie in pages, each page read and opened once; the rest is left."""
+        self._check_lease()
+        by_page: dict[bytes, dict[bytes, KeyRow]] = defaultdict(dict)
+        for row in rows:
+            if row.page is not None and not self._data.holds((row.id, row.epoch, row.slot)):
+                by_page[bytes(row.page)][row.id] = row
+        wanted = sorted(by_page)
+        for start in range(0, len(wanted), PAGES_A_READ):
+            for page in self._pages(wanted[start : start + PAGES_A_READ]):
+                if page.epoch in self._epochs:
+                    opened = open_page(self._epochs[page.epoch], page)
+                    for row in by_page[page.id].values():
+                        self._keep(opened, row)
+
+    def _keep(self, opened: Secret, row: KeyRow) -> None:
+        try:
+            key = open_paged_key(opened, row)
+        except (LookupError, IntegrityError):
+            return  # `data_key` says what is wrong with it
+        self._data.get((row.id, row.epoch, row.slot), lambda: key)
+
+    def _open_data_key(self, row: KeyRow) -> SealingKey:
+        """Opens a key where it lies: singly, or in its page; where it lies now, if it has moved."""
+        for _ in range(LOOKS):
+            if row.page is None:
+                epoch = self._epochs.get(row.epoch)
+                if epoch is not None:
+                    return open_data_key(epoch, row)
+            else:
+                for page in self._pages([bytes(row.page)]):
+                    if page.epoch in self._epochs:
+                        try:
+                            return open_paged_key(open_page(self._epochs[page.epoch], page), row)
+                        except LookupError:
+                            continue
+            found = self._store.read_keys(self._store.custody.data_keys, [row.id])
+            if not found:
+                break
+            row = KeyRow(*found[0])
+        raise Unavailable("key_unavailable")
+
+    def _pages(self, ids: list[bytes]) -> list[PageRow]:
+        rows = self._store.read_keys(self._store.turning.key_pages, ids)
+        return [PageRow(*row) for row in rows]
 
     def slot(self, slot: Slot) -> KeyRow | None:
         """The row of a slot's key, as last read; the ledger checks that it still stands."""
@@ -157,32 +281,43 @@ class Keyring:
 
     def row_ids(self, tenant: str, field: str) -> BlockCipher:
         """The cipher between a vaulted field's row ids and its tokens."""
+        self._check_lease()
         return self._row_ids.get(
             (tenant, field), lambda: BlockCipher(self._single(tenant, field, Purpose.ROW_ID))
         )
 
-    def references(self, tenant: str) -> References:
-        """What makes references to the tenant's data subjects."""
+    def references(self, tenant: str, epoch: int | None = None) -> References:
+        """What makes references to the tenant's data subjects.
+
+        Args:
+            epoch: whose index layer; None: the one that is looked up in.
+
+        Raises:
+            Stale: that epoch is closed.
+        """
+        self._check_lease()
+        number = self.in_use.read if epoch is None else epoch
         return self._references.get(
-            tenant,
+            (tenant, number),
             lambda: References(
-                self._single(tenant, CELL, Purpose.SUBJECT_REFERENCE),
-                self._layer(),
-                tenant,
+                self._single(tenant, CELL, Purpose.SUBJECT_REFERENCE), self.layer(number), tenant
             ),
         )
 
-    def blind_index(self, tenant: str, field: str) -> BlindIndex:
-        """What finds the tokens of a deterministic field."""
+    def blind_index(self, tenant: str, field: str, epoch: int | None = None) -> BlindIndex:
+        """What finds the tokens of a deterministic field; `epoch` as for `references`."""
+        self._check_lease()
+        number = self.in_use.read if epoch is None else epoch
         return self._indexes.get(
-            (tenant, field),
+            (tenant, field, number),
             lambda: BlindIndex(
-                self._single(tenant, field, Purpose.BLIND_INDEX), self._layer(), tenant, field
+                self._single(tenant, field, Purpose.BLIND_INDEX), self.layer(number), tenant, field
             ),
         )
 
     def mask_hash(self, tenant: str, field: str) -> MaskHash:
         """What hashes values for the masks of a field."""
+        self._check_lease()
         return self._mask_hashes.get(
             (tenant, field), lambda: MaskHash(self._single(tenant, field, Purpose.MASK), tenant, field)
         )
@@ -200,10 +335,18 @@ class Keyring:
             self._mask_hashes,
         ):
             cache.clear()
+        self._in_use = None
 
-    def _layer(self) -> BlockCipher:
-        """The epoch's layer over index entries and references."""
-        return BlockCipher(self._single(CELL, CELL, Purpose.INDEX_LAYER))
+    def layer(self, epoch: int) -> BlockCipher:
+        """An epoch's layer over index entries and references.
+
+        Raises:
+            Stale: the epoch is closed, and the layer gone.
+        """
+        row = self._field_keys(CELL, CELL, Purpose.INDEX_LAYER).rows.get(epoch)
+        if row is None or KeyState(row.state) is KeyState.DESTROYED:
+            raise Stale
+        return BlockCipher(self._open(row))
 
     def _single(self, tenant: str, field: str, purpose: Purpose) -> Secret:
         keys = self._field_keys(tenant, field, purpose)
@@ -212,6 +355,11 @@ class Keyring:
 
     def _open(self, row: FieldKeyRow) -> Secret:
         """A field key. One that does not open is damage of ours, never the caller's fault."""
+        self._check_lease()
+        if row.epoch not in self._epochs:  # a turn has sealed it anew since it was read
+            self._rows.drop((row.tenant, row.field, Purpose(row.purpose)))
+            keys = self._field_keys(row.tenant, row.field, Purpose(row.purpose))
+            row = keys.rows.get(row.version, row)
         try:
             return open_field_key(self.epoch(row.epoch), row)
         except IntegrityError:

@@ -17,10 +17,10 @@ from vault.crypto.kdf import KEY_BYTES, Label, expand
 from vault.crypto.passwords import RFC9106_LOW_MEMORY, SALT_BYTES, Argon2Parameters, derive_key
 from vault.crypto.randomness import new_key
 from vault.envelope.seal import SealingKey, open_secret, seal
-from vault.errors import IntegrityError, Misconfigured, Unavailable
+from vault.errors import IntegrityError, Misconfigured
 from vault.identifiers import NIL, KeyId
 from vault.kms.files import destroy, is_there, make_private_folder, read_private, write_private
-from vault.kms.provider import ProviderSettings, register
+from vault.kms.provider import Destruction, ProviderSettings, away, register
 from vault.secret import Secret
 
 _MAGIC: Final = b"CKROOT1\n"
@@ -35,13 +35,13 @@ class LocalProvider:
     destroy_means: str = (
         "the root key's file is overwritten, synced and unlinked at once; copies of the folder survive it"
     )
+    remote = False
 
     def __init__(self, folder: Path, settings: ProviderSettings) -> None:
         self._folder = folder
         self._region = settings.region
         self._passphrase = settings.passphrase
         self._key_file = settings.key_file
-        self._roots: dict[int, Secret] = {}
 
     def create_root(self, version: int) -> None:
         """Makes the root key's version, if it does not exist."""
@@ -64,10 +64,18 @@ class LocalProvider:
         """The half again."""
         return open_secret(self._wrapping(version), self._context(Use.KMS_HALF, context), wrapped)
 
-    def destroy_root(self, version: int) -> None:
+    def destroy_root(self, version: int) -> Destruction:
         """Destroys a root version; afterwards nothing wrapped under it opens."""
-        self._roots.pop(version, None)
         destroy(self._path(version))
+        return Destruction(version, self._path(version).name)
+
+    def probe(self, version: int) -> None:
+        """Returns if the root version's file is there."""
+        if not is_there(self._path(version)):
+            raise away("missing", version)
+
+    def close(self) -> None:
+        """Nothing is held."""
 
     def _path(self, version: int) -> Path:
         return self._folder / f"root-{version:06d}"
@@ -76,16 +84,14 @@ class LocalProvider:
         return EncryptionContext(use, tenant="", region=self._region, record=record)
 
     def _wrapping(self, version: int) -> SealingKey:
-        root = self._roots.get(version)
-        if root is None:
-            root = self._roots[version] = self._read(version)
-        return SealingKey(KeyId(NIL), version, expand(root, Label.ROOT_WRAP))
+        # Read each time, and not kept: a root key that is destroyed is in no process's memory either.
+        return SealingKey(KeyId(NIL), version, expand(self._read(version), Label.ROOT_WRAP))
 
     def _read(self, version: int) -> Secret:
         """A root key from its file. A wrong passphrase and a damaged file look alike: one error for both."""
         path = self._path(version)
         if not is_there(path):
-            raise Unavailable("key_unavailable", root=version)
+            raise away("missing", version)
         raw = read_private(path)
         try:
             magic, kind, *cost, salt = _HEAD.unpack_from(raw)

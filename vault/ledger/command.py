@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 from vault.clock import Micros
 from vault.ledger.state import Head, Needs, State, Writes
+from vault.store.rows import EpochsInUse
 
 Answer = TypeVar("Answer")
 
@@ -51,6 +52,9 @@ class Command(ABC):
 
     alone: bool = False
     """Whether it needs a transaction of its own: everything that bumps the fence."""
+
+    prepared_on: EpochsInUse | None = None
+    """The epochs that it was prepared on; under others it is stale before it decides. None: any."""
 
     weight: int = 1
     """How much of a group's bound it takes: more than one for a command of many rows."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from vault.errors import MAX_TRIES, CoatcheckError, Internal, Stale, Unavailable, pause_after
+from vault.errors import MAX_TRIES, CoatcheckError, Internal, Stale, Unauthenticated, Unavailable, pause_after
 from vault.ledger.command import Answer, Command, Committed, Verb
 from vault.ledger.group import Outcome, run_group
 from vault.store.cell import Store
@@ -162,20 +162,24 @@ class Committer:
 
 
 def drive(
-    committer: Committer, start: Callable[[], Verb[Answer]], on_stale: Callable[[], None] = lambda: None
+    committer: Committer,
+    start: Callable[[], Verb[Answer]],
+    on_stale: Callable[[], None] = lambda: None,
+    outdated: Callable[[], bool] = lambda: False,
 ) -> Answer:
     """Runs a verb to its end in the calling thread: for host verbs and tests.
 
     Args:
         start: makes the verb; called again when a command comes back stale.
         on_stale: drops what was remembered, before the verb is made again.
+        outdated: whether a refusal that nothing was committed for rests on what is no longer so.
 
     Raises:
         CoatcheckError: what the verb raised; `too_busy` when it stayed stale.
     """
     for tries in range(MAX_TRIES):
         time.sleep(pause_after(tries))
-        verb = start()
+        verb, settled = start(), False
         try:
             command = next(verb)
             while True:
@@ -184,11 +188,16 @@ def drive(
                 except CoatcheckError as refusal:
                     command = verb.throw(refusal)
                 else:
+                    settled = True
                     command = verb.send(outcome)
         except StopIteration as end:
             answer: Answer = end.value
             return answer
         except Stale:
             verb.close()
+            on_stale()
+        except CoatcheckError as refusal:
+            if settled or isinstance(refusal, Unauthenticated | Unavailable) or not outdated():
+                raise
             on_stale()
     raise Unavailable("too_busy", retry_after=1)

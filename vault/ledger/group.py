@@ -8,66 +8,27 @@ they need the numbers.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
-from operator import itemgetter
-from typing import Any, Final
+from typing import Final
 
-from vault.audit.event import draw_salts, seal_event
-from vault.clock import Micros, day_of
-from vault.errors import CoatcheckError, Internal, Stale, Unavailable
+from vault.errors import CoatcheckError, Internal, Stale, Unavailable, pause_after
 from vault.ledger.command import Command, Committed, committed
-from vault.ledger.state import Head, Needs, State, Writes, collect_tokens
+from vault.ledger.reading import first_reads, load
+from vault.ledger.state import Head, Needs, Overtaken, State, Trial, Writes
+from vault.ledger.writing import AuditFailed, Missed, is_plain, write, write_at_once
 from vault.store.cell import Store
-from vault.store.custody import KeyRow
-from vault.store.rows import ApiKeyRow, decode_grant, decode_principal
+from vault.store.pipeline import ServerSession
 from vault.store.session import Session
 
 MAX_TRIES: Final = 8
-MAX_ISSUED: Final = 2**62  # surrogates of a field that has no bound
+LOST_TRIES: Final = 3  # connections that a group may lose before it is refused
+PAUSE_S: Final = 0.05
+FIND_OUT_S: Final = 10.0  # a server that restarts is back by then; clients wait for longer
+SINGLY_S: Final = 5.0
 _log = logging.getLogger("coatcheck.ledger")
 
 Outcome = Committed | CoatcheckError | Stale
-
-# Parents before children (foreign keys), custody before values before record.
-_INSERT_ORDER: Final = (
-    "due_period",
-    "data_key",
-    "field_key",
-    "epoch",
-    "subject",
-    "subject_ref",
-    "surrogate",
-    "token",
-    "index_entry",
-    "claim",
-    "tenant",
-    "principal",
-    "api_key",
-    "grant",
-    "grant_subject",
-    "schema",
-    "idempotency",
-)
-
-
-# Rows that two processes may make at once, by the columns that make them the same row: each process goes
-# through them in one order, so that neither waits for a row of the other's while it holds one.
-_SORTED_BY: Final[dict[str, tuple[str, ...]]] = {
-    "due_period": ("tenant", "class", "due"),
-    "data_key": ("tenant", "subject", "class", "due"),
-    "subject_ref": ("epoch", "ref"),
-    "surrogate": ("tenant", "field", "surrogate"),
-    "index_entry": ("epoch", "entry"),
-    "idempotency": ("epoch", "ref"),
-}
-
-
-class Overtaken(Exception):
-    """Another process was first: the head moved, or a row that was to be inserted is there already."""
-
-
-class AuditFailed(Exception):
-    """The events could not be written, so nothing else is."""
 
 
 class NotBegun(Exception):
@@ -80,26 +41,87 @@ def run_group(session: Session, store: Store, commands: Sequence[Command]) -> li
     Returns:
         One outcome a command, in order. Never raises: one command must not take the others with it.
     """
-    for _ in range(MAX_TRIES):
+    lost = 0
+    for tries in range(MAX_TRIES):
+        trial = Trial()
         try:
-            return _transaction(session, store, commands)
+            _transaction(session, store, commands, trial, at_once=session.at_once and tries == 0)
         except Overtaken:
             session.rollback()
+            continue
         except Exception as problem:  # noqa: BLE001 - see above
             stands = session.rollback()
-            if isinstance(problem, NotBegun) or not stands:
-                # Not run again: a commit on a connection that is gone may have taken place.
-                _log.error("ledger transaction failed", extra={"error": type(problem).__name__})
-                return [Unavailable("database_unavailable") for _ in commands]
+            if isinstance(problem, NotBegun):
+                return _told(problem.__cause__, commands)
+            if not stands:
+                took_place = _find_out(session, store, trial) if trial.sent else False
+                if took_place is None:
+                    return [Unavailable("outcome_unknown") for _ in commands]
+                if took_place:
+                    return trial.outcomes
+                lost += 1
+                if lost == LOST_TRIES:
+                    return _told(problem, commands)
+                time.sleep(PAUSE_S * lost)
+                continue
+            if session.in_the_way(problem) and tries + 1 < MAX_TRIES:
+                time.sleep(pause_after(tries + 2))
+                continue
             if len(commands) > 1:
-                return [run_group(session, store, (command,))[0] for command in commands]
+                return _singly(session, store, commands)
+            if session.at_once and tries == 0:
+                continue  # sent at once, it says only that something failed; in steps it says what
             return [_failure(session, problem)]
+        return trial.outcomes
     return [Unavailable("too_busy", retry_after=1) for _ in commands]
+
+
+def _told(problem: BaseException | None, commands: Sequence[Command]) -> list[Outcome]:
+    """What everybody is told whose transaction could not be run."""
+    _log.error("ledger transaction failed", extra={"error": type(problem).__name__})
+    return [Unavailable("database_unavailable") for _ in commands]
+
+
+def _singly(session: Session, store: Store, commands: Sequence[Command]) -> list[Outcome]:
+    """Each command in a transaction of its own, as long as nobody else has to wait too long for it."""
+    end = time.monotonic() + SINGLY_S
+    outcomes: list[Outcome] = []
+    for command in commands:
+        if time.monotonic() < end:
+            outcomes += run_group(session, store, (command,))
+        else:
+            outcomes.append(Unavailable("database_unavailable"))
+    return outcomes
+
+
+def _find_out(session: Session, store: Store, trial: Trial) -> bool | None:
+    """Whether a commit took place whose answer was lost; None if that cannot be known now.
+
+    The lost transaction holds the head's lock until it has ended one way or the other, so whoever gets the
+    lock after it sees what came of it: its events are there, or never will be.
+    """
+    if trial.leaf is None:
+        return None
+    end = time.monotonic() + FIND_OUT_S
+    while time.monotonic() < end:
+        try:
+            session.begin()
+            session.rows(store.record.lock_head, {})
+            found = session.rows(store.record.event_with, {"first": trial.first, "leaf": trial.leaf})
+        except Exception as problem:  # noqa: BLE001 - whatever it was, the question stands
+            session.rollback()
+            _log.warning("looking for a commit", extra={"error": type(problem).__name__})
+            time.sleep(PAUSE_S)
+            continue
+        session.rollback()
+        _log.warning("a lost commit was looked for", extra={"found": bool(found)})
+        return bool(found)
+    return None
 
 
 def _failure(session: Session, problem: Exception) -> Outcome:
     """What a single command's failed transaction means."""
-    if isinstance(problem, session.integrity_error):
+    if isinstance(problem, Missed | session.integrity_error):
         return Stale()  # what it was prepared on is no longer so: a name or a row is there already
     cause = problem.__cause__ if isinstance(problem, AuditFailed) else problem
     _log.error("ledger command failed", extra={"error": type(cause).__name__})
@@ -110,172 +132,38 @@ def _failure(session: Session, problem: Exception) -> Outcome:
     return Internal("internal")
 
 
-def _transaction(session: Session, store: Store, commands: Sequence[Command]) -> list[Outcome]:
+def _transaction(
+    session: Session, store: Store, commands: Sequence[Command], trial: Trial, *, at_once: bool
+) -> None:
+    needs = Needs()
+    for command in commands:
+        command.needs(needs)
     try:
         session.begin()
     except session.database_error as problem:
         raise NotBegun from problem
-    head = Head(*session.rows(store.record.head, {})[0])
-    needs = Needs()
-    for command in commands:
-        command.needs(needs)
-    state = load(session, store, needs, State(head, session.now(head.last_at)))
+    reads = first_reads(store, needs)
+    [[head_row], *found], now = session.look([(store.record.head, {}), *reads.asked])
+    head = Head(*head_row)
+    state = State(head, max(now, head.last_at))
+    trial.first = head.next
+    reads.take(state, found)
+    load(session, store, needs, state)
     writes = Writes(state)
-    outcomes: list[Outcome] = []
     for command in commands:
         try:
+            if command.prepared_on not in (None, head.epochs):
+                raise Stale
             value = command.decide(state, writes)
         except (CoatcheckError, Stale) as refusal:
-            outcomes.append(refusal)
+            trial.outcomes.append(refusal)
         else:
-            outcomes.append(committed(value, state.now))
+            trial.outcomes.append(committed(value, state.now))
     if writes.empty:
         session.rollback()
+    elif at_once and isinstance(session, ServerSession) and is_plain(writes):
+        write_at_once(session, store, writes, trial)
     else:
-        _write(session, store, writes)
+        write(session, store, writes, trial)
+        trial.sent = True
         session.commit()
-    return outcomes
-
-
-def load(session: Session, store: Store, needs: Needs, state: State) -> State:
-    """Locks and reads what the commands need, in one global order."""
-    record, custody = store.record, store.custody
-    if needs.principals:
-        for row in session.family(record.principals, sorted(needs.principals)):
-            state.principals[row[0]] = decode_principal(row)
-    for tenant in sorted({tenant for tenant, _ in needs.names}):
-        named = sorted(name for of, name in needs.names if of == tenant)
-        for row in session.family(record.principals_by_name, named, tenant=tenant):
-            state.names[tenant, row[3]] = row[0]
-            state.principals.setdefault(row[0], decode_principal(row))
-    if needs.api_keys:
-        for row in session.family(record.api_keys, sorted(needs.api_keys)):
-            state.api_keys[row[0]] = ApiKeyRow(*row)
-    for principal in sorted(needs.dependents):
-        params = {"principal_id": principal, "at": state.now}
-        keys, grants = session.rows(record.what_hangs_on, params)[0]
-        state.dependents[principal] = (keys, grants)
-    for principal, kind in sorted(needs.counters):
-        params = {"principal": principal, "kind": kind, "day": day_of(state.now)}
-        rows = session.rows(record.counter, params)
-        state.counters[principal, kind] = rows[0][0] if rows else 0
-    if needs.grants:
-        _load_grants(session, store, needs, state)
-    if needs.refs:
-        for ref, subject in session.family(
-            custody.subject_refs, sorted(needs.refs), epoch=state.head.read_epoch
-        ):
-            state.refs[bytes(ref)] = bytes(subject)
-    if needs.subjects:
-        for id_, tenant in session.family(custody.subjects, sorted(needs.subjects)):
-            state.subjects[bytes(id_)] = tenant
-    for slot in sorted(needs.slots):
-        params = {"tenant": slot.tenant, "subject": slot.subject, "class": slot.class_, "due": slot.due}
-        for row in session.rows(custody.data_key_slot, params):
-            state.slots[slot] = KeyRow(*row)
-    if needs.data_keys:
-        for row in session.family(custody.data_keys, sorted(needs.data_keys)):
-            state.data_keys[bytes(row[0])] = KeyRow(*row)
-    if needs.tokens:
-        state.tokens.update(collect_tokens(session.family(custody.claims, sorted(needs.tokens))))
-    if needs.index:
-        for entry, row in session.family(
-            custody.index_entries, sorted(needs.index), epoch=state.head.read_epoch
-        ):
-            state.index[bytes(entry)] = bytes(row)
-    if needs.settled:
-        _settle(session, store, state)
-    for tenant, field in sorted(needs.issued):
-        rows = session.rows(custody.issued, {"tenant": tenant, "field": field})
-        state.issued[tenant, field] = sum(row[1] for row in rows)
-    for epoch in sorted({epoch for epoch, _ in needs.requests}):
-        refs = sorted(ref for of, ref in needs.requests if of == epoch)
-        for ref, expires_at in session.family(store.requests.held, refs, epoch=epoch):
-            state.requests[epoch, bytes(ref)] = expires_at
-    for tenant in sorted(needs.living_grants):
-        found = session.rows(record.living_grants, {"tenant": tenant, "at": state.now})
-        state.living_grants[tenant] = [(row[0], row[1]) for row in found]
-    return state
-
-
-def _settle(session: Session, store: Store, state: State) -> None:
-    """Takes the head's lock before the last reads: what they find is what stands at the commit.
-
-    Raises:
-        Overtaken: the group was read under another head.
-    """
-    head = Head(*session.rows(store.record.lock_head, {})[0])
-    was = state.head
-    if head._replace(next=was.next, last_at=was.last_at) != was:
-        raise Overtaken
-
-
-def _load_grants(session: Session, store: Store, needs: Needs, state: State) -> None:
-    rows = session.family(store.record.grants, sorted(needs.grants))
-    limited = [row[0] for row in rows if not row[6]]
-    subjects: dict[str, set[bytes]] = {}
-    if limited:
-        for grant, subject in session.family(store.record.grant_subjects, limited):
-            subjects.setdefault(grant, set()).add(bytes(subject))
-    for row in rows:
-        state.grants[row[0]] = decode_grant(row, frozenset(subjects.get(row[0], ())))
-
-
-def _write(session: Session, store: Store, writes: Writes) -> None:
-    state, record = writes.state, store.record
-    for table in _INSERT_ORDER:
-        rows = writes.inserts.get(table)
-        if rows and table in _SORTED_BY:
-            rows.sort(key=itemgetter(*_SORTED_BY[table]))
-        if rows and session.run_many(store.insert(table), rows) < len(rows) and table != "due_period":
-            raise Overtaken
-    for grant, uses in sorted(writes.charges.items()):
-        session.run(record.charge_grant, {"grant_id": grant, "by": uses})
-    day = day_of(state.now)
-    for (principal, kind), by in sorted(writes.counters.items()):
-        session.run(record.add_to_counter, {"principal": principal, "kind": kind, "day": day, "by": by})
-    for (tenant, field, version), count in sorted(writes.issued.items()):
-        counted = {"tenant": tenant, "field": field, "key_version": version, "issued": count}
-        most = writes.most.get((tenant, field), MAX_ISSUED)
-        if session.run(store.custody.add_issued, {**counted, "last_at": state.now, "most": most}) == 0:
-            raise Overtaken  # another process took the last of them
-    for key, to in sorted(writes.due.items()):
-        session.run(store.custody.move_due, {"data_key": key, "to": to})
-    for name, params in writes.updates:
-        session.run(store.update(name), params)
-    head = state.head
-    advanced = session.rows(
-        record.advance_head,
-        {
-            "events": len(writes.events),
-            "fence_by": writes.fence_by,
-            "schema_by": writes.schema_by,
-            "at": state.now,
-            "seen_write_epoch": head.write_epoch,
-            "seen_read_epoch": head.read_epoch,
-            "seen_fence": head.fence,
-            "seen_schema": head.schema_version,
-        },
-    )
-    if not advanced:
-        raise Overtaken
-    end, at = advanced[0]
-    _write_events(session, store, writes, end - len(writes.events), at)
-
-
-def _write_events(session: Session, store: Store, writes: Writes, first: int, at: Micros) -> None:
-    audit: list[tuple[Any, ...]] = []
-    kept: list[tuple[Any, ...]] = []
-    salts = draw_salts(sum(1 for event in writes.events if event.items))
-    for number, event in enumerate(writes.events, first):
-        sealed = seal_event(event, at, writes.state.head.region, salts)
-        audit.append((number, sealed.leaf, sealed.body))
-        if sealed.items is not None:
-            kept.append((number, sealed.salt, sealed.items))
-    try:
-        if audit:
-            session.run_many(store.record.insert_audit, audit)
-        if kept:
-            session.run_many(store.custody.insert_audit_items, kept)
-    except session.database_error as problem:
-        raise AuditFailed from problem

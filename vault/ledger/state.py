@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 from vault.audit.event import Event
 from vault.clock import Micros
 from vault.store.custody import KeyRow, Slot
-from vault.store.rows import ApiKeyRow, GrantRow, PrincipalRow
+from vault.store.rows import ApiKeyRow, EpochsInUse, GrantRow, PrincipalRow
 from vault.store.session import Params
+from vault.store.work import JobRow, ProcessRow
 
 
 class Head(NamedTuple):
@@ -24,6 +25,32 @@ class Head(NamedTuple):
     fence: int
     schema_version: int
     last_at: Micros
+
+    @property
+    def epochs(self) -> EpochsInUse:
+        """The epochs in use."""
+        return EpochsInUse(self.write_epoch, self.read_epoch)
+
+
+class Overtaken(Exception):
+    """Another process was first: the head moved, or a row that was to be inserted is there already."""
+
+
+@dataclass(slots=True)
+class Trial:
+    """One attempt at a group's transaction.
+
+    Attributes:
+        outcomes: one a command, once it was decided.
+        first: the least number that its first event can have.
+        leaf: of that event: what is looked for, if no answer comes to the commit.
+        sent: whether the commit is on its way.
+    """
+
+    outcomes: list[Any] = field(default_factory=list)
+    first: int = 0
+    leaf: bytes | None = None
+    sent: bool = False
 
 
 class Claim(NamedTuple):
@@ -80,6 +107,10 @@ class Needs:
     issued: set[tuple[str, str]] = field(default_factory=set)  # (tenant, field) whose surrogates are counted
     requests: set[tuple[int, bytes]] = field(default_factory=set)  # (epoch, reference)
     living_grants: set[str] = field(default_factory=set)  # tenants whose grants that may be used are read
+    jobs: set[str] = field(default_factory=set)
+    unended: set[str] = field(default_factory=set)  # kinds of jobs whose unended ones are read
+    due_job: bool = False  # whether a job that is due, and that nobody has, is read
+    processes: bool = False  # whether all processes that hold keys are read
 
 
 @dataclass(slots=True)
@@ -103,6 +134,10 @@ class State:
     issued: dict[tuple[str, str], int] = field(default_factory=dict)  # over all key versions
     requests: dict[tuple[int, bytes], Micros] = field(default_factory=dict)  # until when its answer is kept
     living_grants: dict[str, list[tuple[str, str]]] = field(default_factory=dict)  # purpose and scope
+    jobs: dict[str, JobRow] = field(default_factory=dict)
+    unended: dict[str, list[JobRow]] = field(default_factory=dict)  # by kind
+    due_job: JobRow | None = None
+    processes: list[ProcessRow] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -117,7 +152,11 @@ class Writes:
     most: dict[tuple[str, str], int] = field(default_factory=dict)  # (tenant, field) of a bounded space
     due: dict[bytes, Micros] = field(default_factory=dict)  # data key -> its later date
     updates: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    changes: list[tuple[str, Sequence[Mapping[str, Any]], bool]] = field(default_factory=list)
+    pairs: list[tuple[str, Mapping[str, Any], Sequence[tuple[Any, Any]]]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    write_by: int = 0  # epochs
+    read_by: int = 0
     fence_by: int = 0
     schema_by: int = 0
 
@@ -163,6 +202,20 @@ class Writes:
         """Runs one of the update statements of record or custody."""
         self.updates.append((statement, params))
 
+    def change(self, statement: str, rows: Sequence[Mapping[str, Any]], *, each: bool = True) -> None:
+        """Runs a statement for each of the rows.
+
+        Args:
+            each: whether each must change one row. That makes compare-and-swap of it: if one does not, all
+                is undone, and the command comes back stale.
+        """
+        if rows:
+            self.changes.append((statement, rows, each))
+
+    def carry(self, statements: str, pairs: Sequence[tuple[Any, Any]], **params: Any) -> None:
+        """Runs a family of statements over pairs, `k0` and `n0` and so on; whatever rows they change."""
+        self.pairs.append((statements, params, pairs))
+
     def event(self, event: Event) -> None:
         """Adds an event, in this transaction."""
         self.events.append(event)
@@ -178,4 +231,8 @@ class Writes:
             or self.issued
             or self.due
             or self.updates
+            or self.changes
+            or self.pairs
+            or self.write_by
+            or self.read_by
         )

@@ -16,9 +16,12 @@ from vault.schema.refusals import is_label
 PERMISSIONS: Final[dict[str, str]] = {
     "audit:read": "read the audit log",
     "encrypt:*": "turn values of a field into ciphertexts",
+    "epoch:turn": "turn the cell's epoch; of the tenant main only",
     "grant:create:*": "create grants for a purpose, inside one's ceiling",
     "grant:list": "see all grants of the tenant",
     "grant:revoke": "revoke any grant of the tenant",
+    "job:control": "stop jobs and let them go on",
+    "job:read": "see jobs and how far they are",
     "key:destroy": "destroy versions of field keys that protect nothing more",
     "key:read": "see keys: what they are for and in which state",
     "key:rotate": "give field keys new versions, and declare them compromised",
@@ -34,15 +37,22 @@ PERMISSIONS: Final[dict[str, str]] = {
 
 ROLES: Final[dict[str, frozenset[str]]] = {
     "admin": frozenset(
-        {"grant:list", "grant:revoke", "principal:list", "principal:write", "schema:apply", "schema:read"}
+        {
+            *("grant:list", "grant:revoke", "job:control", "job:read"),
+            *("principal:list", "principal:write", "schema:apply", "schema:read"),
+        }
     ),
-    "auditor": frozenset({"audit:read", "grant:list", "key:read", "principal:list", "schema:read"}),
+    "auditor": frozenset(
+        {"audit:read", "grant:list", "job:read", "key:read", "principal:list", "schema:read"}
+    ),
     "cell-admin": frozenset({"tenant:create", "tenant:read"}),
+    "cell-custodian": frozenset({"epoch:turn", "job:control", "job:read", "key:read"}),
     "key-custodian": frozenset({"key:destroy", "key:read", "key:rotate"}),
 }
-"""An admin arranges and does not read data; an auditor reads what happened and changes nothing."""
+"""An admin arranges and does not read data; an auditor reads what happened and changes nothing; a custodian
+sees keys, and of the cell turns them, and reads no data either."""
 
-CELL_WIDE: Final = frozenset({"tenant:create", "tenant:read"})
+CELL_WIDE: Final = frozenset({"epoch:turn", "tenant:create", "tenant:read"})
 """What only principals of the tenant that the cell began with can hold."""
 
 

@@ -6,13 +6,17 @@ import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from vault.authn.identities import Identities
-from vault.clock import Clock
+from vault.clock import Clock, Period
+from vault.errors import Unavailable
+from vault.keyring.epoch import KeyStores
 from vault.keyring.ring import Keyring
+from vault.kms.guard import Guard
 from vault.ledger.committer import Committer
 from vault.schema.document import EMPTY, Schema, parse_document
 from vault.services.uses import KeyUses
@@ -26,6 +30,32 @@ class Limits:
     items: int = 10_000
     body_bytes: int = 256 * 1024
     batch_bytes: int = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Working:
+    """How jobs of a cell are done, and how often its epoch is turned.
+
+    Attributes:
+        batch: rows of one transaction.
+        pause_s: seconds between two transactions, for everybody else.
+        rotation: how long an epoch is sealed under; None: until somebody turns it.
+        custody_backup: the folder that a turn writes a backup of custody into.
+    """
+
+    batch: int = 2_048
+    pause_s: float = 0.0
+    rotation: Period | None = None
+    custody_backup: Path | None = None
+
+
+class Attendant(Protocol):
+    """What a turn asks of the process that it runs in."""
+
+    id: bytes
+
+    def look(self) -> None:
+        """Opens epochs that are new, drops those that are closed, and says so in the database."""
 
 
 class Origin(NamedTuple):
@@ -101,6 +131,11 @@ class Schemas:
             self._sure = True
             return self._known.get(tenant) or TenantSchema(EMPTY, 0, self._head)
 
+    def outdated(self) -> bool:
+        """Whether another schema is in force than the one that is remembered."""
+        with self._lock:
+            return self._sure and self._version() != self._head
+
     def _version(self) -> int:
         """The cell's schema version, over all tenants."""
         return int(self._store.read(self._store.record.head)[0][5])
@@ -125,6 +160,10 @@ class Cell:
     limits: Limits
     failures: FailureCounts = field(default_factory=FailureCounts)
     uses: KeyUses = field(default_factory=KeyUses)
+    key_store: Guard | None = None  # never asked inside a command, nor on a request's way
+    working: Working = Working()
+    keys: KeyStores | None = None
+    attendant: Attendant | None = None
 
     def forget(self) -> None:
         """Drops everything remembered of the database, after something was found stale."""
@@ -132,8 +171,23 @@ class Cell:
         self.schemas.forget()
         self.keyring.forget()
 
+    def outdated(self) -> bool:
+        """Whether another process changed what a verb was just refused by.
+
+        A command says by itself that it was prepared on what is no longer so; a refusal leaves none. A SQLite
+        cell has one process.
+        """
+        if self.store.is_file:
+            return False
+        try:
+            return self.schemas.outdated()
+        except Unavailable:
+            return False  # then the refusal stands as it is
+
     def close(self) -> None:
         """Finishes what waits, then lets go of the database and the keys."""
         self.committer.close()
+        if self.key_store is not None:
+            self.key_store.close()  # first, as whoever looks at it may read the database
         self.keyring.forget()
         self.store.close()

@@ -6,7 +6,6 @@ from collections.abc import Generator, Iterable
 
 from vault.audit.event import Event, listed
 from vault.authn.identities import Caller
-from vault.errors import Stale
 from vault.identifiers import format_id
 from vault.keyring.hierarchy import new_data_key
 from vault.ledger.command import ROWS_A_WEIGHT, Command, Committed, Needs, State, Writes
@@ -14,15 +13,17 @@ from vault.services.cell import Cell, Origin
 from vault.services.gate import CallerCommand, trace
 from vault.services.subjects import insert_data_key
 from vault.store.custody import KeyRow, Slot
+from vault.store.rows import EpochsInUse
 
 
 class MakeDataKeys(CallerCommand):
     """Inserts keys for slots that have none. Returns from `decide`: the row that stands in each slot."""
 
-    def __init__(self, caller: Caller, origin: Origin, epoch: int, keys: list[KeyRow]) -> None:
+    def __init__(self, caller: Caller, origin: Origin, epochs: EpochsInUse, keys: list[KeyRow]) -> None:
         super().__init__(caller)
+        self.prepared_on = epochs
         self._origin = origin
-        self._epoch = epoch
+        self._epoch = epochs.write
         self._keys = keys
         self.weight = 1 + len(keys) // ROWS_A_WEIGHT
 
@@ -34,8 +35,6 @@ class MakeDataKeys(CallerCommand):
     def decide(self, state: State, writes: Writes) -> dict[Slot, KeyRow]:
         """Inserts what is missing."""
         self.check(state)
-        if state.head.write_epoch != self._epoch:
-            raise Stale
         made = [key for key in self._keys if key.slot not in state.slots]
         for key in made:
             state.slots[key.slot] = key
@@ -67,9 +66,10 @@ def obtain(
         else:
             rows[slot] = row
     if missing:
-        epoch = cell.keyring.epoch(cell.keyring.write_epoch)
+        epochs = cell.keyring.in_use
+        epoch = cell.keyring.epoch(epochs.write)
         keys = [new_data_key(epoch, slot) for slot in missing]
-        done = yield MakeDataKeys(caller, origin, epoch.number, keys)
+        done = yield MakeDataKeys(caller, origin, epochs, keys)
         for slot, row in done.value.items():
             cell.keyring.remember(row)
             rows[slot] = row

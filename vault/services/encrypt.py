@@ -136,6 +136,7 @@ def _make(
             count.values += 1
     if failures and not report:
         raise BatchRefused(failures)
+    epochs = cell.keyring.in_use
     keys = yield from data_keys(cell, caller, origin, tenant, wanted)
     name = caller.principal.tenant
     plaintexts: list[Plaintext | None] = [
@@ -144,7 +145,7 @@ def _make(
     ]
     for (index, _), sealed in zip(taken, seal_values(cell, plaintexts), strict=True):
         shown[index] = CiphertextItem(None if sealed is None else to_text(sealed))
-    command = Issue(caller, origin, "encrypt", tenant, cell.keyring.write_epoch, counts.values(), keys=keys)
+    command = Issue(caller, origin, "encrypt", tenant, epochs, counts.values(), keys=keys)
     answer = CiphertextsAnswer(shown, command.decision, len(failures) if report else None)
     done = yield found.keep(command, answer)
     if done.value is not None:

@@ -29,8 +29,6 @@ TURNED: Final = frozenset({Purpose.FF1, Purpose.MASK})
 """Purposes whose keys have versions beside each other: what an old one made is presented with its number,
 or is never opened. Others are rotated by jobs that move what lies under them."""
 
-DESTROYED_KEY: Final = b""  # in place of what was sealed
-
 
 class ReasonBody(Hidden, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
     """Why."""
@@ -130,9 +128,9 @@ class ChangeKey(CallerCommand):
             )
         if to is not None:
             ended = new is not None and KeyState(key.state) in (KeyState.ACTIVE, KeyState.SUSPENDED)
-            seen = KeyState.DEACTIVATED if ended else KeyState(key.state)
-            kept = DESTROYED_KEY if to is KeyState.DESTROYED else key.sealed
-            writes.update("set_field_key", field_key=key.id, seen=seen.value, to=to.value, kept=kept)
+            was = KeyState.DEACTIVATED if ended else KeyState(key.state)
+            moves = "end_field_key" if to is KeyState.DESTROYED else "move_field_key"
+            writes.change(moves, [{"key_id": key.id, "was": was.value, "to": to.value}])
         writes.schema_by += 1
         writes.fence_by += 1
         facts = {

@@ -93,8 +93,16 @@ class CallerCommand(Command):
 class Refused(CallerCommand):
     """Puts an authenticated refusal on the record."""
 
-    def __init__(self, caller: Caller, origin: Origin, verb: str, code: str, **facts: Any) -> None:
-        super().__init__(caller)
+    def __init__(
+        self,
+        caller: Caller,
+        origin: Origin,
+        verb: str,
+        code: str,
+        schema_head: int | None = None,
+        **facts: Any,
+    ) -> None:
+        super().__init__(caller, schema_head)
         self.decision = new_id("dec")
         self._event = Event(
             "denied",
@@ -192,12 +200,17 @@ def trace(origin: Origin) -> dict[str, str]:
 
 
 def host_caller(uid: int, tenant: str) -> Caller:
-    """The caller of a host verb: whoever may open the cell's files. It holds no credential."""
+    """The caller of host verbs: whoever may open the cell's files. It holds no credential."""
+    return without_credential(f"host:{uid}", tenant)
+
+
+def without_credential(name: str, tenant: str) -> Caller:
+    """A caller that the cell's own process is: this host's user, or the schedule."""
     principal = Principal(
         id="",  # type: ignore[arg-type]
         tenant=tenant,
         kind=Kind.OPERATOR,
-        name=f"host:{uid}",
+        name=name,
         roles=(),
         permissions=(),
         ceiling=None,

@@ -243,7 +243,8 @@ def create_grant(cell: Cell, request: Request, body: GrantBody) -> Verb[GrantAns
         known = find(cell, caller.principal.tenant, named)
         check_ceiling(_by_row(proposal, known), caller.principal.ceiling, given_today=0)
     except Denied as denied:
-        yield from _refuse(caller, request.origin, denied.code, member=str(denied.facts.get("member", "")))
+        member = str(denied.facts.get("member", ""))
+        yield from _refuse(caller, request.origin, denied.code, tenant.head, member=member)
     people = yield from enter(cell, caller, request.origin, named)
     proposal = _by_row(proposal, people)
     secret = credential_secret()
@@ -306,8 +307,10 @@ def _by_row(proposal: Proposal, people: dict[str, bytes]) -> Proposal:
     return replace(proposal, subjects=tuple(ids))
 
 
-def _refuse(caller: Caller, origin: Origin, code: str, **facts: Any) -> Verb[None]:
-    refused = Refused(caller, origin, "grant.create", code, **facts)
+def _refuse(
+    caller: Caller, origin: Origin, code: str, schema_head: int | None = None, **facts: Any
+) -> Verb[None]:
+    refused = Refused(caller, origin, "grant.create", code, schema_head, **facts)
     yield refused
     raise Denied(code, decision=refused.decision, **facts)
 

@@ -9,6 +9,7 @@ What is kept holds nothing in the clear, no credential and no value, and nothing
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
@@ -108,6 +109,7 @@ class _Keeping(Command):
     ) -> None:
         self.alone = command.alone
         self.weight = command.weight
+        self.prepared_on = command.prepared_on
         self._command = command
         self._place = place
         self._answer = answer if callable(answer) else None
@@ -249,14 +251,27 @@ def _sealed(key: RequestKey, answer: Shape) -> bytes | None:
     return key.seal(_encode(_Answered(msgspec.Raw(_encode(body)))))
 
 
+_decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
+_making = threading.Lock()
+
+
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    """What decodes a type. Made by one thread at a time: two at once may crash msgspec."""
+    with _making:
+        if kind not in _decoders:
+            _decoders[kind] = msgspec.json.Decoder(kind)
+        return _decoders[kind]
+
+
 def _opened(key: RequestKey, sealed: bytes, answer: type[Answer]) -> Answer:
     try:
-        kept = msgspec.json.decode(key.open(sealed), type=_Refused | _Answered)
+        kept = _decoder(_Refused | _Answered).decode(key.open(sealed))
     except IntegrityError:
         raise IntegrityError("integrity_failed") from None
     if isinstance(kept, _Refused):
         raise error(kept.code, **kept.facts, replayed=True)
-    return replace(msgspec.json.decode(kept.answer, type=answer), replayed=True)
+    again: Answer = replace(_decoder(answer).decode(kept.answer), replayed=True)
+    return again
 
 
 def _check_living(cell: Cell, who: Holder) -> None:

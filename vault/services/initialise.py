@@ -58,6 +58,9 @@ def write_epoch(store: Store, region: str, row: EpochRow) -> None:
                 "state": "active",
                 "sealed_half": row.sealed_half,
                 "created_at": now,
+                "sealed_canary": row.canary,
+                "activated_at": now,
+                "destroy_at": None,
             },
         )
         session.run(

@@ -18,6 +18,7 @@ from vault.services.cell import Origin, TenantSchema
 from vault.services.gate import CallerCommand, trace
 from vault.services.retention import due_after_seal
 from vault.store.custody import KeyRow
+from vault.store.rows import EpochsInUse
 
 _SMALL = {Small.VAULTED: "vaulted", Small.PASS: "passed"}  # how the log calls values of small domains
 ALERT_AT = 2  # a half of what there may be
@@ -34,7 +35,8 @@ class Vaulted:
         claim: its sealed copy; None where the token has one under this key already.
         new: whether the token is new; else the index named it.
         surrogate: of a shaped token.
-        entry: in the blind index, of a deterministic field.
+        entry: in the blind index, of a deterministic field, as it is looked up.
+        entries: the same by epoch, in each that the index is written in.
         found: the row that the index named when this was prepared; None for none.
     """
 
@@ -46,6 +48,7 @@ class Vaulted:
     surrogate: str | None = None
     entry: bytes | None = None
     found: bytes | None = None
+    entries: tuple[tuple[int, bytes], ...] = ()
 
 
 @dataclass(slots=True, repr=False)
@@ -77,7 +80,7 @@ class Issue(CallerCommand):
         origin: Origin,
         verb: str,
         schema: TenantSchema,
-        epoch: int,
+        epochs: EpochsInUse,
         counts: Iterable[Count],
         rows: list[Vaulted] | None = None,
         keys: Iterable[KeyRow] = (),
@@ -87,7 +90,7 @@ class Issue(CallerCommand):
         self._origin = origin
         self._verb = verb
         self._schema = schema.schema
-        self._epoch = epoch
+        self.prepared_on = epochs
         self._counts = sorted(counts, key=lambda count: count.rule.name)
         self._rows = rows or []
         self._keys = {key.id: key for key in keys}
@@ -118,8 +121,6 @@ class Issue(CallerCommand):
     def decide(self, state: State, writes: Writes) -> CoatcheckError | None:
         """Inserts everything."""
         self.check(state)
-        if state.head.write_epoch != self._epoch:
-            raise Stale
         self._check_keys(state)
         self._check_rows(state)
         for count in self._counts:
@@ -137,12 +138,9 @@ class Issue(CallerCommand):
 
     def _check_keys(self, state: State) -> None:
         for key in self._keys.values():
+            # Not the epoch: a turn seals a key anew, and it is the same key.
             standing = state.data_keys.get(key.id)
-            if standing is None or (standing.state, standing.period, standing.epoch) != (
-                "active",
-                "active",
-                key.epoch,
-            ):
+            if standing is None or (standing.state, standing.period) != ("active", "active"):
                 raise Stale
 
     def _check_rows(self, state: State) -> None:
@@ -200,10 +198,11 @@ class Issue(CallerCommand):
             writes.insert("surrogate", tenant=tenant, field=row.field, surrogate=row.surrogate, token=row.row)
         if row.entry is None:
             return
-        if row.found is None:
-            writes.insert("index_entry", epoch=self._epoch, entry=row.entry, token=row.row)
-        else:
-            writes.update("move_index_entry", of_epoch=self._epoch, of_entry=row.entry, to=row.row)
+        for epoch, entry in row.entries:
+            if row.found is None:
+                writes.insert("index_entry", epoch=epoch, entry=entry, token=row.row)
+            else:  # in a new epoch it may not be there yet: then it is carried over as it will be now
+                writes.update("move_index_entry", of_epoch=epoch, of_entry=entry, to=row.row)
         state.index[row.entry] = row.row
 
     def _claim(self, state: State, writes: Writes, row: Vaulted) -> None:

@@ -33,6 +33,7 @@ def open_values(
         raise TypeError("opening takes the Committed of this very use")
     values: list[str | None] = [None] * len(asked)
     turned = _vaultless(cell, tenant, asked, used)
+    cell.keyring.prepare([*(claim.key for claim in used.claims.values()), *used.keys.values()])
     for index, one in enumerate(asked):
         if not one.given or one.rule is None or index in used.failures:
             continue

@@ -50,7 +50,7 @@ def rehearse(cell: Cell, request: Request, body: CheckBody) -> Verb[CheckAnswer]
     check_size(body.values, cell.limits.items, "values")
     yield from admit(cell, caller, request.origin, "tokenize", f"tokenize:{body.field}")
     tenant = caller.principal.tenant
-    rule = cell.schemas.of(tenant).schema.fields.get(body.field)
+    rule = cell.schemas.of(tenant, fresh=True).schema.fields.get(body.field)
     if rule is None:
         raise BadInput("field_unknown")
     if rule.protection is Protection.ENCRYPTED:

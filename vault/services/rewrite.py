@@ -67,8 +67,8 @@ def rewrite(cell: Cell, request: Request, columns: Sequence[TextColumn]) -> Verb
         count.values += int(np.count_nonzero(column.texts.lengths))
     made = [count for count in counts.values() if count.values]
     if made:
-        epoch = cell.keyring.write_epoch
-        done = yield Issue(caller, request.origin, "tokenize", tenant, epoch, made)
+        epochs = cell.keyring.in_use
+        done = yield Issue(caller, request.origin, "tokenize", tenant, epochs, made)
         if done.value is not None:
             raise done.value
     return Rewritten({count.rule.name: count.key_version or 0 for count in made})

@@ -10,7 +10,7 @@ from vault.audit.event import Event, listed
 from vault.authn.identities import Caller
 from vault.context import EncryptionContext, Use
 from vault.envelope.seal import seal
-from vault.errors import Stale, ValueRefused
+from vault.errors import ValueRefused
 from vault.identifiers import format_id, uuid7
 from vault.keyring.hierarchy import new_data_key
 from vault.ledger.command import ROWS_A_WEIGHT, Command, Committed, Needs, State, Writes
@@ -18,6 +18,7 @@ from vault.retention.period import IDENTIFIER_CLASS, NO_DUE
 from vault.services.cell import Cell, Origin
 from vault.services.gate import CallerCommand, trace
 from vault.store.custody import KeyRow, Slot
+from vault.store.rows import EpochsInUse
 
 MAX_BYTES = 256
 MAX_SUBJECTS = 1_000  # of one grant, and of one ceiling
@@ -40,9 +41,15 @@ def check_subject(subject: str) -> str:
 
 
 class NewSubject(NamedTuple):
-    """A person not seen before, ready to be entered."""
+    """A person not seen before, ready to be entered.
+
+    Attributes:
+        ref: the reference that is looked up by.
+        refs: the reference in each epoch that references are written in.
+    """
 
     ref: bytes
+    refs: dict[int, bytes]
     row: bytes
     key: KeyRow
     sealed: bytes
@@ -54,10 +61,10 @@ class EnterSubjects(CallerCommand):
     Returns from `decide`: the subject row of each reference.
     """
 
-    def __init__(self, caller: Caller, origin: Origin, epoch: int, people: list[NewSubject]) -> None:
+    def __init__(self, caller: Caller, origin: Origin, epochs: EpochsInUse, people: list[NewSubject]) -> None:
         super().__init__(caller)
+        self.prepared_on = epochs
         self._origin = origin
-        self._epoch = epoch
         self._people = people
         self.weight = 1 + len(people) // ROWS_A_WEIGHT
 
@@ -69,8 +76,6 @@ class EnterSubjects(CallerCommand):
     def decide(self, state: State, writes: Writes) -> dict[bytes, bytes]:
         """Inserts the key, the person and the reference of each who is new."""
         self.check(state)
-        if state.head.write_epoch != self._epoch:
-            raise Stale
         new = [person for person in self._people if person.ref not in state.refs]
         for person in new:
             state.refs[person.ref] = person.row
@@ -83,7 +88,8 @@ class EnterSubjects(CallerCommand):
                 sealed=person.sealed,
                 created_at=state.now,
             )
-            writes.insert("subject_ref", epoch=self._epoch, ref=person.ref, subject=person.row)
+            for epoch, ref in person.refs.items():
+                writes.insert("subject_ref", epoch=epoch, ref=ref, subject=person.row)
         if new:
             ids = [format_id("sub", person.row) for person in new]
             facts = {"count": len(new), **trace(self._origin)}
@@ -117,17 +123,26 @@ def insert_data_key(writes: Writes, key: KeyRow, now: int) -> None:
             "sealed": key.sealed,
             "created_at": now,
             "due_at": key.due_at,
+            "page": key.page,
         },
     )
 
 
-def find(cell: Cell, tenant: str, subjects: Iterable[str]) -> dict[str, bytes]:
-    """The rows of those subjects that are known."""
-    references = cell.keyring.references(tenant)
+def find(
+    cell: Cell, tenant: str, subjects: Iterable[str], epochs: EpochsInUse | None = None
+) -> dict[str, bytes]:
+    """The rows of those subjects that are known.
+
+    Args:
+        epochs: those that the verb was begun on; its command is stale under others, so that nobody is taken
+            for unknown whose reference was just carried over.
+    """
+    epoch = (epochs or cell.keyring.in_use).read
+    references = cell.keyring.references(tenant, epoch)
     by_ref = {references.of(subject): subject for subject in subjects}
     if not by_ref:
         return {}
-    rows = cell.store.read_keys(cell.store.custody.subject_refs, list(by_ref), epoch=cell.keyring.write_epoch)
+    rows = cell.store.read_keys(cell.store.custody.subject_refs, list(by_ref), epoch=epoch)
     return {by_ref[bytes(ref)]: bytes(row) for ref, row in rows}
 
 
@@ -137,20 +152,23 @@ def enter(
     """The row of each subject; people not seen before are entered first."""
     tenant = caller.principal.tenant
     wanted = list(dict.fromkeys(subjects))
-    rows = find(cell, tenant, wanted)
+    epochs = cell.keyring.in_use
+    rows = find(cell, tenant, wanted, epochs)
     unknown = [subject for subject in wanted if subject not in rows]
     if not unknown:
         return rows
-    references = cell.keyring.references(tenant)
-    people = {subject: _new_subject(cell, tenant, references.of(subject), subject) for subject in unknown}
-    done = yield EnterSubjects(caller, origin, cell.keyring.write_epoch, list(people.values()))
+    people = {subject: _new_subject(cell, tenant, epochs, subject) for subject in unknown}
+    done = yield EnterSubjects(caller, origin, epochs, list(people.values()))
     rows.update({subject: done.value[person.ref] for subject, person in people.items()})
     return rows
 
 
-def _new_subject(cell: Cell, tenant: str, ref: bytes, subject: str) -> NewSubject:
-    epoch = cell.keyring.epoch(cell.keyring.write_epoch)
+def _new_subject(cell: Cell, tenant: str, epochs: EpochsInUse, subject: str) -> NewSubject:
+    epoch = cell.keyring.epoch(epochs.write)
+    refs = {number: cell.keyring.references(tenant, number).of(subject) for number in epochs.each}
     row = uuid7()
     key = new_data_key(epoch, Slot(tenant, row, IDENTIFIER_CLASS, NO_DUE))
     context = EncryptionContext(Use.SUBJECT_IDENTIFIER, tenant, cell.region, record=row)
-    return NewSubject(ref, row, key, seal(cell.keyring.data_key(key), context, subject.encode()))
+    return NewSubject(
+        refs[epochs.read], refs, row, key, seal(cell.keyring.data_key(key), context, subject.encode())
+    )

@@ -24,6 +24,7 @@ from vault.services.issue import Count, Issue, Vaulted
 from vault.services.small import take_small
 from vault.services.subjects import check_subject
 from vault.services.vaulting import Wanted, data_keys, normal_form, tokens_of, vault
+from vault.store.rows import EpochsInUse
 from vault.tokens.written import Written
 
 
@@ -151,14 +152,14 @@ def tokenize(
     if found.replay is not None:
         return found.replay
     made = None
+    epochs = cell.keyring.in_use
     if written is not None:
         made = _rewritten(cell, caller, tenant.schema.fields[fields[0]], written)
         if made is None:
             body = replace(body, values=written.strings())
     if made is None:
-        made = yield from _make(cell, caller, request.origin, tenant, _columns(body), report=report)
-    epoch = cell.keyring.write_epoch
-    command = Issue(caller, request.origin, "tokenize", tenant, epoch, made.counts.values(), made.rows)
+        made = yield from _make(cell, caller, request.origin, tenant, epochs, _columns(body), report=report)
+    command = Issue(caller, request.origin, "tokenize", tenant, epochs, made.counts.values(), made.rows)
     answer = _answer(body, made, command.decision, report=report)
     done = yield found.keep(command, answer)
     if done.value is not None:
@@ -244,6 +245,7 @@ def _make(
     caller: Caller,
     origin: Origin,
     tenant: TenantSchema,
+    epochs: EpochsInUse,
     columns: list[_Column],
     *,
     report: bool,
@@ -283,7 +285,7 @@ def _make(
     if not wanted:
         return made
     keys = yield from data_keys(cell, caller, origin, tenant, wanted)
-    made.rows = vault(cell, name, wanted, keys)
+    made.rows = vault(cell, name, epochs, wanted, keys)
     for place, token in zip(vaulted, tokens_of(cell, name, made.rows), strict=True):
         made.tokens[place] = token
     return made

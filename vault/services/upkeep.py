@@ -11,14 +11,33 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+from sqlalchemy import text
 
 from vault.clock import format_time
-from vault.errors import BadInput, IntegrityError, Misconfigured
+from vault.errors import BadInput, IntegrityError, Misconfigured, Unavailable
 from vault.store import migrations
 from vault.store.cell import Store
 from vault.store.lock import CellLock
+from vault.store.pipeline import CELL_LOCK, ServerClock
 
 FILE_MODE = 0o600
+_STANDING: Final = """
+SELECT pg_database_size(current_database()), count(*) FROM pg_locks
+WHERE locktype = 'advisory' AND mode = 'ShareLock' AND granted
+  AND CAST(classid AS bigint) = :first AND CAST(objid AS bigint) = :last
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+_SERVER: Final = """
+SELECT CAST(current_setting('server_version_num') AS integer) / 10000,
+  current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on',
+  current_setting('synchronous_standby_names') <> '',
+  pg_is_in_recovery(),
+  coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false),
+  coalesce((SELECT rolsuper FROM pg_roles WHERE rolname = current_user), false),
+  CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +48,9 @@ class Standing:
         revision: the migration it is at; None: none at all.
         newest: the one that this program needs.
         pending: those between, in order.
-        bytes: the database's size; `wal_bytes` that of its write-ahead log.
-        held_by: the process that holds the cell; None if none does.
+        bytes: the database's size; `wal_bytes` that of its write-ahead log, 0 on a server.
+        held_by: the process that holds the cell; None if none does, and on a server, which takes many.
+        writers: how many processes may write into it now.
     """
 
     revision: str | None
@@ -39,6 +59,30 @@ class Standing:
     bytes: int
     wal_bytes: int
     held_by: int | None
+    writers: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStanding:
+    """How a PostgreSQL server stands.
+
+    Attributes:
+        version: its major version.
+        durable: whether what it has acknowledged survives its crash (fsync, full_page_writes).
+        followed: whether a commit waits for a stand-by, so that a failover loses none.
+        standby: whether it is a stand-by itself.
+        encrypted: whether this connection is.
+        superuser: whether this role is one.
+        now: its clock, in microseconds.
+    """
+
+    version: int
+    durable: bool
+    followed: bool
+    standby: bool
+    encrypted: bool
+    superuser: bool
+    now: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,25 +91,25 @@ class Move:
 
     Attributes:
         steps: the migrations that are run, or undone, in order.
-        copy: where the database as it is now is copied to first.
+        copy: where the database as it is now is copied to first; None on a server.
     """
 
     source: str
     target: str
     up: bool
     steps: list[str]
-    copy: Path
+    copy: Path | None
 
 
 class Upkeep:
-    """One SQLite cell's database.
+    """One cell's database.
 
     Args:
-        path: its file.
+        path: its file; None on a server.
         store: the same, opened; closed by whoever opened it.
     """
 
-    def __init__(self, path: Path, store: Store) -> None:
+    def __init__(self, path: Path | None, store: Store) -> None:
         self.path = path
         self.store = store
 
@@ -78,14 +122,29 @@ class Upkeep:
         revision = migrations.current(self.store.engine)
         newest = migrations.newest()
         known = revision is None or migrations.is_known(revision)
+        pending = migrations.between(revision, newest) if known else []
+        if self.path is None:
+            of = {"first": CELL_LOCK[0], "last": CELL_LOCK[1]}
+            [[size, writers]] = self.store.read(text(_STANDING), of)
+            return Standing(revision, newest, pending, size, 0, None, writers)
+        held_by = CellLock(self.path).holder()
         return Standing(
             revision,
             newest,
-            migrations.between(revision, newest) if known else [],
+            pending,
             _size(self.path),
             _size(self.path.with_name(self.path.name + "-wal")),
-            CellLock(self.path).holder(),
+            held_by,
+            int(held_by is not None),
         )
+
+    def server(self) -> ServerStanding:
+        """How the server stands.
+
+        Raises:
+            Unavailable: `database_unavailable`.
+        """
+        return ServerStanding(*self.store.read(text(_SERVER))[0])
 
     def plan(self, target: str | None, *, up: bool) -> Move:
         """The way to a version, None for the newest; without steps if it is there.
@@ -109,7 +168,8 @@ class Upkeep:
             )
         steps = migrations.between(source, target) if up else migrations.between(target, source)[::-1]
         stamp = format_time(self.store.clock.now())[:19].replace("-", "").replace(":", "") + "Z"
-        return Move(source, target, up, steps, self.path.with_name(f"{self.path.name}.{source}-{stamp}"))
+        copy = self.path and self.path.with_name(f"{self.path.name}.{source}-{stamp}")
+        return Move(source, target, up, steps, copy)
 
     def move(self, move: Move) -> None:
         """Copies the database, then runs the steps, all or none, under the cell's lock.
@@ -125,18 +185,42 @@ class Upkeep:
                 raise Misconfigured(
                     "migration_required", reason="the database changed since it was looked at"
                 )
-            copy_database(self.path, move.copy)
+            if self.path is not None and move.copy is not None:
+                copy_database(self.path, move.copy)
             run = migrations.upgrade if move.up else migrations.downgrade
             run(self.store.engine, move.target)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
+        if self.path is None:  # `migrations` takes the server's
+            yield
+            return
         lock = CellLock(self.path)
         lock.acquire()
         try:
             yield
         finally:
             lock.release()
+
+
+def hear(store: Store) -> int:
+    """The clock that decides, in microseconds: a server's own, which is noted, or that of this host."""
+    if isinstance(store.clock, ServerClock):
+        store.clock.heard(ServerStanding(*store.read(text(_SERVER))[0]).now)
+    return store.clock.now()
+
+
+def check_writable(store: Store) -> None:
+    """Returns if a server can write; notes what its clock says.
+
+    Raises:
+        Unavailable: `database_unavailable`: it cannot be reached, or is a stand-by.
+    """
+    if store.is_file:
+        return
+    hear(store)
+    if store.read(text("SELECT pg_is_in_recovery()"))[0][0]:
+        raise Unavailable("database_unavailable", reason="the server is a stand-by, which cannot write")
 
 
 def copy_database(source: Path, target: Path) -> None:

@@ -34,7 +34,7 @@ from vault.services.opening import open_values
 from vault.services.retention import due_after_use
 from vault.services.uses import KeyUses, Version
 from vault.store.custody import KeyRow
-from vault.store.rows import decode_grant
+from vault.store.rows import EpochsInUse, decode_grant
 
 SMALL_BATCH: Final = 64
 
@@ -68,8 +68,10 @@ class UseGrant(Command):
         asked: list[Asked],
         uses: KeyUses,
         *,
+        epochs: EpochsInUse | None = None,
         with_rows: bool = True,
     ) -> None:
+        self.prepared_on = epochs
         self.id = new_id("dec")
         self._uses = uses
         self._with_rows = with_rows
@@ -295,10 +297,13 @@ def use_grant(
     _check_form(asking)
     report = reports(asking.on_error)
     tenant = cell.schemas.of(who.tenant)
+    epochs = cell.keyring.in_use  # before people are looked for
     asked = prepare(tenant)
     # A grant that is over must not make the ledger read thousands of rows before it says so.
     with_rows = len(asked) <= SMALL_BATCH or _may_pass(cell, who, use_request(asking, asked))
-    command = UseGrant(who, request.origin, tenant, asking, asked, cell.uses, with_rows=with_rows)
+    command = UseGrant(
+        who, request.origin, tenant, asking, asked, cell.uses, epochs=epochs, with_rows=with_rows
+    )
     done = yield found.keep(command, lambda used, _at: _kept(used, command.id, replay, report=report))
     used: Used = done.value
     cell.uses.noted(command.versions_used(used), done.at)

@@ -22,6 +22,7 @@ from vault.services.datakeys import obtain
 from vault.services.issue import Vaulted, is_alive
 from vault.services.subjects import enter
 from vault.store.custody import KeyRow, Slot
+from vault.store.rows import EpochsInUse
 from vault.tokens.shaped import claim_record
 from vault.tokens.vaulted import encode_many
 
@@ -82,16 +83,19 @@ def data_keys(
     return [keys[slot] for slot in slots]
 
 
-def vault(cell: Cell, tenant: str, wanted: list[Wanted], keys: list[KeyRow]) -> list[Vaulted]:
+def vault(
+    cell: Cell, tenant: str, epochs: EpochsInUse, wanted: list[Wanted], keys: list[KeyRow]
+) -> list[Vaulted]:
     """Each value as it is to be written: under the token that an equal value has, or a new one.
 
     Args:
+        epochs: those that the index is looked up and written in.
         keys: the data key of each.
     """
     if not wanted:
         return []
-    entries = [_entry(cell, tenant, one, key) for one, key in zip(wanted, keys, strict=True)]
-    found, tokens = _look_up(cell, [entry for entry in entries if entry is not None])
+    entries = [_entry(cell, tenant, epochs.read, one, key) for one, key in zip(wanted, keys, strict=True)]
+    found, tokens = _look_up(cell, epochs.read, [entry for entry in entries if entry is not None])
     drafts: dict[bytes, _Draft] = {}
     chosen: list[_Draft] = []
     shaped: dict[str, list[_Draft]] = defaultdict(list)
@@ -109,7 +113,17 @@ def vault(cell: Cell, tenant: str, wanted: list[Wanted], keys: list[KeyRow]) -> 
         _draw(cell, tenant, rules[name], those)
     claims = _seal(cell, tenant, wanted, keys, chosen)
     return [
-        Vaulted(draft.row, one.rule.name, key, claim, draft.new, draft.surrogate, draft.entry, draft.found)
+        Vaulted(
+            draft.row,
+            one.rule.name,
+            key,
+            claim,
+            draft.new,
+            draft.surrogate,
+            draft.entry,
+            draft.found,
+            _entries(cell, tenant, epochs, one, key, draft.entry),
+        )
         for one, key, draft, claim in zip(wanted, keys, chosen, claims, strict=True)
     ]
 
@@ -136,6 +150,7 @@ def seal_values(cell: Cell, values: list[Plaintext | None]) -> list[bytes | None
     for index, one in enumerate(values):
         if one is not None:
             by_key[one.key.id].append(index)
+    cell.keyring.prepare({one.key.id: one.key for one in values if one is not None}.values())
     sealed: list[bytes | None] = [None] * len(values)
     for places in by_key.values():
         those = [one for one in (values[place] for place in places) if one is not None]
@@ -170,21 +185,33 @@ def tokens_of(cell: Cell, tenant: str, rows: Sequence[Vaulted]) -> list[str]:
     return [next(tokens[row.field]) if row.surrogate is None else row.surrogate for row in rows]
 
 
-def _entry(cell: Cell, tenant: str, one: Wanted, key: KeyRow) -> bytes | None:
-    """The index entry of a value of a deterministic field."""
+def _entry(cell: Cell, tenant: str, epoch: int, one: Wanted, key: KeyRow) -> bytes | None:
+    """The index entry of a value of a deterministic field, in an epoch."""
     if one.form is None:
         return None
     subject = key.subject if one.rule.deterministic is Determinism.SUBJECT else None
-    return cell.keyring.blind_index(tenant, one.rule.name).entry(one.form, subject)
+    return cell.keyring.blind_index(tenant, one.rule.name, epoch).entry(one.form, subject)
 
 
-def _look_up(cell: Cell, entries: Iterable[bytes]) -> tuple[dict[bytes, bytes], dict[bytes, TokenRow]]:
+def _entries(
+    cell: Cell, tenant: str, epochs: EpochsInUse, one: Wanted, key: KeyRow, looked_up: bytes | None
+) -> tuple[tuple[int, bytes], ...]:
+    """The entry in each epoch that the index is written in: two while a turn is under way."""
+    if looked_up is None:
+        return ()
+    carried = _entry(cell, tenant, epochs.write, one, key) if epochs.write != epochs.read else None
+    return ((epochs.read, looked_up), *([] if carried is None else [(epochs.write, carried)]))
+
+
+def _look_up(
+    cell: Cell, epoch: int, entries: Iterable[bytes]
+) -> tuple[dict[bytes, bytes], dict[bytes, TokenRow]]:
     """The rows that the index names, and those rows, as they stand; the ledger looks again."""
     wanted = list(dict.fromkeys(entries))
     if not wanted:
         return {}, {}
     custody = cell.store.custody
-    named = cell.store.read_keys(custody.index_entries, wanted, epoch=cell.keyring.write_epoch)
+    named = cell.store.read_keys(custody.index_entries, wanted, epoch=epoch)
     found = {bytes(entry): bytes(row) for entry, row in named}
     return found, collect_tokens(cell.store.read_keys(custody.claims, list(set(found.values()))))
 

@@ -57,6 +57,12 @@ class BoundedCache(Generic[K, V]):
                 self._entries.popitem(last=False)
         return made
 
+    def holds(self, key: K) -> bool:
+        """Whether there is an entry that is not too old."""
+        with self._lock:
+            entry = self._entries.get(key)
+            return entry is not None and self._clock() - entry[0] < self._max_age
+
     def drop(self, key: K) -> None:
         """Forgets one entry."""
         with self._lock:

@@ -3,43 +3,87 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import URL, Engine
+from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from vault.clock import Clock
 from vault.errors import Unavailable
 from vault.store.custody import CustodyStatements
+from vault.store.pipeline import ServerClock, ServerSession
+from vault.store.postgresql import Server
 from vault.store.record import RecordStatements
 from vault.store.requests import RequestStatements
 from vault.store.session import Row, Session, Statement, StatementFamily, open_engine
-from vault.store.tables import Tables
+from vault.store.tables import SQLITE, Tables
+from vault.store.turning import TurnStatements
 from vault.store.values import ValuesStatements
+from vault.store.work import WorkStatements
+
+
+class _Statements(NamedTuple):
+    """Every statement there is, compiled for one kind of database."""
+
+    tables: Tables
+    custody: CustodyStatements
+    record: RecordStatements
+    values: ValuesStatements
+    requests: RequestStatements
+    turning: TurnStatements
+    work: WorkStatements
+
+
+_compiled: Final[dict[str, _Statements]] = {}
+
+
+def _statements(name: str, dialect: Dialect) -> _Statements:
+    """The statements for a kind of database; compiling them takes a fifth of a second, so once a process."""
+    found = _compiled.get(name)
+    if found is None:
+        tables = Tables(name)
+        found = _compiled[name] = _Statements(
+            tables,
+            CustodyStatements(tables, dialect),
+            RecordStatements(tables, dialect),
+            ValuesStatements(tables, dialect),
+            RequestStatements(tables, dialect),
+            TurnStatements(tables, dialect),
+            WorkStatements(tables, dialect),
+        )
+    return found
 
 
 class Store:
     """The database of one cell.
 
     Args:
-        url: a SQLAlchemy database URL.
+        url: a server, or a SQLAlchemy database URL.
         clock: for SQLite, which has none of its own.
     """
 
-    def __init__(self, url: str | URL, clock: Clock) -> None:
+    def __init__(self, url: str | URL | Server, clock: Clock) -> None:
         self.engine: Engine = open_engine(url)
-        self.clock = clock
-        dialect = self.engine.dialect
-        self.tables = Tables(dialect.name)
-        self.custody = CustodyStatements(self.tables, dialect)
-        self.record = RecordStatements(self.tables, dialect)
-        self.values = ValuesStatements(self.tables, dialect)
-        self.requests = RequestStatements(self.tables, dialect)
+        self.is_file = self.engine.dialect.name == SQLITE
+        # On a server a read is one statement and one round trip; SQLite's engine begins by itself.
+        self._reader = (
+            self.engine if self.is_file else self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        )
+        self.clock: Clock = clock if self.is_file else ServerClock(clock)
+        statements = _statements(self.engine.dialect.name, self.engine.dialect)
+        self.tables = statements.tables
+        self.custody = statements.custody
+        self.record = statements.record
+        self.values = statements.values
+        self.requests = statements.requests
+        self.turning = statements.turning
+        self.work = statements.work
 
     def insert(self, table: str) -> Statement:
         """The insert statement of a table, by its singular name."""
-        for part in (self.custody, self.record, self.values, self.requests):
+        for part in (self.custody, self.record, self.values, self.requests, self.turning, self.work):
             statement = getattr(part, f"insert_{table}", None)
             if isinstance(statement, Statement):
                 return statement
@@ -47,15 +91,22 @@ class Store:
 
     def update(self, name: str) -> Statement:
         """An update statement of record or custody, by its name."""
-        for part in (self.record, self.custody, self.requests):
+        for part in (self.record, self.custody, self.requests, self.turning, self.work):
             statement = getattr(part, name, None)
             if isinstance(statement, Statement):
                 return statement
         raise KeyError(name)
 
+    def family(self, name: str) -> StatementFamily:
+        """A family of statements of a turn, by its name."""
+        family = getattr(self.turning, name, None)
+        if isinstance(family, StatementFamily):
+            return family
+        raise KeyError(name)
+
     def session(self) -> Session:
         """A pinned session for a committer."""
-        return Session(self.engine, self.clock)
+        return (Session if self.is_file else ServerSession)(self.engine, self.clock)
 
     def read(self, statement: Any, params: Mapping[str, Any] | None = None) -> list[Row]:
         """Rows of a Core statement, outside any write transaction.
@@ -64,11 +115,17 @@ class Store:
             Unavailable: `database_unavailable`.
         """
         element: Any = statement.element if isinstance(statement, Statement) else statement
-        try:
-            with self.engine.connect() as connection:
-                return [tuple(row) for row in connection.execute(element, dict(params or {}))]
-        except (DBAPIError, PoolTimeout):
-            raise Unavailable("database_unavailable") from None
+        for last in (False, True):
+            try:
+                with self._reader.connect() as connection:
+                    return [tuple(row) for row in connection.execute(element, dict(params or {}))]
+            except DBAPIError as problem:
+                # The pool's connections go at once when the server has; a read may be made twice.
+                if last or not problem.connection_invalidated:
+                    break
+            except PoolTimeout:
+                break
+        raise Unavailable("database_unavailable")
 
     def read_keys(self, family: StatementFamily, keys: list[Any], /, **params: Any) -> list[Row]:
         """Rows of a family's statements over any number of keys."""

@@ -8,7 +8,6 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Integer,
-    LargeBinary,
     Select,
     String,
     and_,
@@ -52,6 +51,7 @@ class KeyRow(NamedTuple):
     sealed: bytes
     period: str
     due_at: int | None = None  # of a key whose date moves; microseconds
+    page: bytes | None = None  # where it is sealed with others; then `epoch` is 0 and `sealed` empty
 
     @property
     def slot(self) -> Slot:
@@ -99,15 +99,12 @@ class CustodyStatements:
         self.insert_subject_ref = compiled(insert(t.subject_refs))
         self.insert_token = compiled(insert(t.tokens))
         self.insert_audit_items = compiled(insert(t.audit_items))
-        self.epochs = compiled(
-            select(t.epochs.c.epoch, t.epochs.c.id, t.epochs.c.state, t.epochs.c.sealed_half)
-        )
         k = t.data_keys.c
         p = t.due_periods.c
         period_of = and_(p.tenant == k.tenant, p["class"] == k["class"], p.due == k.due)
         key_columns = (
             k.id, k.tenant, k.subject, k["class"], k.due, k.state, k.epoch, k.sealed, p.state.label("period"),
-            k.due_at,
+            k.due_at, k.page,
         )  # fmt: skip
         self.data_keys = StatementFamily(
             lambda size: select(*key_columns).join(t.due_periods, period_of).where(k.id.in_(keys(size))),
@@ -289,12 +286,6 @@ class CustodyStatements:
             .select_from(t.data_keys)
             .join(t.due_periods, period_of)
             .where(k.tenant == bindparam("tenant"), k["class"] == bindparam("class"), opens),
-            dialect,
-        )
-        self.set_field_key = Statement(
-            update(t.field_keys)
-            .values(state=bindparam("to"), sealed=bindparam("kept", type_=LargeBinary))
-            .where(f.id == bindparam("field_key"), f.state == bindparam("seen")),
             dialect,
         )
         self.newest_field_keys = Statement(

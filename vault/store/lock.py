@@ -1,12 +1,20 @@
-"""One process a SQLite cell: a lock beside the file, held for the process's life."""
+"""Who may have a cell: a SQLite cell one process, by a lock beside its file; a new one whoever makes it."""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
-from vault.errors import Conflict, Misconfigured
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from vault.errors import Conflict, Misconfigured, Unavailable
+
+_MAKING: Final = (0x636F6174, 0x6D616B65)  # of the database, beside `pipeline.CELL_LOCK`
 
 
 class CellLock:
@@ -73,3 +81,25 @@ def _pid(descriptor: int) -> int:
     """The process that a lock's file names; 0 if it names none."""
     holder = os.pread(descriptor, 32, 0)
     return int(holder) if holder.strip().isdigit() else 0
+
+
+@contextlib.contextmanager
+def making(engine: Engine) -> Iterator[None]:
+    """For the making of a cell on a server: nobody else makes it meanwhile, on whatever host.
+
+    Raises:
+        Conflict: `cell_locked`.
+        Unavailable: `database_unavailable`.
+    """
+    reader = engine.execution_options(isolation_level="AUTOCOMMIT")
+    with contextlib.ExitStack() as stack:
+        try:
+            connection = stack.enter_context(reader.connect())
+            # Of the connection, which is not given back to the pool: the lock goes with it.
+            connection.detach()
+            taken = connection.exec_driver_sql("SELECT pg_try_advisory_lock(%s, %s)", _MAKING).scalar()
+        except DBAPIError:
+            raise Unavailable("database_unavailable") from None
+        if not taken:
+            raise Conflict("cell_locked", reason="it is being made by another process")
+        yield

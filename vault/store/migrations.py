@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 import vault
-from vault.errors import Misconfigured, Unavailable
+from vault.errors import Conflict, Misconfigured, Unavailable
+from vault.store.pipeline import CELL_LOCK
+from vault.store.tables import SQLITE
+
+PATIENCE_S: Final = 5.0  # another process that migrates is soon done; one that serves is not
 
 
 def location() -> Path:
@@ -71,6 +76,7 @@ def upgrade(engine: Engine, to: str = "head") -> None:
     Raises:
         Unavailable: `database_unavailable`.
         Misconfigured: `migration_required`: a step failed; none was taken.
+        Conflict: `cell_locked`: on a server, somebody writes into the cell or migrates it.
     """
     _run(engine, command.upgrade, to)
 
@@ -94,13 +100,34 @@ def check(engine: Engine) -> None:
 
 
 def _run(engine: Engine, verb: Any, to: str) -> None:
+    if verb is command.upgrade and to == "head" and current(engine) == newest():
+        return  # whoever serves the cell meanwhile need not be told
     config = Config()
     config.set_main_option("script_location", str(location()).replace("%", "%%"))
     current(engine)
     try:
         with engine.begin() as connection:
+            if engine.dialect.name != SQLITE:
+                _alone(connection)
             config.attributes["connection"] = connection
             verb(config, to)
     except DBAPIError as problem:
         reason = f"a step failed and was undone: {type(problem).__name__}"
         raise Misconfigured("migration_required", reason=reason) from None
+
+
+def _alone(connection: Connection) -> None:
+    """Takes the cell's lock for this transaction: nobody writes into the cell, and nobody else migrates it.
+
+    Raises:
+        Conflict: `cell_locked`.
+    """
+    end = time.monotonic() + PATIENCE_S
+    taken = "SELECT pg_try_advisory_xact_lock(%s, %s)"
+    while not connection.exec_driver_sql(taken, CELL_LOCK).scalar():
+        if time.monotonic() > end:
+            raise Conflict("cell_locked", reason="a service writes into it, or it is being migrated")
+        time.sleep(0.1)
+    # A table of years is not rewritten within the bounds of a request.
+    connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+    connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")

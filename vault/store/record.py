@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Integer, and_, bindparam, case, func, insert, select, update
+from sqlalchemy import ColumnElement, Integer, and_, bindparam, case, func, insert, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import ClauseElement
@@ -12,6 +12,33 @@ from sqlalchemy.sql import ClauseElement
 from vault.store.custody import keys
 from vault.store.session import Statement, StatementFamily
 from vault.store.tables import SQLITE, Tables
+
+# The head, the events and their items as one statement, for a group that nobody overtook: then the number of
+# the first event is the head's as the group left it, and the time that the events carry is the head's too. If
+# the head is not as it was read, or later than the events, this divides by zero and everything is undone.
+_FINISH: Final = """
+WITH h AS (
+  UPDATE record.head SET next = next + :events, fence = fence + :fence_by,
+    schema_version = schema_version + :schema_by, last_at = :at
+  WHERE id = 1 AND write_epoch = :seen_write_epoch AND read_epoch = :seen_read_epoch
+    AND fence = :seen_fence AND schema_version = :seen_schema AND last_at <= :at
+  RETURNING next - :events AS first
+), a AS (
+  INSERT INTO record.audit (number, leaf, body)
+  SELECT h.first + u.place - 1, u.leaf, u.body
+  FROM h, unnest(CAST(:leaves AS bytea[]), CAST(:bodies AS bytea[])) WITH ORDINALITY AS u (leaf, body, place)
+), i AS (
+  INSERT INTO custody.audit_items (number, salt, items)
+  SELECT h.first + u.place, u.salt, u.items
+  FROM h, unnest(CAST(:places AS bigint[]), CAST(:salts AS bytea[]), CAST(:items AS bytea[]))
+    AS u (place, salt, items)
+)
+SELECT 1 / CAST(count(*) AS integer) FROM h
+"""
+_CHARGE: Final = """
+UPDATE record.grants AS g SET uses = g.uses + u.by
+FROM unnest(CAST(:grants AS varchar[]), CAST(:by AS bigint[])) AS u (id, by) WHERE g.id = u.id
+"""
 
 
 class RecordStatements:
@@ -43,6 +70,8 @@ class RecordStatements:
             update(self._tables.head)
             .values(
                 next=h.next + bindparam("events"),
+                write_epoch=h.write_epoch + bindparam("write_by"),
+                read_epoch=h.read_epoch + bindparam("read_by"),
                 fence=h.fence + bindparam("fence_by"),
                 schema_version=h.schema_version + bindparam("schema_by"),
                 last_at=case((h.last_at > bindparam("at"), h.last_at), else_=bindparam("at")),
@@ -56,6 +85,16 @@ class RecordStatements:
             )
             .returning(h.next, h.last_at)
         )
+
+        # Looks for one of its events, after a commit whose answer was lost. Whoever holds the head's lock
+        # knows that every commit before has taken place or never will.
+        a = self._tables.audit.c
+        self.event_with = self._compiled(
+            select(a.number).where(a.number >= bindparam("first"), a.leaf == bindparam("leaf"))
+        )
+        if self._tables.dialect != SQLITE:
+            self.finish = self._compiled(text(_FINISH))
+            self.charge_grants = self._compiled(text(_CHARGE))
 
     def _identities(self) -> None:
         t = self._tables

@@ -14,6 +14,18 @@ from vault.policy.grant import Grant, GrantState, ScopeEntry
 from vault.policy.principal import Ceiling, Kind, Principal
 
 
+class EpochsInUse(NamedTuple):
+    """What the head row says of epochs: the one that is sealed under, and the one that is looked up in."""
+
+    write: int
+    read: int
+
+    @property
+    def each(self) -> tuple[int, ...]:
+        """Those that index rows are written in; two while a turn is under way."""
+        return (self.read,) if self.read == self.write else (self.read, self.write)
+
+
 class ApiKeyRow(NamedTuple):
     """A service key's row, in the order of `RecordStatements.api_keys`."""
 

@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final, cast
 
-from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy import URL, Engine, Insert, Table, create_engine, event
 from sqlalchemy.engine import Dialect, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import PoolProxiedConnection
@@ -21,19 +21,18 @@ from sqlalchemy.sql import ClauseElement, Select
 
 from vault.clock import Clock, Micros
 from vault.errors import Misconfigured
+from vault.store.postgresql import DRIVER, Server, engine_of
 
 SQLITE_DRIVER: Final = "sqlite"
-POSTGRESQL_DRIVER: Final = "postgresql+psycopg"
 BUSY_TIMEOUT_MS: Final = 1_000
-LOCK_TIMEOUT_MS: Final = 1_000
 WAL_AUTOCHECKPOINT_PAGES: Final = 4_000
 CACHE_KIB: Final = 65_536
 CACHED_STATEMENTS: Final = 512
 MAX_INSERTED: Final = 256
 """Most rows of one INSERT; with ten columns a twelfth of the parameters that SQLite takes (32,766)."""
 _PRIMARY_CODE: Final = 0xFF  # of SQLite's extended result codes
-_READ_ONLY_SQL_TRANSACTION: Final = "25006"  # PostgreSQL, appendix A
 Row = Sequence[Any]
+Asked = tuple["Statement", Mapping[str, Any]]
 Params = Mapping[str, Any] | tuple[Any, ...]
 
 
@@ -47,9 +46,10 @@ class Statement:
 
     Attributes:
         plain: whether it is an INSERT of its parameters and nothing else, so that `many` can take it.
+        target: the table and the columns of such an INSERT; None of anything else.
     """
 
-    __slots__ = ("_columns", "_defaults", "_many", "_names", "_one", "element", "plain", "sql")
+    __slots__ = ("_columns", "_defaults", "_many", "_names", "_one", "element", "plain", "sql", "target")
 
     def __init__(self, element: ClauseElement, dialect: Dialect, *, locks: bool = False) -> None:
         locking = element.with_for_update() if locks and isinstance(element, Select) else element
@@ -64,6 +64,9 @@ class Statement:
         self._many: dict[int, str] = {}
         self._one = f" VALUES ({', '.join('?' * len(self._names or ()))})"
         self.plain = self._names is not None and self._one in self.sql
+        self.target: Table | None = None
+        if type(element) is Insert and isinstance(element.table, Table):
+            self.target = element.table
 
     def bind(self, params: Params) -> Any:
         """The parameters in the driver's form."""
@@ -74,6 +77,13 @@ class Statement:
         if self._defaults:
             params = {**self._defaults, **params}
         return tuple([params[name] for name in self._names])
+
+    def columns(self, rows: Sequence[Params]) -> list[Sequence[Any]]:
+        """The rows of an INSERT, each as its values in the order of the table's columns."""
+        if isinstance(rows[0], tuple):
+            return cast(list[Sequence[Any]], list(rows))
+        tables = cast(Sequence[Mapping[str, Any]], rows)
+        return [[row.get(name) for name in self._columns] for row in tables]
 
     def many(self, rows: Sequence[Params]) -> Iterable[tuple[str, list[Any]]]:
         """An INSERT's text with parameters for all rows, as few texts as need be.
@@ -143,12 +153,17 @@ class StatementFamily:
 class Session:
     """One pinned connection on which the committer runs its transactions. One thread at a time.
 
-    It connects when the first transaction begins, and anew after a connection was lost.
+    It connects when the first transaction begins, and anew after a connection was lost. This one is for
+    SQLite; `store.pipeline` has the one for PostgreSQL.
+
+    Attributes:
+        at_once: whether a group's writes and its commit may go to the database together.
     """
+
+    at_once: bool = False
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = engine
-        self._sqlite = engine.dialect.name == "sqlite"
         self._clock = clock
         self._pinned: PoolProxiedConnection | None = None
         self._connection: Any = None
@@ -156,20 +171,12 @@ class Session:
         dbapi: Any = engine.dialect.loaded_dbapi
         self.database_error: type[Exception] = dbapi.Error
         self.integrity_error: type[Exception] = dbapi.IntegrityError
-        self._operational_error: type[Exception] = dbapi.OperationalError
 
     def begin(self) -> None:
-        """Starts a write transaction; connects anew if the server has dropped an idle connection."""
-        if self._cursor is not None and not self._sqlite:
-            try:
-                self._start()
-            except self._operational_error:
-                self.close()
-            else:
-                return
+        """Starts a write transaction."""
         if self._cursor is None:
             self._connect()
-        self._start()
+        self._cursor.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
         """Makes the transaction durable."""
@@ -183,7 +190,7 @@ class Session:
         if self._cursor is None:
             return False
         try:
-            if not self._sqlite or self._connection.in_transaction:
+            if self._connection.in_transaction:
                 self._cursor.execute("ROLLBACK")
         except self.database_error:
             self.close()
@@ -195,41 +202,34 @@ class Session:
 
         Full, locked, read-only, gone; as against a statement that it cannot take.
         """
-        if isinstance(problem, sqlite3.Error):
-            code = getattr(problem, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-            return code & _PRIMARY_CODE not in (
-                sqlite3.SQLITE_ERROR,
-                sqlite3.SQLITE_CONSTRAINT,
-                sqlite3.SQLITE_MISMATCH,
-                sqlite3.SQLITE_MISUSE,
-                sqlite3.SQLITE_RANGE,
-                sqlite3.SQLITE_TOOBIG,
-            )
-        read_only = getattr(problem, "sqlstate", None) == _READ_ONLY_SQL_TRANSACTION
-        return isinstance(problem, self._operational_error) or read_only
+        code = getattr(problem, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        return isinstance(problem, sqlite3.Error) and code & _PRIMARY_CODE not in (
+            sqlite3.SQLITE_ERROR,
+            sqlite3.SQLITE_CONSTRAINT,
+            sqlite3.SQLITE_MISMATCH,
+            sqlite3.SQLITE_MISUSE,
+            sqlite3.SQLITE_RANGE,
+            sqlite3.SQLITE_TOOBIG,
+        )
+
+    def in_the_way(self, problem: BaseException) -> bool:
+        """Whether another transaction was in the way, so that the same one may go through the next time."""
+        return False
 
     def _connect(self) -> None:
         pinned = self._engine.raw_connection()
         pinned.detach()  # it is never given back to the pool: its mode is not the pool's
         self._pinned = pinned
         self._connection = cast(Any, pinned.dbapi_connection)
-        if not self._sqlite:
-            self._connection.autocommit = True
         self._cursor = self._connection.cursor()
-
-    def _start(self) -> None:
-        self._cursor.execute("BEGIN IMMEDIATE" if self._sqlite else "BEGIN")
-        if not self._sqlite:
-            self._cursor.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
 
     def now(self, last: Micros) -> Micros:
         """The time that decides: the database's clock; on SQLite the host's, never before `last`."""
-        if self._sqlite:
-            return max(self._clock.now(), last)
-        row = self._cursor.execute(
-            "SELECT (extract(epoch from clock_timestamp()) * 1000000)::bigint"
-        ).fetchone()
-        return max(int(row[0]), last)
+        return max(self.look(())[1], last)
+
+    def look(self, asked: Sequence[Asked]) -> tuple[list[list[Row]], Micros]:
+        """Runs statements in this order, and the time thereafter. A server is asked all of it at once."""
+        return [self.rows(*one) for one in asked], self._clock.now()
 
     def rows(self, statement: Statement, params: Mapping[str, Any]) -> list[Row]:
         """Runs a statement and fetches all its rows."""
@@ -252,7 +252,7 @@ class Session:
 
     def run_many(self, statement: Statement, rows: Sequence[Params]) -> int:
         """Runs a statement for each row; the number of rows that they changed in all."""
-        if not (self._sqlite and statement.plain):
+        if not statement.plain:
             self._cursor.executemany(statement.sql, [statement.bind(row) for row in rows])
             count: int = self._cursor.rowcount
             return count
@@ -260,6 +260,18 @@ class Session:
         for text, values in statement.many(rows):
             count += self._cursor.execute(text, values).rowcount
         return count
+
+    def run_pairs(
+        self, family: StatementFamily, pairs: Sequence[tuple[Any, Any]], params: Mapping[str, Any]
+    ) -> None:
+        """Runs a family over any number of pairs, by the hundred: see `Statement.many`."""
+        for start in range(0, len(pairs), MAX_INSERTED):
+            chunk = pairs[start : start + MAX_INSERTED]
+            size = 1 << (len(chunk) - 1).bit_length()
+            padded = [*chunk, *([chunk[0]] * (size - len(chunk)))]
+            listed = {f"k{at}": one for at, (one, _) in enumerate(padded)}
+            listed |= {f"n{at}": other for at, (_, other) in enumerate(padded)}
+            self.run(family.sized(size), {**params, **listed})
 
     def close(self) -> None:
         """Closes the connection."""
@@ -274,24 +286,22 @@ def sqlite_url(path: Path) -> URL:
     return URL.create(SQLITE_DRIVER, database=str(path))
 
 
-def open_engine(url: str | URL) -> Engine:
+def open_engine(url: str | URL | Server) -> Engine:
     """An engine with this project's settings.
 
     Raises:
-        Misconfigured: `config_invalid`: not a database URL this version can use.
+        Misconfigured: `config_invalid`: not a database URL this version can use; `extra_missing`.
     """
+    if isinstance(url, Server):
+        return engine_of(url)
     try:
         parsed = make_url(url)
     except ArgumentError:
         raise Misconfigured("config_invalid", setting="database") from None
     if parsed.drivername == SQLITE_DRIVER and parsed.database:
         return _sqlite_engine(Path(parsed.database))
-    if parsed.drivername == POSTGRESQL_DRIVER:
-        try:
-            return create_engine(parsed, pool_pre_ping=True, isolation_level="READ COMMITTED")
-        except ModuleNotFoundError:
-            reason = "PostgreSQL needs the extra coatcheck[postgres]"
-            raise Misconfigured("config_invalid", setting="database", reason=reason) from None
+    if parsed.drivername == DRIVER:
+        return engine_of(parsed)
     raise Misconfigured("config_invalid", setting="database")
 
 

@@ -41,11 +41,13 @@ POSTGRESQL: Final = "postgresql"
 SEALED_UNDER_EPOCH: Final[dict[str, tuple[str, str]]] = {
     "data_keys": ("sealed", "epoch"),
     "field_keys": ("sealed", "epoch"),
+    "key_pages": ("sealed", "epoch"),
 }
 # Sealed by something else: kms halves by the root key; the rest under data keys.
 SEALED_OTHERWISE: Final = frozenset(
     {
         ("epochs", "sealed_half"),
+        ("epochs", "sealed_canary"),  # under the row's own epoch, and goes with it
         ("subjects", "sealed"),
         ("claims", "sealed"),
         ("idempotency", "sealed"),  # under a key of the request, which is one of the epoch: dropped with it
@@ -88,8 +90,11 @@ class Tables:
             Column("epoch", Integer, primary_key=True, autoincrement=False),
             Column("id", LargeBinary(16), nullable=False),
             Column("state", String(16), nullable=False),
-            Column("sealed_half", LargeBinary, nullable=False),
+            Column("sealed_half", LargeBinary, nullable=False),  # empty: destroyed
             Column("created_at", BigInteger, nullable=False),
+            Column("sealed_canary", LargeBinary),  # absent: of an epoch from before there were canaries
+            Column("activated_at", BigInteger),  # absent: when it was made, or not yet
+            Column("destroy_at", BigInteger),  # from when on every host destroys its half of it
         )
         self.due_periods = self._table(
             CUSTODY,
@@ -108,14 +113,35 @@ class Tables:
             Column("class", String(64), nullable=False),
             Column("due", String(10), nullable=False),  # empty: absent
             Column("state", String(16), nullable=False),
-            Column("epoch", Integer, nullable=False),
-            Column("sealed", LargeBinary, nullable=False),
+            Column("epoch", Integer, nullable=False),  # 0: its page says
+            Column("sealed", LargeBinary, nullable=False),  # empty: it lies in its page
             Column("created_at", BigInteger, nullable=False),
             Column("due_at", BigInteger),  # of a key whose date moves; absent: its due period says, or none
+            Column("page", LargeBinary(16)),  # absent: sealed here, singly
             UniqueConstraint("tenant", "subject", "class", "due", name="uq_data_keys_slot"),
             rowid=False,
         )
         Index("ix_data_keys_page", self.data_keys.c.tenant, self.data_keys.c.id)
+        d = self.data_keys.c
+        paged = d.page.is_not(None)
+        Index("ix_data_keys_of_page", d.page, sqlite_where=paged, postgresql_where=paged)
+        Index("ix_data_keys_epoch", d.epoch, d.tenant, d["class"], d.due)  # what a turn packs, in order
+        # Up to 256 data keys of one tenant, class and due period: a period that ends goes by the page.
+        self.key_pages = self._table(
+            CUSTODY,
+            "key_pages",
+            Column("id", LargeBinary(16), primary_key=True),
+            Column("tenant", String(64), nullable=False),
+            Column("class", String(64), nullable=False),
+            Column("due", String(10), nullable=False),
+            Column("version", Integer, nullable=False),  # one more each time it is sealed
+            Column("epoch", Integer, nullable=False),
+            Column("keys", Integer, nullable=False),
+            Column("sealed", LargeBinary, nullable=False),
+        )
+        p = self.key_pages.c
+        Index("ix_key_pages_period", p.tenant, p["class"], p.due)
+        Index("ix_key_pages_epoch", p.epoch, p.id)
         self.field_keys = self._table(
             CUSTODY,
             "field_keys",
@@ -333,6 +359,59 @@ class Tables:
             Column("body", Text, nullable=False),
             Column("applied_by", String(80), nullable=False),
             Column("applied_at", BigInteger, nullable=False),
+        )
+
+        self._work()
+
+    def _work(self) -> None:
+        """Jobs, the processes that hold keys, and what turns left on the record."""
+        self.jobs = self._table(
+            RECORD,
+            "jobs",
+            Column("id", String(32), primary_key=True),
+            Column("tenant", String(64), nullable=False),
+            Column("kind", String(32), nullable=False),
+            Column("state", String(16), nullable=False),
+            Column("step", String(32), nullable=False),
+            Column("params", Text, nullable=False),
+            Column("cursor", Text, nullable=False),
+            Column("done", BigInteger, nullable=False),
+            Column("total", BigInteger, nullable=False),
+            Column("rate", BigInteger, nullable=False),  # a second, in thousandths
+            Column("waits_for", String(64), nullable=False),
+            Column("error", String(64), nullable=False),
+            Column("created_by", String(80), nullable=False),
+            Column("created_at", BigInteger, nullable=False),
+            Column("due_at", BigInteger, nullable=False),
+            Column("updated_at", BigInteger, nullable=False),
+            Column("ended_at", BigInteger, nullable=False),  # 0: not yet
+            Column("runner", LargeBinary(16)),  # the process that has it
+            Column("lease_until", BigInteger, nullable=False),
+        )
+        Index("ix_jobs_page", self.jobs.c.tenant, self.jobs.c.id)
+        Index("ix_jobs_due", self.jobs.c.state, self.jobs.c.due_at)
+        self.processes = self._table(
+            RECORD,
+            "processes",
+            Column("id", LargeBinary(16), primary_key=True),
+            Column("kind", String(16), nullable=False),
+            Column("pid", Integer, nullable=False),
+            Column("started_at", BigInteger, nullable=False),
+            Column("lease_until", BigInteger, nullable=False),
+            Column("opened", Integer, nullable=False),  # the newest epoch whose canary it has opened
+            Column("dropped", Integer, nullable=False),  # it holds no key of this epoch and those before
+            Column("destroyed", Integer, nullable=False),  # nor have its half-stores a half of these
+        )
+        self.turns = self._table(
+            RECORD,
+            "turns",
+            Column("opens", Integer, primary_key=True, autoincrement=False),
+            Column("closes", Integer, nullable=False),
+            Column("job", String(32), nullable=False),
+            Column("steps", Text, nullable=False),
+            Column("evidence", Text, nullable=False),
+            Column("started_at", BigInteger, nullable=False),
+            Column("ended_at", BigInteger, nullable=False),  # 0: not yet
         )
 
     def _values(self) -> None:

@@ -18,6 +18,7 @@ import vault.api.audit
 import vault.api.data
 import vault.api.grants
 import vault.ledger.group
+import vault.ledger.writing
 import vault.services.issue
 import vault.services.opening
 import vault.services.tokenize
@@ -92,8 +93,8 @@ Request = tuple[str, str, Any]
         (vault.services.issue.Issue, "decide", TOKENIZE),
         (vault.services.issue.Issue, "needs", TOKENIZE),
         (vault.ledger.group, "load", TOKENIZE),
-        (vault.ledger.group, "_write", TOKENIZE),
-        (vault.ledger.group, "seal_event", GRANT),
+        (vault.ledger.group, "write", TOKENIZE),
+        (vault.ledger.writing, "seal_event", GRANT),
         (vault.store.cell.Store, "read", AUDIT),
     ],
 )

@@ -109,7 +109,7 @@ def test_a_batch_is_422_whatever_its_items_are() -> None:
 
 
 def test_metrics_are_bounded_by_our_own_names() -> None:
-    cell: Any = SimpleNamespace(committer=SimpleNamespace(groups=2, commands=5))
+    cell: Any = SimpleNamespace(committer=SimpleNamespace(groups=2, commands=5), key_store=None)
     metrics = Metrics({"eu": cell})
     for _ in range(3):
         metrics.answered("GET whoami", 200, "", 0.002)

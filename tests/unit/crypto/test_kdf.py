@@ -88,6 +88,7 @@ def test_labels_are_published_unique_and_none_begins_another() -> None:
         "EPOCH": b"coatcheck/epoch/",
         "EPOCH_SEALING": b"coatcheck/epoch-sealing/",
         "EPOCH_REQUESTS": b"coatcheck/epoch-requests/",
+        "EPOCH_BACKUP": b"coatcheck/epoch-backup/",
         "REQUEST": b"coatcheck/request/",
         "REQUEST_REFERENCE": b"coatcheck/request-reference/",
         "REQUEST_FINGERPRINT": b"coatcheck/request-fingerprint/",

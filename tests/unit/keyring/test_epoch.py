@@ -115,7 +115,7 @@ def test_either_half_out_of_reach_is_said_to_be(cell: Cell) -> None:
         path.with_name("away").rename(path)
     assert open_epochs("eu", cell.store, cell.provider(), cell.halves)
     cell.provider().destroy_root(1)
-    cell.refused(Unavailable, "key_unavailable", root=1)
+    cell.refused(Unavailable, "key_unavailable", root=1, cause="missing")
 
 
 @pytest.mark.parametrize("part", ["sealed_half", "id"])

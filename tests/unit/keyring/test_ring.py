@@ -218,7 +218,7 @@ def test_references_belong_to_a_tenant_and_lie_under_the_cells_index_layer(
 ) -> None:
     for tenant in ("main", "other"):
         add(store, CELL, Purpose.SUBJECT_REFERENCE, tenant=tenant)
-    layer = add(store, CELL, Purpose.INDEX_LAYER, tenant=CELL)
+    layer = add(store, CELL, Purpose.INDEX_LAYER, 2, tenant=CELL)
     main, other = ring.references("main"), ring.references("other")
     people = ["cust-1", "cust-2", "CUST-1", "cust-1 ", "", "\U0001f511"]
     refs = [references.of(person) for references in (main, other) for person in people]
@@ -227,6 +227,6 @@ def test_references_belong_to_a_tenant_and_lie_under_the_cells_index_layer(
     assert main.of("cust-1") == ring.references("main").of("cust-1")
     # without the layer's key none of them could be computed again
     store.remove(layer.id)
-    add(store, CELL, Purpose.INDEX_LAYER, tenant=CELL)
+    add(store, CELL, Purpose.INDEX_LAYER, 2, tenant=CELL)
     ring.forget()
     assert not set(refs) & {ring.references("main").of(person) for person in people}

@@ -11,19 +11,40 @@ import pytest
 
 from tests.unit.crypto.test_kdf import hkdf_expand
 from tests.unit.envelope.pages import example, octets, text
-from vault.context import TAG_CALLER, TAG_REQUEST, TAG_ROUTE, TAG_SUBJECT, TAG_TENANT, canonical
+from vault.context import (
+    TAG_CALLER,
+    TAG_CLASS,
+    TAG_DUE,
+    TAG_RECORD,
+    TAG_REQUEST,
+    TAG_ROUTE,
+    TAG_SUBJECT,
+    TAG_TENANT,
+    TAG_VERSION,
+    canonical,
+)
 from vault.crypto.block import BlockCipher
 from vault.crypto.kdf import Label, combine, expand
 from vault.crypto.mac import reference
 from vault.crypto.passwords import Argon2Parameters
 from vault.errors import IntegrityError
-from vault.keyring.hierarchy import Purpose, half_context, make_epoch, open_data_key, slot_owner
+from vault.keyring.hierarchy import (
+    Purpose,
+    check_canary,
+    half_context,
+    make_epoch,
+    open_data_key,
+    open_page,
+    open_paged_key,
+    slot_owner,
+)
 from vault.keyring.requests import request_key
 from vault.keyring.ring import References
 from vault.kms.halves import HalfStores
 from vault.kms.registry import ProviderSettings, open_provider
 from vault.secret import Secret
 from vault.store.custody import KeyRow, Slot
+from vault.store.turning import PageRow
 
 EXAMPLE = example("key-hierarchy")
 
@@ -63,6 +84,40 @@ def test_from_the_files_of_the_page_to_a_data_key(tmp_path: Path) -> None:
     epoch = make_epoch(EXAMPLE["region"], EXAMPLE["epoch"], part("epoch_id"), kms_half, store_half)
     stored = KeyRow(bytes(16), *slot, "active", EXAMPLE["epoch"], octets(row["sealed"]), "active")
     assert open_data_key(epoch, stored).key.expose() == octets(row["key"])
+
+
+def test_the_page_and_the_canary_of_the_page() -> None:
+    row: dict[str, Any] = EXAMPLE["page"]
+    store_half = Secret(part("half_file")[44:76])
+    kms_half = Secret(part("kms_half"))
+    epoch = make_epoch(EXAMPLE["region"], EXAMPLE["epoch"], part("epoch_id"), kms_half, store_half)
+    assert epoch.backup.key.expose() == octets(row["backup_key"])
+    check_canary(epoch, octets(row["canary"]))
+    page = PageRow(
+        octets(row["id"]), "main", "customer", "2031-01", row["version"], 1, 2, octets(row["sealed"])
+    )
+    opened = open_page(epoch, page)
+    assert opened.expose() == octets(row["plaintext"])
+    record = (
+        (TAG_RECORD, page.id), (TAG_CLASS, b"customer"), (TAG_DUE, b"2031-01"), (TAG_VERSION, b"\0\0\0\3"),
+    )  # fmt: skip
+    assert canonical(record) == octets(row["record"])
+    first, second = octets(row["first_id"]), octets(row["second_id"])
+    slots = {
+        first: (Slot("main", octets(EXAMPLE["data_key"]["subject"]), "customer", "2031-01"), "data_key"),
+        second: (Slot("main", octets(row["second_subject"]), "customer", "2031-01"), "page"),
+    }
+    for id_, (slot, where) in slots.items():
+        key = KeyRow(id_, *slot, "active", 0, b"", "active", None, page.id)
+        wanted = EXAMPLE[where]["key" if where == "data_key" else "second_key"]
+        assert open_paged_key(opened, key).key.expose() == octets(wanted)
+        with pytest.raises(IntegrityError):
+            open_paged_key(opened, key._replace(due="2031-02"))
+    for moved in (
+        {"version": 4}, {"due": ""}, {"class_": "other"}, {"tenant": "other"}, {"id": bytes(16)},
+    ):  # fmt: skip
+        with pytest.raises(IntegrityError):
+            open_page(epoch, page._replace(**moved))
 
 
 def test_the_reference_of_the_page() -> None:

@@ -12,9 +12,10 @@ from tests.support import ledgers
 from tests.support.ledgers import Ledger, Note
 from vault.clock import SECOND, FixedClock, format_time
 from vault.errors import Unavailable
-from vault.ledger import group
+from vault.ledger import group, writing
 from vault.ledger.command import Committed, State, Writes
-from vault.ledger.group import MAX_TRIES, Overtaken
+from vault.ledger.group import MAX_TRIES
+from vault.ledger.state import Overtaken
 from vault.store.cell import Store
 
 MEMBERS = ("write_epoch", "read_epoch", "fence", "schema_version")
@@ -64,7 +65,7 @@ def test_a_group_that_is_always_overtaken_gives_up_without_effect(postgresql_led
 
 def test_the_same_on_sqlite(sqlite_ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """There the writer holds the file from its first read, so the head is moved by hand."""
-    write, left = group._write, [2]
+    write, left = writing.write, [2]
 
     def overtaken(*arguments: Any) -> None:
         if left[0] > 0:
@@ -72,7 +73,7 @@ def test_the_same_on_sqlite(sqlite_ledger: Ledger, monkeypatch: pytest.MonkeyPat
             raise Overtaken
         write(*arguments)
 
-    monkeypatch.setattr(group, "_write", overtaken)
+    monkeypatch.setattr(group, "write", overtaken)
     command = Note(0, "tenant-0")
     assert isinstance(sqlite_ledger.submit([command])[0], Committed)
     assert len(command.decided) == 3
@@ -87,7 +88,8 @@ def test_the_condition_names_every_member(ledger: Ledger, member: str) -> None:
     head = ledger.store.record.head
     seen = ledger.store.read(head)[0]
     params = {
-        "events": 1, "fence_by": 0, "schema_by": 0, "at": 1, "seen_write_epoch": seen[2],
+        "events": 1, "write_by": 0, "read_by": 0, "fence_by": 0, "schema_by": 0, "at": 1,
+        "seen_write_epoch": seen[2],
         "seen_read_epoch": seen[3], "seen_fence": seen[4], "seen_schema": seen[5],
     }  # fmt: skip
     name = "seen_schema" if member == "schema_version" else f"seen_{member}"

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg import errors as pg_errors
 
 from tests.support.ledgers import Ledger, Note
 from vault.errors import Unavailable
+from vault.ledger import group as groups
 from vault.ledger.command import Committed, State, Writes
-from vault.store import session as sessions
 from vault.store.cell import Store
 
 SIZE = 8
@@ -150,33 +154,104 @@ def test_a_connection_lost_half_way(postgresql_ledger: Ledger) -> None:
             terminate(postgresql_ledger)
 
     commands = [Note(1, "tenant-1"), Note(2, "tenant-2", lose), Note(3, "tenant-3")]
-    assert codes(postgresql_ledger.submit(commands)) == {"database_unavailable"}
-    assert [len(command.decided) for command in commands] == [1, 1, 1]  # not run again
+    # No commit was on its way, so nothing can have taken place: it is done on another connection.
+    assert all(isinstance(outcome, Committed) for outcome in postgresql_ledger.submit(commands))
+    assert [len(command.decided) for command in commands] == [2, 2, 2]
+    assert postgresql_ledger.numbers() == [0, 1, 2, 3]
     check_recovery(postgresql_ledger)
 
 
-def test_a_commit_whose_end_is_not_known_is_not_run_again(
-    postgresql_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(params=["at once", "in steps"])
+def lossy(
+    request: pytest.FixtureRequest, postgresql_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[bool], None]:
+    """Makes the connection go during the next commit, before the server had it or after it took place."""
     postgresql_ledger.submit([Note(0, "tenant-0")])
     session = postgresql_ledger.sessions[0]
-    commit = session.commit
+    session.at_once = request.param == "at once"
 
-    def lost() -> None:
-        commit()  # it took place, and the answer is lost
-        terminate(postgresql_ledger)
-        session._cursor.execute("SELECT 1")
+    def lose(took_place: bool) -> None:
+        commit, sent = session.commit, list[int]()
 
-    with monkeypatch.context() as patched:
-        patched.setattr(session, "commit", lost)
-        assert codes(postgresql_ledger.submit(group(1))) == {"database_unavailable"}
+        def lost() -> None:
+            if sent:
+                return commit()
+            sent.append(1)
+            if took_place:
+                commit()
+                if session.at_once:
+                    session._connection._pipeline.sync()
+            session._connection.close()
+            raise psycopg.OperationalError("planted")
+
+        monkeypatch.setattr(session, "commit", lost)
+
+    return lose
+
+
+@pytest.mark.parametrize("took_place", [False, True])
+def test_a_commit_whose_answer_is_lost_is_looked_for(
+    postgresql_ledger: Ledger, lossy: Callable[[bool], None], took_place: bool
+) -> None:
+    lossy(took_place)
+    commands = group(1)
+    assert all(isinstance(outcome, Committed) for outcome in postgresql_ledger.submit(commands))
+    assert {len(command.decided) for command in commands} == {1 if took_place else 2}
     assert postgresql_ledger.numbers() == list(range(SIZE + 1))  # each once
+    check_recovery(postgresql_ledger)
+
+
+def test_a_commit_that_nothing_is_found_of_in_time_is_not_guessed_at(
+    postgresql_ledger: Ledger, lossy: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lossy(True)
+    monkeypatch.setattr(groups, "FIND_OUT_S", 0.3)
+    store = postgresql_ledger.store
+    with monkeypatch.context() as patched:
+        patched.setattr(postgresql_ledger.sessions[0], "_connect", gone)
+        assert codes(postgresql_ledger.submit(group(1))) == {"outcome_unknown"}
+    assert postgresql_ledger.numbers() == list(range(SIZE + 1))
+    assert store.read(store.record.head)[0][1] == SIZE + 1
+    check_recovery(postgresql_ledger)
+
+
+def gone() -> None:
+    raise psycopg.OperationalError("planted")
+
+
+@pytest.mark.parametrize("problem", [pg_errors.SerializationFailure, pg_errors.DeadlockDetected])
+def test_who_was_in_the_way_is_waited_for(postgresql_ledger: Ledger, problem: type[Exception]) -> None:
+    left = [3]
+
+    def fail(_state: State, _writes: Writes) -> None:
+        if left[0]:
+            left[0] -= 1
+            raise problem("planted")
+
+    commands = [Note(1, "tenant-1"), Note(2, "tenant-2", fail)]
+    assert all(isinstance(outcome, Committed) for outcome in postgresql_ledger.submit(commands))
+    assert [len(command.decided) for command in commands] == [4, 4]  # as one group, four times
+    assert postgresql_ledger.numbers() == [1, 2]
+
+
+def test_a_server_that_is_away_is_503_at_once_and_is_back_when_it_is(
+    postgresql_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        postgresql_ledger.submit([Note(0, "tenant-0")])
+        postgresql_ledger.sessions[0]._connection.close()
+        patched.setattr(postgresql_ledger.store.engine, "raw_connection", gone)
+        began = time.monotonic()
+        assert codes(postgresql_ledger.submit(group(1))) == {"database_unavailable"}
+        assert time.monotonic() - began < 5
+    time.sleep(0.3)
     check_recovery(postgresql_ledger)
 
 
 def test_a_row_locked_by_another_process(postgresql_ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     postgresql_ledger.submit([Note(0, "tenant-0")])
-    monkeypatch.setattr(sessions, "LOCK_TIMEOUT_MS", 10)
+    monkeypatch.setattr(groups, "SINGLY_S", 0.0)  # the others are not kept waiting one by one
+    postgresql_ledger.sessions[0]._cursor.execute("SET lock_timeout = 10")
     store = postgresql_ledger.store
     with store.engine.begin() as connection:
         connection.execute(store.tables.head.update().values(last_at=0))
@@ -191,6 +266,18 @@ def test_a_read_only_server(postgresql_ledger: Ledger) -> None:
     assert codes(postgresql_ledger.submit(group(1))) == {"database_unavailable"}
     session._cursor.execute("SET default_transaction_read_only = off")
     check_recovery(postgresql_ledger)
+
+
+def test_what_was_prepared_in_vain_is_prepared_again(postgresql_ledger: Ledger) -> None:
+    """Groups fail while their statements become prepared ones: the connection is none the worse."""
+    postgresql_ledger.submit([Note(0, "tenant-0")])
+    session = postgresql_ledger.sessions[0]
+    for number in range(20):
+        session._cursor.execute("SET default_transaction_read_only = on")
+        assert codes(postgresql_ledger.submit([Note(1, "tenant-1")])) == {"database_unavailable"}
+        session._cursor.execute("SET default_transaction_read_only = off")
+        assert isinstance(postgresql_ledger.submit([Note(2 + number)])[0], Committed)
+    assert postgresql_ledger.numbers() == [0, *range(2, 22)]
 
 
 def test_no_service_without_an_audit(ledger: Ledger) -> None:

@@ -18,6 +18,7 @@ from vault.services.detokenize import detokenize
 from vault.services.encrypt import EncryptBody, EncryptItem, encrypt
 from vault.services.explain import TemplateQuestion, explain_field, explain_template
 from vault.services.field_keys import (
+    Attestation,
     DestroyBody,
     ReasonBody,
     compromise_key,
@@ -38,6 +39,7 @@ from vault.services.identities import (
     revoke_key,
     whoami,
 )
+from vault.services.jobs import cancel_job, list_jobs, read_job, resume_job
 from vault.services.keys import KeyFilter, list_stored_keys, read_stored_key
 from vault.services.listing import Page
 from vault.services.rehearse import CheckBody, rehearse
@@ -53,10 +55,12 @@ from vault.services.schema import (
 )
 from vault.services.tenants import TenantBody, create_tenant, list_tenants
 from vault.services.tokenize import TokenizeBody, tokenize
+from vault.services.turn import TurnBody, list_epochs, start_turn
 from vault.tokens.lines import Lines
 
 VALUE: Final = "123-45-6789"
 PERSON: Final = "Ada Lovelace"
+WORD: Final = Attestation("Ada", "none is left")
 NEW_SCHEMA: Final = SCHEMA + '\n[purposes.another]\nlegal_basis = "consent"\n'
 
 Made = tuple[str, tuple[Any, ...]]
@@ -145,6 +149,15 @@ def _rekey_in_place(built: BuiltCell) -> Made:
     return built.service, ([TextColumn(SSN, lines.texts, lines.like())], 1)
 
 
+def a_job(built: BuiltCell) -> str:
+    """A turn that nobody does."""
+    return str(built.run(start_turn, TurnBody(), by=built.admin).id)
+
+
+def a_stopped_job(built: BuiltCell) -> str:
+    return str(built.run(cancel_job, a_job(built), by=built.admin).id)
+
+
 def _key_of(credential: str) -> str:
     return "_".join(credential.split("_")[:2])
 
@@ -224,8 +237,14 @@ CALLS: Final[dict[str, Call]] = {
         compromise_key, lambda b: (b.admin, (_field_key(b), ReasonBody("a leak"))), 1, "key:rotate"
     ),
     "destroy_key": Call(
-        destroy_key, lambda b: (b.admin, (_field_key(b, ended=True), DestroyBody())), 1, "key:destroy"
+        destroy_key, lambda b: (b.admin, (_field_key(b, ended=True), DestroyBody(WORD))), 1, "key:destroy"
     ),
+    "start_turn": Call(start_turn, lambda b: (b.admin, (TurnBody(),)), 1, "epoch:turn"),
+    "list_epochs": Call(list_epochs, lambda b: (b.admin, ()), 0, "key:read"),
+    "list_jobs": Call(list_jobs, lambda b: (b.admin, (Page(),)), 0, "job:read"),
+    "read_job": Call(read_job, lambda b: (b.admin, (a_job(b),)), 0, "job:read"),
+    "cancel_job": Call(cancel_job, lambda b: (b.admin, (a_job(b),)), 1, "job:control"),
+    "resume_job": Call(resume_job, lambda b: (b.admin, (a_stopped_job(b),)), 1, "job:control"),
     "read_audit": Call(read_audit, lambda b: (b.admin, (AuditQuery(),)), 0, "audit:read"),
 }
 

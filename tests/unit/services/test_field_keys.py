@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.cells import EMAIL, NAME, SSN, BuiltCell
+from tests.support.cells import EMAIL, NAME, PAN, SSN, BuiltCell
+from tests.support.turns import turn, with_keys
 from vault.clock import FixedClock
 from vault.errors import BadInput, Conflict, Denied, Stale, Unknown
 from vault.keystate.states import TRANSITIONS, KeyState
@@ -25,7 +26,9 @@ from vault.services.fields import read_field
 from vault.services.keys import KeyFilter, StoredKeyAnswer, list_stored_keys
 from vault.services.listing import Page
 from vault.services.rekey import RekeyBody, rekey
+from vault.services.rotation import due_rotations
 from vault.services.tokenize import TokenizeBody, tokenize
+from vault.services.worker import Worker
 
 VALUE = "123-45-6789"
 SAYS = Attestation("Ada Lovelace", "All tables were rekeyed, backups of them are gone.")
@@ -295,3 +298,36 @@ def test_what_was_prepared_under_the_old_version_is_made_again(built: BuiltCell)
     rotate(built)
     with pytest.raises(Stale):
         built.cell.committer.execute(command)
+
+
+def test_a_field_is_rotated_when_it_is_due(ticking: BuiltCell, clock: FixedClock) -> None:
+    ticking.apply(
+        ticking.schema.replace('[fields."customer.ssn"]', '[fields."customer.ssn"]\nrotation = "P1Y"')
+    )
+    old = ticking.token(SSN, VALUE)
+    worker = Worker(with_keys(ticking).cell)
+    worker.run_due()
+    assert states(ticking) == {1: "active"}
+    before = ticking.next_number
+    clock.advance(367 * 86_400 * 1_000_000)
+    assert due_rotations(ticking.cell) == [("main", SSN)]
+    Worker(ticking.cell).run_due()
+    assert states(ticking) == {1: "deactivated", 2: "active"}
+    assert states(ticking, PAN) == {1: "active"}
+    (event,) = ticking.events(before, "key.rotate")
+    assert (event["actor"], event["new_version"]) == ("schedule", 2)
+    assert due_rotations(ticking.cell) == []
+    _, key = ticking.principal("service", "late", permissions=[f"rekey:{SSN}"])
+    assert ticking.run(rekey, RekeyBody(SSN, [old], 1), by=key).key_version == 2
+
+
+def test_a_turn_takes_all_versions_along_and_leaves_the_destroyed(built: BuiltCell) -> None:
+    first = keys(built)[1].id
+    rotate(built)
+    second = built.token(SSN, VALUE)
+    rotate(built)
+    built.run(destroy_key, first, DestroyBody(), by=built.admin)
+    assert turn(with_keys(built)).state == "done"
+    assert states(built) == {1: "destroyed", 2: "deactivated", 3: "active"}
+    assert {row.version: row.epoch for row in keys(built).values()} == {1: 0, 2: 2, 3: 2}
+    assert built.reveal(built.grant(SSN), SSN, second, key_version=2) == [VALUE]

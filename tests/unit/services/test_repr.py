@@ -165,7 +165,8 @@ def structs() -> list[type[Any]]:
 OPEN = {
     "AuditQuery", "Cell", "ChangeAnswer", "CheckAnswer", "Counted", "Coverage", "DomainAnswer", "FieldAnswer",
     "GrantFilter", "GrantLimits", "GrantUse", "KeyBody", "KeyFilter", "Limits", "Move", "NewSubject",
-    "Origin", "Page", "PlanAnswer", "RefusedValue", "Request", "SchemaAnswer", "SchemaBody", "Standing",
+    "Origin", "Page", "PlanAnswer", "RefusedValue", "Request", "SchemaAnswer", "SchemaBody",
+    "ServerStanding", "Standing",
     "SurrogateAnswer", "TenantSchema", "TextColumn", "Turn", "Validity", "Verified", "VersionAnswer",
     "VersionRow",
 }  # fmt: skip

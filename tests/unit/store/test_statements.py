@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Final
 
+import psycopg
 import pytest
+from sqlalchemy import delete
 
+from tests.support.databases import give_back, postgresql
+from vault.clock import SystemClock
 from vault.errors import CoatcheckError
 from vault.keystate.states import PROCESSES, KeyState
 from vault.store.cell import Store
+from vault.store.pipeline import ServerSession
 from vault.store.session import Row, Session, Statement, StatementFamily
 
-KEY, SUBJECT, TOKEN, EPOCH_ID, REF = (bytes([number]) * 16 for number in range(1, 6))
+KEY, SUBJECT, TOKEN, EPOCH_ID, REF, PAGE_ID, PROCESS = (bytes([number]) * 16 for number in range(1, 8))
 NIL = bytes(16)
 DIGEST = bytes(32)
 SLOT = {"tenant": "main", "subject": SUBJECT, "class": "customer", "due": "2028-11"}
@@ -23,7 +29,8 @@ ROWS: dict[str, dict[str, Any]] = {
         "id": 1, "region": "eu", "next": 0, "write_epoch": 1, "read_epoch": 1, "fence": 0,
         "schema_version": 0, "last_at": 5,
     },
-    "insert_epoch": {"epoch": 1, "id": EPOCH_ID, "state": "active", "sealed_half": b"h", "created_at": 5},
+    "insert_epoch": {"epoch": 1, "id": EPOCH_ID, "state": "active", "sealed_half": b"h", "created_at": 5,
+                     "sealed_canary": b"c", "activated_at": 5, "destroy_at": None},
     "insert_field_key": {
         "id": KEY, "tenant": "main", "field": "customer.ssn", "purpose": "ff1", "version": 1,
         "state": "active", "epoch": 1, "sealed": b"k", "created_at": 5,
@@ -31,7 +38,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "insert_due_period": {"tenant": "main", "class": "customer", "due": "2028-11", "state": "active"},
     "insert_data_key": {
         **SLOT, "id": KEY, "state": "active", "epoch": 1, "sealed": b"d", "created_at": 5,
-        "due_at": None,
+        "due_at": None, "page": None,
     },
     "insert_subject": {"id": SUBJECT, "tenant": "main", "key": KEY, "sealed": b"s", "created_at": 5},
     "insert_subject_ref": {"epoch": 1, "ref": REF, "subject": SUBJECT},
@@ -66,9 +73,32 @@ ROWS: dict[str, dict[str, Any]] = {
         "tenant": "main", "version": 1, "digest": "d", "body": "{}", "applied_by": "host:0",
         "applied_at": 5,
     },
+    "insert_key_page": {
+        "id": PAGE_ID, "tenant": "main", "class": "customer", "due": "2028-11", "version": 1, "epoch": 1,
+        "keys": 3, "sealed": b"p",
+    },
+    "insert_job": {
+        "id": "job_1", "tenant": "main", "kind": "epoch.turn", "state": "running", "step": "open",
+        "params": "{}", "cursor": "{}", "done": 1, "total": 2, "rate": 3, "waits_for": "", "error": "",
+        "created_by": "host:0", "created_at": 5, "due_at": 5, "updated_at": 5, "ended_at": 0,
+        "runner": PROCESS, "lease_until": 60,
+    },
+    "insert_process": {
+        "id": PROCESS, "kind": "serve", "pid": 7, "started_at": 5, "lease_until": 60, "opened": 2,
+        "dropped": 0, "destroyed": 0,
+    },
+    "insert_turn": {
+        "opens": 2, "closes": 1, "job": "job_1", "steps": "{}", "evidence": "{}", "started_at": 5,
+        "ended_at": 0,
+    },
 }  # fmt: skip
 
-KEY_ROW = (KEY, "main", SUBJECT, "customer", "2028-11", "active", 1, b"d", "active", None)
+KEY_ROW = (KEY, "main", SUBJECT, "customer", "2028-11", "active", 1, b"d", "active", None, None)
+PAGE_ROW = (PAGE_ID, "main", "customer", "2028-11", 1, 1, 3, b"p")
+JOB = (
+    "job_1", "main", "epoch.turn", "running", "open", "{}", "{}", 1, 2, 3, "", "", "host:0", 5, 5, 5, 0,
+    PROCESS, 60,
+)  # fmt: skip
 PRINCIPAL = ("pr_1", "main", "service", "service:demo", "[]", "[]", None, 1, 0)
 GRANT = (
     "gr_1", "main", "agent:demo", "pr_1", "support", "[]", 0, 10, 10, 5, 50, "active", 1, DIGEST, 0,
@@ -81,7 +111,7 @@ DATA_KEY_SHOWN = (KEY, "data", "", 1, "active", 1, 5, "customer", "2028-11", "ma
 # What selects and families are asked, and the rows they give.
 QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
     "head": ({}, [("eu", 0, 1, 1, 0, 0, 5)]),
-    "epochs": ({}, [(1, EPOCH_ID, "active", b"h")]),
+    "event_with": ({"first": 0, "leaf": DIGEST}, [(0,)]),
     "field_keys": (
         {"tenant": "main", "field": "customer.ssn", "purpose": "ff1"},
         [(KEY, "main", "customer.ssn", "ff1", 1, "active", 1, b"k")],
@@ -118,6 +148,28 @@ QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
     "living_tokens": ({"tenant": "main", "field": "customer.name"}, [(1,)]),
     "living_keys": ({"tenant": "main", "class": "customer"}, [(1,)]),
     "living_grants": ({"tenant": "main", "at": 49}, [("support", "[]")]),
+    "epochs_listed": ({}, [(1, EPOCH_ID, "active", b"h", b"c", 5, 5, None)]),
+    "field_keys_under": ({"epoch": 1}, [(KEY, "main", "customer.ssn", "ff1", 1, "active", 1, b"k")]),
+    "pages_under": ({"epoch": 1, "most": 10}, [(*PAGE_ROW, 0)]),
+    "keys_paged": ({"epoch": 1}, [(3,)]),
+    "page_with_room": (
+        {"tenant": "main", "class": "customer", "due": "2028-11", "epoch": 1, "at_most": 3},
+        [(*PAGE_ROW, 0)],
+    ),
+    "singles_under": (
+        {"epoch": 1, "most": 10},
+        [(KEY, "main", SUBJECT, "customer", "2028-11", "active", 1, b"d")],
+    ),
+    "index_rows": ({"epoch": 1, "above": b"", "most": 10}, [(REF,)]),
+    "reference_rows": ({"epoch": 1, "above": b"", "most": 10}, [(REF,)]),
+    "last_answer": ({"epoch": 1}, [(5,)]),
+    "counted": ({"epoch": 1}, [(1, 1, 1, 1, 1, 1)]),
+    "counted_in_both": ({"of_epoch": 1, "to_epoch": 2}, [(1, 0, 1, 0)]),
+    "jobs_unended": ({"kind": "epoch.turn"}, [JOB]),
+    "job_due": ({"at": 61}, [JOB]),
+    "jobs_page": ({"tenant": "main", "below": "job_~", "most": 10}, [JOB]),
+    "processes": ({}, [(PROCESS, "serve", 7, 60, 2, 0, 0)]),
+    "turns": ({}, [(2, 1, "job_1", "{}", "{}", 5, 0)]),
 }
 FAMILIES: dict[str, tuple[list[Any], dict[str, Any], list[tuple[Any, ...]]]] = {
     "data_keys": ([KEY, NIL, TOKEN], {}, [KEY_ROW]),
@@ -133,14 +185,25 @@ FAMILIES: dict[str, tuple[list[Any], dict[str, Any], list[tuple[Any, ...]]]] = {
     "api_keys": (["ck_1"], {}, [("ck_1", "pr_1", DIGEST, "[]", 0, 0)]),
     "grants": (["gr_1", "gr_2", "gr_3"], {}, [GRANT]),
     "grant_subjects": (["gr_1"], {}, [("gr_1", SUBJECT)]),
+    "key_pages": ([PAGE_ID, NIL], {}, [PAGE_ROW]),
+    "keys_in_page": ([KEY, NIL], {"page": PAGE_ID}, []),
+    "jobs": (["job_1", "job_2"], {}, [JOB]),
 }
 HEAD = {
-    "events": 2, "fence_by": 1, "schema_by": 1, "at": 9, "seen_write_epoch": 1, "seen_read_epoch": 1,
+    "events": 2, "write_by": 0, "read_by": 0, "fence_by": 1, "schema_by": 1, "at": 9,
+    "seen_write_epoch": 1, "seen_read_epoch": 1,
     "seen_fence": 0, "seen_schema": 0,
 }  # fmt: skip
 ISSUED = {"tenant": "main", "field": "customer.name", "key_version": 0, "issued": 3, "last_at": 9}
 USED = {"tenant": "main", "field": "customer.ssn", "key_version": 1, "rekeyed": 3, "used_at": 9}
 ENDED = {"of_tenant": "main", "of_field": "customer.ssn", "of_purpose": "ff1", "below": 2}
+PROGRESS = {
+    "job": "job_1", "by": PROCESS, "at": 9, "until": 90, "new_state": "waiting", "new_step": "open",
+    "new_cursor": "{}", "new_done": 2, "new_total": 2, "new_rate": 0, "new_waits_for": "processes",
+    "new_error": "", "new_due_at": 20, "new_ended_at": 0,
+}  # fmt: skip
+CARRIERS = ("carry_index", "carry_reference")  # families over pairs
+SWEPT = {"of_epoch": 1, "most": 10}
 PRINCIPAL_AT = {"principal_id": "pr_1", "at": 10}
 
 # What updates are given, how many rows they change, and what they return if they return rows.
@@ -149,7 +212,6 @@ UPDATES: dict[str, tuple[dict[str, Any], int, list[tuple[Any, ...]] | None]] = {
     "add_issued": ({**ISSUED, "most": 100}, 1, None),
     "add_rekeyed": (USED, 1, None),
     "note_use": ({**USED, "rekeyed": 0}, 1, None),
-    "set_field_key": ({"field_key": KEY, "seen": "active", "to": "suspended", "kept": b"k"}, 1, None),
     "move_index_entry": ({"of_epoch": 1, "of_entry": REF, "to": NIL}, 1, None),
     "end_field_keys": (ENDED, 1, None),
     "move_due": ({"data_key": KEY, "to": 7}, 1, None),
@@ -161,13 +223,34 @@ UPDATES: dict[str, tuple[dict[str, Any], int, list[tuple[Any, ...]] | None]] = {
     "revoke_api_keys_of": (PRINCIPAL_AT, 1, [("ck_1",)]),
     "remove_principal": ({"principal": "pr_1", "at": 10}, 1, None),
     "advance_head": (HEAD, 1, [(2, 9)]),
+    "move_epoch": ({"of_epoch": 1, "was": "active", "to": "deactivated", "at": None}, 1, None),
+    "order_destruction": ({"of_epoch": 1, "at": 9}, 1, None),
+    "add_canary": ({"of_epoch": 1, "canary": b"c"}, 0, None),
+    "end_epoch": ({"of_epoch": 1, "was": "active", "to": "destroyed"}, 1, None),
+    "reseal_field_key": ({"key_id": KEY, "was": 1, "to": 2, "resealed": b"n"}, 1, None),
+    "move_field_key": ({"key_id": KEY, "was": "active", "to": "deactivated"}, 1, None),
+    "end_field_key": ({"key_id": KEY, "was": "active", "to": "destroyed"}, 1, None),
+    "reseal_page": ({"page_id": PAGE_ID, "was": 1, "to": 2, "holds": 3, "resealed": b"n"}, 1, None),
+    "drop_page": ({"page_id": PAGE_ID, "was": 1}, 1, None),
+    "pack_key": ({"key_id": KEY, "was": 1, "into": PAGE_ID}, 1, None),
+    "drop_index": (SWEPT, 1, None),
+    "drop_reference": (SWEPT, 1, None),
+    "drop_answers": (SWEPT, 1, None),
+    "take_job": ({"job": "job_1", "by": PROCESS, "at": 9, "until": 90}, 1, None),
+    "advance_job": (PROGRESS, 1, None),
+    "release_job": (PROGRESS, 1, None),
+    "steer_job": ({"job": "job_1", "was": "running", "to": "cancelled", "at": 9, "with_error": ""}, 1, None),
+    "drop_process": ({"process": PROCESS}, 1, None),
+    "drop_other_processes": ({"process": NIL}, 1, None),
+    "drop_dead_processes": ({"before": 61}, 1, None),
+    "note_turn": ({"of_turn": 2, "new_steps": "{}", "new_evidence": "{}", "at": 9}, 1, None),
 }
 
 
 def statements(store: Store) -> dict[str, Statement | StatementFamily]:
     """Every statement and family of a store, by name."""
     found: dict[str, Statement | StatementFamily] = {}
-    for part in (store.custody, store.record, store.values, store.requests):
+    for part in (*(store.custody, store.record, store.values, store.requests, store.turning, store.work),):
         for name, thing in vars(part).items():
             if isinstance(thing, Statement | StatementFamily):
                 assert name not in found
@@ -200,9 +283,10 @@ def filled(store: Store) -> Store:
 
 
 def test_every_statement_is_tried(store: Store) -> None:
-    tried = {*ROWS, *QUERIES, *FAMILIES, *UPDATES}
-    assert len(tried) == len(ROWS) + len(QUERIES) + len(FAMILIES) + len(UPDATES)
-    assert tried == set(statements(store))
+    tried = {*ROWS, *QUERIES, *FAMILIES, *UPDATES, *CARRIERS}
+    on_server = set() if store.is_file else {"finish", "charge_grants"}  # below
+    assert len(tried) == len(ROWS) + len(QUERIES) + len(FAMILIES) + len(UPDATES) + len(CARRIERS)
+    assert tried == set(statements(store)) - on_server
 
 
 def test_every_table_but_those_of_counts_has_its_row(filled: Store) -> None:
@@ -254,7 +338,10 @@ def test_an_update_changes_what_it_should(filled: Store, name: str) -> None:
     session.commit()
     session.begin()
     again = session.run(statement, params) if returned is None else len(session.rows(statement, params))
-    repeatable = ("add_issued", "add_rekeyed", "add_to_counter", "charge_grant", "move_index_entry")
+    repeatable = (
+        *("add_issued", "add_rekeyed", "add_to_counter", "charge_grant", "move_index_entry"),
+        *("take_job", "note_turn"),  # by whoever holds the job's row
+    )
     assert again == (1 if name in repeatable else 0)
     session.rollback()
     session.close()
@@ -346,7 +433,7 @@ def test_what_is_inserted_if_absent_is_left_as_it_is(filled: Store, name: str) -
     session.close()
 
 
-KEPT = ("insert_due_period", "insert_data_key", "insert_idempotency")
+KEPT = ("insert_due_period", "insert_data_key", "insert_idempotency", "insert_process")
 
 
 def test_an_answer_replaces_the_expired_one_that_was_seen_and_no_other(filled: Store) -> None:
@@ -461,3 +548,107 @@ def test_a_read_that_fails_says_only_that(store: Store) -> None:
     assert failure.value.code == "database_unavailable"
     assert failure.value.__cause__ is None
     assert "SELECT" not in f"{failure.value!r} {failure.value}"
+
+
+@pytest.mark.parametrize("name", CARRIERS)
+def test_rows_are_carried_into_the_next_epoch_once(filled: Store, name: str) -> None:
+    """Those that are there, and not again where the next epoch has its row already."""
+    family = filled.family(name)
+    table = filled.tables.blind_index if name == "carry_index" else filled.tables.subject_refs
+    session = filled.session()
+    params = {"of_epoch": 1, "to_epoch": 2}
+    for pairs in ([(REF, TOKEN), (NIL, KEY)], [(REF, TOKEN)], [(REF, SUBJECT)] * 3):
+        session.begin()
+        session.run_pairs(family, pairs, params)
+        session.commit()
+    session.close()
+    rows = plain(filled.read(table.select().where(table.c.epoch == 2)))
+    owner = TOKEN if name == "carry_index" else SUBJECT
+    assert sorted(rows) == sorted([(2, TOKEN, owner), (2, SUBJECT, owner)])
+    with pytest.raises(KeyError):
+        filled.family("carry_nothing")
+
+
+EVENTS: Final = {
+    "leaves": [b"l" * 32, b"m" * 32], "bodies": [b"{1}", b"{2}"], "places": [1], "salts": [b"s" * 32],
+    "items": [b"{}"],
+}  # fmt: skip
+
+
+class TestAtOnce:
+    """A group's charge, head, events and items in two statements."""
+
+    @pytest.fixture
+    def session(self) -> Iterator[ServerSession]:
+        url = postgresql()
+        store = Store(url, SystemClock())
+        first = store.session()
+        first.begin()
+        insert_all(store, first)
+        first.run(Statement(delete(store.tables.audit), store.engine.dialect), {})
+        first.run(Statement(delete(store.tables.audit_items), store.engine.dialect), {})
+        first.commit()
+        first.close()
+        session = store.session()
+        assert isinstance(session, ServerSession)
+        self.store = store
+        yield session
+        session.close()
+        store.close()
+        give_back(url)
+
+    def test_finish(self, session: ServerSession) -> None:
+        session.begin()
+        with session.together():
+            session.send(self.store.record.finish, {**HEAD, **EVENTS})
+            session.commit()
+        head = self.store.read(self.store.record.head)[0]
+        assert tuple(head[1:]) == (2, 1, 1, 1, 1, 9)
+        rows = self.store.read(self.store.record.audit_range, {"first": 1, "end": 3})
+        assert plain(rows) == [(1, b"m" * 32, b"{2}", b"s" * 32, b"{}")]
+
+    @pytest.mark.parametrize(
+        "member", ["seen_write_epoch", "seen_read_epoch", "seen_fence", "seen_schema", "at"]
+    )
+    def test_finish_under_another_head(self, session: ServerSession, member: str) -> None:
+        before = self.store.read(self.store.record.head)
+        session.begin()
+        with pytest.raises(psycopg.errors.DivisionByZero) as found, session.together():  # noqa: PT012
+            session.send(self.store.record.finish, {**HEAD, **EVENTS, member: 4})
+            session.commit()
+        assert session.overtaken(found.value)
+        assert session.rollback()
+        assert self.store.read(self.store.record.head) == before
+        assert self.store.read(self.store.record.audit_range, {"first": 1, "end": 9}) == []
+
+    def test_charges(self, session: ServerSession) -> None:
+        session.begin()
+        session.send(self.store.record.charge_grants, {"grants": ["gr_1"], "by": [4]})
+        session.commit()
+        [row] = self.store.read_keys(self.store.record.grants, ["gr_1"])
+        assert row[-1] == 4
+
+    def test_a_charge_beyond_the_budget_is_none(self, session: ServerSession) -> None:
+        session.begin()
+        with pytest.raises(psycopg.errors.CheckViolation):
+            session.send(self.store.record.charge_grants, {"grants": ["gr_1"], "by": [11]})
+        assert session.rollback()
+
+    @pytest.mark.parametrize("count", [1, 100])
+    def test_rows_by_copy(self, session: ServerSession, count: int) -> None:
+        table = self.store.tables.tokens
+        rows = [
+            {
+                "id": bytes([1, number] * 8),
+                "tenant": "main",
+                "field": "é",
+                "created_at": 2**62,
+                "surrogate": None,
+            }
+            for number in range(count)
+        ]
+        session.begin()
+        assert session.run_many(self.store.custody.insert_token, rows) == count
+        session.commit()
+        found = self.store.read(table.select().where(table.c.field == "é").order_by(table.c.id))
+        assert plain(found) == [tuple(row.values()) for row in rows]

@@ -1,0 +1,264 @@
+"""Statements of an epoch's turn: epochs, key pages, and the rows that are keyed by epoch."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, cast
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Integer,
+    LargeBinary,
+    Table,
+    bindparam,
+    column,
+    delete,
+    func,
+    insert,
+    null,
+    select,
+    tuple_,
+    update,
+    values,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Dialect
+from sqlalchemy.sql import ClauseElement
+
+from vault.store.custody import keys
+from vault.store.session import Statement, StatementFamily
+from vault.store.tables import SQLITE, Tables
+
+
+class PageRow(NamedTuple):
+    """A key page, in the order of `TurnStatements.key_pages`."""
+
+    id: bytes
+    tenant: str
+    class_: str
+    due: str
+    version: int
+    epoch: int
+    keys: int
+    sealed: bytes
+
+
+class TurnStatements:
+    """All statements of a turn, compiled for one dialect. Each changes a row only as it was seen."""
+
+    index_rows: Statement
+    reference_rows: Statement
+
+    def __init__(self, tables: Tables, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._epochs(tables)
+        self._pages(tables)
+        self._singles(tables)
+        self._indexes(tables)
+
+    def _compiled(self, element: ClauseElement) -> Statement:
+        return Statement(element, self._dialect)
+
+    def _epochs(self, t: Tables) -> None:
+        e, f = t.epochs.c, t.field_keys.c
+        self.epochs_listed = self._compiled(
+            select(
+                e.epoch, e.id, e.state, e.sealed_half, e.sealed_canary, e.created_at, e.activated_at,
+                e.destroy_at,
+            ).order_by(e.epoch)
+        )  # fmt: skip
+        self.move_epoch = self._compiled(
+            update(t.epochs)
+            .values(
+                state=bindparam("to"),
+                activated_at=func.coalesce(e.activated_at, bindparam("at", type_=BigInteger)),
+            )
+            .where(e.epoch == bindparam("of_epoch"), e.state == bindparam("was"))
+        )
+        self.order_destruction = self._compiled(
+            update(t.epochs)
+            .values(destroy_at=bindparam("at"))
+            .where(e.epoch == bindparam("of_epoch"), e.destroy_at.is_(None))
+        )
+        self.add_canary = self._compiled(
+            update(t.epochs)
+            .values(sealed_canary=bindparam("canary"))
+            .where(e.epoch == bindparam("of_epoch"), e.sealed_canary.is_(None))
+        )
+        self.end_epoch = self._compiled(
+            update(t.epochs)
+            .values(state=bindparam("to"), sealed_half=b"", sealed_canary=null())
+            .where(e.epoch == bindparam("of_epoch"), e.state == bindparam("was"))
+        )
+        self.field_keys_under = self._compiled(
+            select(f.id, f.tenant, f.field, f.purpose, f.version, f.state, f.epoch, f.sealed)
+            .where(f.epoch == bindparam("epoch"))
+            .order_by(f.id)
+        )
+        self.reseal_field_key = self._compiled(
+            update(t.field_keys)
+            .values(epoch=bindparam("to"), sealed=bindparam("resealed"))
+            .where(f.id == bindparam("key_id"), f.epoch == bindparam("was"))
+        )
+        self.move_field_key = self._compiled(
+            update(t.field_keys)
+            .values(state=bindparam("to"))
+            .where(f.id == bindparam("key_id"), f.state == bindparam("was"))
+        )
+        # What it protected is gone, and nothing opens it again: its row says that there was one.
+        self.end_field_key = self._compiled(
+            update(t.field_keys)
+            .values(state=bindparam("to"), epoch=0, sealed=b"")
+            .where(f.id == bindparam("key_id"), f.state == bindparam("was"))
+        )
+
+    def _pages(self, t: Tables) -> None:
+        p = t.key_pages.c
+        page = (p.id, p.tenant, p["class"], p.due, p.version, p.epoch, p["keys"], p.sealed)
+        k = t.data_keys.c
+        # How many of a page's keys still have a row: all of them, nearly always.
+        living = select(func.count()).where(k.page == p.id).scalar_subquery()
+        self.insert_key_page = self._compiled(insert(t.key_pages))
+        self.key_pages = StatementFamily(
+            lambda size: select(*page).where(p.id.in_(keys(size))), self._dialect
+        )
+        self.pages_under = self._compiled(
+            select(*page, living)
+            .where(p.epoch == bindparam("epoch"))
+            .order_by(p.id)
+            .limit(bindparam("most", type_=Integer))
+        )
+        self.keys_paged = self._compiled(select(func.sum(p["keys"])).where(p.epoch == bindparam("epoch")))
+        self.page_with_room = self._compiled(
+            select(*page, living)
+            .where(
+                p.tenant == bindparam("tenant"),
+                p["class"] == bindparam("class"),
+                p.due == bindparam("due"),
+                p.epoch == bindparam("epoch"),
+                p["keys"] <= bindparam("at_most"),
+            )
+            .order_by(p["keys"])
+            .limit(1)
+        )
+        self.reseal_page = self._compiled(
+            update(t.key_pages)
+            .values(
+                version=p.version + 1,
+                epoch=bindparam("to"),
+                keys=bindparam("holds"),
+                sealed=bindparam("resealed"),
+            )
+            .where(p.id == bindparam("page_id"), p.version == bindparam("was"))
+        )
+        self.drop_page = self._compiled(
+            delete(t.key_pages).where(p.id == bindparam("page_id"), p.version == bindparam("was"))
+        )
+
+    def _singles(self, t: Tables) -> None:
+        k = t.data_keys.c
+        self.singles_under = self._compiled(
+            select(k.id, k.tenant, k.subject, k["class"], k.due, k.state, k.epoch, k.sealed)
+            .where(k.epoch == bindparam("epoch"))
+            .order_by(k.epoch, k.tenant, k["class"], k.due, k.id)
+            .limit(bindparam("most", type_=Integer))
+        )
+        self.keys_in_page = StatementFamily(
+            lambda size: select(k.id).where(k.page == bindparam("page"), k.id.in_(keys(size))), self._dialect
+        )
+        self.pack_key = self._compiled(
+            update(t.data_keys)
+            .values(epoch=0, sealed=b"", page=bindparam("into"))
+            .where(k.id == bindparam("key_id"), k.epoch == bindparam("was"))
+        )
+
+    def _indexes(self, t: Tables) -> None:
+        """The same for both tables that are keyed by epoch and found by a block under the index layer."""
+        pairs = (("index", t.blind_index, "entry", "token"), ("reference", t.subject_refs, "ref", "subject"))
+        for name, table, found_by, names in pairs:
+            c = table.c
+            setattr(
+                self,
+                f"{name}_rows",
+                self._compiled(
+                    select(c[found_by])
+                    .where(c.epoch == bindparam("epoch"), c[found_by] > bindparam("above"))
+                    .order_by(c[found_by])
+                    .limit(bindparam("most", type_=Integer))
+                ),
+            )
+            setattr(self, f"carry_{name}", self._carry(t, table, found_by, names))
+            setattr(self, f"drop_{name}", self._drop(table, c[found_by]))
+        self.drop_answers = self._drop(t.idempotency, t.idempotency.c.ref)
+        self.last_answer = self._compiled(
+            select(func.max(t.idempotency.c.expires_at)).where(t.idempotency.c.epoch == bindparam("epoch"))
+        )
+        tables: dict[str, Table] = {
+            "data_keys": t.data_keys, "key_pages": t.key_pages, "field_keys": t.field_keys,
+            "blind_index": t.blind_index, "subject_refs": t.subject_refs, "idempotency": t.idempotency,
+        }  # fmt: skip
+        # One statement: on both kinds of database it sees one instant.
+        self.counted = self._compiled(
+            select(
+                *(
+                    select(func.count())
+                    .select_from(table)
+                    .where(table.c.epoch == bindparam("epoch"))
+                    .scalar_subquery()
+                    .label(name)
+                    for name, table in tables.items()
+                )
+            )
+        )
+        self.counted_in_both = self._compiled(
+            select(
+                *(
+                    select(func.count())
+                    .select_from(table)
+                    .where(table.c.epoch == bindparam(epoch))
+                    .scalar_subquery()
+                    for table in (t.blind_index, t.subject_refs)
+                    for epoch in ("of_epoch", "to_epoch")
+                )
+            )
+        )
+
+    def _carry(self, t: Tables, table: Table, found_by: str, names: str) -> StatementFamily:
+        """Locks rows of one epoch and inserts those of the next, which may be there already.
+
+        The lock makes a writer that moves a row wait, and then move both; on SQLite there is one writer.
+        The parameters of a pair are `k0` and `n0`: what finds the row in the one epoch and in the next.
+        """
+        on_conflict: Any = sqlite.insert if t.dialect == SQLITE else postgresql.insert
+
+        def build(size: int) -> ClauseElement:
+            pairs = (
+                values(column("old", LargeBinary), column("new", LargeBinary))
+                .data(
+                    [
+                        (bindparam(f"k{at}", type_=LargeBinary), bindparam(f"n{at}", type_=LargeBinary))
+                        for at in range(size)
+                    ]
+                )
+                .cte("pairs")
+            )
+            held = (
+                select(bindparam("to_epoch", type_=Integer), pairs.c.new, table.c[names])
+                .select_from(pairs)
+                .join(table, table.c[found_by] == pairs.c.old)
+                .where(table.c.epoch == bindparam("of_epoch", type_=Integer))
+                .with_for_update(of=table)
+            )
+            stated = on_conflict(table).from_select(["epoch", found_by, names], held)
+            return cast(ClauseElement, stated.on_conflict_do_nothing())
+
+        return StatementFamily(build, self._dialect)
+
+    def _drop(self, table: Table, found_by: Column[Any]) -> Statement:
+        """A bounded number of an epoch's rows."""
+        those = (
+            select(table.c.epoch, found_by)
+            .where(table.c.epoch == bindparam("of_epoch"))
+            .limit(bindparam("most", type_=Integer))
+        )
+        return self._compiled(delete(table).where(tuple_(table.c.epoch, found_by).in_(those)))
