@@ -87,7 +87,6 @@ class Wiring:
         self.config = config
         self._prompt = prompt
         self._clock = clock or SystemClock()
-        self._asked: dict[str, Secret] = {}
 
     def database_path(self, region: str) -> Path | None:
         """A SQLite cell's file; None if the cell is on a server."""
