@@ -34,7 +34,7 @@ from vault.store.tables import PREFIXES, Tables
 
 WORKERS: Final = 4
 STRIKES: Final = ("process", "server", "everybody")
-# A process that sees its parent gone before the kill reaches it too drains: it takes nothing more, and says so.
+# A process that sees its parent gone before the kill reaches it takes nothing more, and says that it drains.
 EXPECTED: Final = ("database_unavailable", "outcome_unknown", "too_busy", "audit_unavailable", "draining")
 
 

@@ -139,9 +139,8 @@ def rekey(
     yield from admit(cell, caller, request.origin, "rekey", f"rekey:{body.field}")
     tenant = cell.schemas.of(caller.principal.tenant)
     rule = vaultless_rule(tenant, body.field)
-    if written is not None and request.idempotency is not None:
-        body, written = replace(body, tokens=written.strings()), None
-    found = once(cell, request, caller, "rekey", RekeyAnswer, body)
+    asked = body if written is None else replace(body, tokens=written.packed())
+    found = once(cell, request, caller, "rekey", RekeyAnswer, asked)
     if found.replay is not None:
         return found.replay
     old, new, version = codecs(cell, caller.principal.tenant, rule, body.from_version)
@@ -150,9 +149,10 @@ def rekey(
         if in_place(old, new, written.texts, out.data) and out.is_sound():
             turn = Turn(rule.name, body.from_version, version, len(written))
             counted = Rekeyed(caller, request.origin, tenant, [turn])
-            yield counted
             failed = 0 if report else None
-            return RekeyWritten(rule.name, version, out.array(), counted.decision, failed)
+            given = RekeyWritten(rule.name, version, out.array(), counted.decision, failed)
+            yield found.keep(counted, given)
+            return given
         body = replace(body, tokens=written.strings())
     tokens, refused, kept = turned(old, new, rule, body.tokens)
     if refused and not report:

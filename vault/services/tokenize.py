@@ -142,13 +142,14 @@ def tokenize(
             raise BadInput("field_unknown")
         if rule.protection is Protection.ENCRYPTED:
             raise BadInput("operation_unsupported", field=name)
-    if written is not None and not _in_place(request, tenant, fields):
+    if written is not None and tenant.schema.fields[fields[0]].protection is not Protection.VAULTLESS:
         body, written = replace(body, values=written.strings()), None
     found: Once[ItemsAnswer] | Once[ColumnAnswer]
     if body.items is not None:
         found = once(cell, request, caller, "tokenize", ItemsAnswer, body)
     else:
-        found = once(cell, request, caller, "tokenize", ColumnAnswer, body)
+        asked = body if written is None else replace(body, values=written.packed())
+        found = once(cell, request, caller, "tokenize", ColumnAnswer, asked)
     if found.replay is not None:
         return found.replay
     made = None
@@ -205,11 +206,6 @@ def _fields(cell: Cell, body: TokenizeBody, written: Written | None) -> list[str
         raise BadInput("items_mismatch")
     check_size(values, cell.limits.items, "values")
     return [body.field]
-
-
-def _in_place(request: Request, tenant: TenantSchema, fields: list[str]) -> bool:
-    """Whether values may be tokenized where they lie; what is asked under a key is kept as a body."""
-    return request.idempotency is None and tenant.schema.fields[fields[0]].protection is Protection.VAULTLESS
 
 
 def _rewritten(cell: Cell, caller: Caller, rule: FieldRule, written: Written) -> _Made | None:

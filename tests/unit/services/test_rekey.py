@@ -17,7 +17,7 @@ from vault.errors import BadInput, ValueRefused
 from vault.formats.catalog import parse_template
 from vault.services.batch import BatchRefused
 from vault.services.field_keys import ReasonBody, compromise_key
-from vault.services.rekey import RekeyBody, rekey, rekey_in_place
+from vault.services.rekey import RekeyBody, RekeyWritten, rekey, rekey_in_place
 from vault.services.rewrite import TextColumn
 from vault.services.tokenize import TokenizeBody, tokenize
 from vault.tokens.lines import Lines
@@ -153,6 +153,20 @@ def test_the_same_request_again_is_answered_again(built: BuiltCell) -> None:
     before = built.next_number
     again = shown(built.run(rekey, RekeyBody(SSN, [old], 1), once="k"))
     assert again == first | {"replayed": True}
+    assert built.next_number == before
+
+
+def test_a_written_column_again_is_answered_again(built: BuiltCell) -> None:
+    tokens = built.tokens(SSN, *["123-45-6789", "078-05-1120"] * 40)
+    rotate(built)
+    written = Written.of(json.dumps(tokens).encode()[1:-1], 100)
+    assert written is not None
+    first = built.run(rekey, RekeyBody(SSN, [], 1), written, once="k")
+    assert isinstance(first, RekeyWritten)
+    before = built.next_number
+    for body, column in ((RekeyBody(SSN, [], 1), written), (RekeyBody(SSN, [*tokens], 1), None)):
+        again = shown(built.run(rekey, body, column, once="k"))
+        assert again == shown(first) | {"replayed": True}
     assert built.next_number == before
 
 

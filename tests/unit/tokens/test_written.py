@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,6 +30,7 @@ def test_plain_texts_are_taken(values: list[str], separators: tuple[str, str]) -
     at = [bytes(written.data[start : start + n]) for start, n in zip(*written.texts[1:], strict=True)]
     assert at == [value.encode() for value in values]
     assert json.loads(bytes(written.array())) == values
+    assert bytes(written.packed()) == msgspec.json.encode(values)
     assert written.is_sound()
 
 
