@@ -17,6 +17,7 @@ from tests.fakes.trouble import Trouble
 from tests.support.cells import NAME
 from tests.support.keystores import KeyStore, config_of, fake_kms, fake_transit, softhsm, toml_of
 from tests.support.service import Service, coatcheck_here, initialise
+from vault.errors import Unavailable
 from vault.kms import awskms, local, pkcs11, transit
 from vault.kms.provider import Provider
 from vault.services.audit import verify
@@ -38,11 +39,17 @@ def deployed(store: KeyStore, folder: Path, **limits: int) -> Service:
     return Service(folder)
 
 
-def works(service: Service) -> None:
-    """Tokenizes and reveals over HTTP."""
+def works(service: Service) -> str:
+    """Tokenizes and reveals over HTTP; the token."""
     made = service.call("POST", "tokenize", {"field": NAME, "values": [PERSON]})
     assert made.status == 200, made.body
     [token] = made.json()["tokens"]
+    opens(service, str(token))
+    return str(token)
+
+
+def opens(service: Service, token: str) -> None:
+    """Reveals over HTTP."""
     body = {
         "agent": "agent:demo", "purpose": "support", "limits": {"uses": 5},
         "scope": [{"fields": [NAME], "operations": ["reveal"], "delivery": ["plain"]}],
@@ -92,6 +99,33 @@ def test_init_serve_and_doctor(store: KeyStore, tmp_path: Path) -> None:
     again = coatcheck_here("init", "--dev", service.folder)
     assert again.returncode == 0, again.stderr
     assert "already there" in again.stderr
+
+
+def test_a_turn_destroys_the_root_there_and_keeps_the_receipt(store: KeyStore, tmp_path: Path) -> None:
+    service = deployed(store, tmp_path / "deployment")
+    where = ("--config", service.folder, "--json")
+    try:
+        service.start()
+        token = works(service)
+        service.stop()
+        turned = coatcheck_here("epoch", "turn", "--yes", *where)
+        assert turned.returncode == 0, turned.stderr
+        [new, old] = json.loads(coatcheck_here("epoch", "list", *where).stdout)
+        assert (new["state"], old["state"]) == ("active", "destroyed")
+        evidence = new["turn"]["evidence"]
+        assert evidence["refused"] == "key_unavailable"
+        gone = evidence["root_destroyed"]
+        assert gone["version"] == 1
+        assert gone["what"]
+        # AWS keeps a key for a waiting time, in which its operator can bring it back.
+        assert ("final_at" in gone) == store.uri.startswith("awskms:")
+        with pytest.raises(Unavailable, match="key_unavailable"):
+            store.open().probe(1)
+        service.start()
+        opens(service, token)
+        works(service)
+    finally:
+        service.kill()
 
 
 def test_a_service_whose_key_store_goes_away_serves_on_and_says_so(tmp_path: Path) -> None:

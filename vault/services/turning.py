@@ -27,7 +27,7 @@ from typing import Any, Final
 
 import msgspec
 
-from vault.clock import SECOND
+from vault.clock import SECOND, format_time
 from vault.errors import CoatcheckError, IntegrityError, Unavailable
 from vault.keyring.epoch import StoredEpoch, create_epoch, open_epoch, stored_epochs
 from vault.keyring.hierarchy import CELL, Purpose, make_canary, new_field_key
@@ -232,9 +232,12 @@ def _root(cell: Cell, work: Work) -> Pieces:
     of = epochs_of(work)
     provider, halves = _key_stores(cell)
     halves.destroy(of.read)  # once more, in case a copy was put back
-    provider.destroy_root(of.read)
+    receipt = provider.destroy_root(of.read)
     code = _refused(cell, _row(cell, of.read), _row(cell, of.write))
-    yield from _commit(work, Ended(work, _row(cell, of.read), refused=code))
+    gone = {"version": receipt.version, "what": receipt.what}
+    if receipt.final_at is not None:
+        gone["final_at"] = format_time(receipt.final_at)
+    yield from _commit(work, Ended(work, _row(cell, of.read), refused=code, root_destroyed=gone))
 
 
 def _refused(cell: Cell, old: StoredEpoch, new: StoredEpoch) -> str:
