@@ -189,9 +189,11 @@ class FF1Batch:
             made: list[str] = []
             for at in range(start, stop, TOGETHER):
                 end = min(at + TOGETHER, stop)
-                own = tweak if isinstance(tweak, bytes) else tweak[at:end]
                 with _counting_from(at):
-                    made += self._some(values[at:end], own, prefix, decrypt=decrypt)
+                    own = tweak if isinstance(tweak, bytes) else tweak[at:end]
+                    alike = isinstance(own, bytes) and end - at >= COLUMNS_FROM
+                    if not alike or not self._in_columns(made, values, range(at, end), own, decrypt=decrypt):
+                        made += self._some(values[at:end], own, prefix, decrypt=decrypt)
             return made
 
         if len(values) < THREADS_FROM or _is_alone():
@@ -203,10 +205,6 @@ class FF1Batch:
         self, values: Sequence[str], tweak: bytes | Sequence[bytes], prefix: bytes, *, decrypt: bool
     ) -> list[str]:
         """Values of any lengths, a bounded number of them; those of one length together."""
-        if isinstance(tweak, bytes) and len(values) >= COLUMNS_FROM:
-            done = self._in_columns(values, tweak, prefix, decrypt=decrypt)
-            if done is not None:
-                return done
         groups: dict[tuple[int, int | None], list[int]] = defaultdict(list)
         for index, value in enumerate(values):
             groups[len(value), None if isinstance(tweak, bytes) else len(tweak[index])].append(index)
@@ -228,34 +226,43 @@ class FF1Batch:
     ) -> list[str]:
         """Values of one length, and tweaks of one length, by the way that suits how many there are."""
         if len(values) >= COLUMNS_FROM:
-            done = self._in_columns(values, tweak, prefix, decrypt=decrypt)
-            if done is not None:
+            done: list[str] = []
+            if self._in_columns(done, values, range(len(values)), tweak, prefix, decrypt=decrypt):
                 return done
         if len(values) >= SCALAR_BELOW and isinstance(tweak, bytes) and self._is_short(len(values[0])):
             return self._together(values, prefix + tweak, decrypt=decrypt)
         return self._one_by_one(values, tweak, prefix, decrypt=decrypt)
 
     def _in_columns(
-        self, values: Sequence[str], tweak: bytes | list[bytes], prefix: bytes, *, decrypt: bool
-    ) -> list[str] | None:
-        """Values of one length; None if they have several, none, or one that is too long for columns.
+        self,
+        made: list[str],
+        values: Sequence[str],
+        which: range,
+        tweak: bytes | Sequence[bytes],
+        prefix: bytes = b"",
+        *,
+        decrypt: bool,
+    ) -> bool:
+        """Adds what some of the values turn into, which have one length; whether it could.
 
-        In slices, so that all that is done to a value finds it in the cache.
+        It adds none if they have several lengths, none, or one that is too long for columns. In slices, so
+        that all that is done to a value finds it in the cache; handing texts on later would fetch them again.
         """
-        n = len(values[0])
+        n, before = len(values[which.start]), len(made)
         if not self._is_short(n):
-            return None
-        made: list[str] = []
-        for at in range(0, len(values), CHUNK):
+            return False
+        for at in range(0, len(which), CHUNK):
             with _counting_from(at):
-                matrix = self._columns.matrix(values[at : at + CHUNK])
+                some = which[at : at + CHUNK]
+                matrix = self._columns.matrix(values[some.start : some.stop])
                 if matrix is None or matrix.shape[1] != n:
-                    return None
+                    del made[before:]
+                    return False
                 out = self._columns.like(matrix)
                 own = tweak if isinstance(tweak, bytes) else _rows(tweak[at : at + CHUNK])
                 self._fill(matrix, out, own, prefix, decrypt=decrypt)
                 made += self._columns.strings(out)
-        return made
+        return True
 
     def _one_by_one(
         self, values: Sequence[str], tweak: bytes | Sequence[bytes], prefix: bytes, *, decrypt: bool
@@ -416,7 +423,7 @@ def _counting_from(at: int) -> Iterator[None]:
         raise
 
 
-def _rows(tweak: list[bytes]) -> Rows:
+def _rows(tweak: Sequence[bytes]) -> Rows:
     """Tweaks of one length as a matrix."""
     return np.frombuffer(b"".join(tweak), np.uint8).reshape(len(tweak), -1)
 
