@@ -3,13 +3,15 @@
 A million rows of five columns, two of them tokenized (10 and 16 digits, vaultless), audited and on disk. The
 copy reads every column as text, which is what keeps leading zeros, and writes it again with quotes where they
 are needed; it syncs nothing. Both run on one core, and then on all, which is what the targets are about, in
-turns; figures are medians.
+turns; figures are medians. The files lie in memory where this host has a file system for that: a job waits
+for the disk and the copy does not, so on a disk its time to write comes on top of ours.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -31,6 +33,8 @@ from vault.wiring import Wiring
 
 ROWS = 50_000 if SMALL else 1_000_000
 ROUNDS = 3 if SMALL else 9
+MEMORY = "/dev/shm"  # of Linux
+ROOM = 500 * ROWS  # bytes
 COLUMNS = (("phone", "bench.phone"), ("pan", "bench.pan"))
 SCHEMA = DEVELOPMENT_SCHEMA + "".join(
     f'\n[fields."{field}"]\ntemplate = "digits(min={n}, max={n})"\n'
@@ -90,7 +94,13 @@ def main() -> bool:
     except CoatcheckError:
         print("files: skipped, pyarrow is not installed (coatcheck[arrow])")
         return True
-    with tempfile.TemporaryDirectory() as temporary:
+    memory = MEMORY if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM else None
+    print(
+        "files: in memory"
+        if memory
+        else "files: on a disk, whose time to write is in ours and not in the copy's"
+    )
+    with tempfile.TemporaryDirectory(dir=memory) as temporary:
         folder = Path(temporary)
         (folder / "coatcheck.toml").write_text(DEVELOPMENT, encoding="utf-8")
         (folder / "schema.toml").write_text(SCHEMA, encoding="utf-8")
