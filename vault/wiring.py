@@ -113,9 +113,14 @@ class Wiring:
             cell.database_connections,
         )
 
-    def provider(self, region: str) -> Guard:
-        """A cell's key store, guarded; whoever has it closes it."""
+    def provider(self, region: str, kms: str | None = None) -> Guard:
+        """A cell's key store, guarded; whoever has it closes it.
+
+        Args:
+            kms: another one, in place of the one that is configured.
+        """
         cell = self._settings(region)
+        uri = cell.kms if kms is None else kms
         passphrase = None
         if cell.key_file is None:
             passphrase = self.config.passphrase_of(region)
@@ -123,10 +128,10 @@ class Wiring:
                 passphrase = self._prompt(region)
         key_file = None if cell.key_file is None else self.config.path(cell.key_file)
         base = Path(self.config.base)
-        limits = guard_limits(cell.kms_limits, local=cell.kms.startswith("local:"))
-        credentials = credentials_of(cell.kms_auth, region, base, cell.kms)
+        limits = guard_limits(cell.kms_limits, local=uri.startswith("local:"))
+        credentials = credentials_of(cell.kms_auth, region, base, uri)
         settings = ProviderSettings(region, base, passphrase, key_file, credentials, limits.deadline_s)
-        return Guard(open_provider(cell.kms, settings), limits, region)
+        return Guard(open_provider(uri, settings), limits, region)
 
     def asks(self, region: str) -> bool:
         """Whether somebody has to be asked for a cell's passphrase."""

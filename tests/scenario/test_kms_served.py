@@ -101,6 +101,28 @@ def test_init_serve_and_doctor(store: KeyStore, tmp_path: Path) -> None:
     assert "already there" in again.stderr
 
 
+def test_a_key_store_can_be_checked_before_and_after(store: KeyStore, tmp_path: Path) -> None:
+    folder = tmp_path / "deployment"
+    folder.mkdir()
+    (folder / "coatcheck.toml").write_text(toml_of(store))
+    where = ("--config", folder, "--json")
+
+    def check(*more: str) -> tuple[int, list[str], str]:
+        ended = coatcheck_here("kms", "check", *more, *where)
+        return ended.returncode, [line["detail"] for line in json.loads(ended.stdout)], ended.stderr
+
+    assert check()[:2] == (0, ["there is no root key yet", store.open().destroy_means])
+    code, details, _ = check("--trial", "--yes")
+    assert (code, len(details)) == (0, 7)
+    assert details[-1] == f"refused: {'pending_deletion' if store.uri.startswith('awskms:') else 'missing'}"
+    initialise(folder)
+    assert check()[1][0] == "root version 1 can be used"
+    assert check(store.uri)[1][0] == "root version 1 can be used"  # one that is named has no cell yet
+    store.open().destroy_root(1)
+    code, _, told = check()
+    assert (code, "key_unavailable" in told) == (9, True)
+
+
 def test_a_turn_destroys_the_root_there_and_keeps_the_receipt(store: KeyStore, tmp_path: Path) -> None:
     service = deployed(store, tmp_path / "deployment")
     where = ("--config", service.folder, "--json")

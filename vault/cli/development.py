@@ -25,6 +25,7 @@ from vault.wiring import Wiring, perform
 CREDENTIALS = "dev-credentials.json"
 AGENT = "agent:demo"
 PURPOSE = "support"
+ROLES: Final = ("admin", "auditor", "cell-admin", "cell-custodian", "key-custodian")  # apart elsewhere
 _VERBS: Final = {Protection.ENCRYPTED: "encrypt"}  # of other protections: tokenize
 
 
@@ -95,9 +96,7 @@ def _seed_cell(cell: Cell, config: Config) -> dict[str, str]:
         ),
     )
     _principal(cell, PrincipalBody(Kind.AGENT, AGENT))
-    admin = _principal(
-        cell, PrincipalBody(Kind.OPERATOR, "admin", roles=["admin", "auditor", "cell-admin", "key-custodian"])
-    )
+    admin = _principal(cell, PrincipalBody(Kind.OPERATOR, "admin", roles=list(ROLES)))
     return {"admin_key": _key(cell, admin), "service_key": _key(cell, _principal(cell, service))}
 
 

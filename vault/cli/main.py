@@ -23,6 +23,7 @@ from vault.cli import (
     init,
     jobs,
     keys,
+    kms,
     profiles,
     schema,
     tenants,
@@ -56,7 +57,7 @@ def version(door: Door) -> None:
 
 for module in (
     *(init, data, files, grants, identities, tenants, schema, catalog, keys, epochs, audit),
-    *(worker, jobs, cell, doctor, config, profiles, completion),
+    *(worker, jobs, cell, kms, doctor, config, profiles, completion),
 ):
     module.register(cli)
 
