@@ -6,9 +6,7 @@ import click
 
 from vault.cli.doors import Door, ask_passphrase, command
 from vault.cli.identities import confirm
-from vault.errors import Misconfigured
-from vault.keyring.epoch import stored_epochs
-from vault.kms.trial import Tried, look, trial
+from vault.trial import Tried, check_key_store
 from vault.wiring import Wiring
 
 
@@ -36,20 +34,8 @@ def check(door: Door, uri: str | None, tried: bool) -> None:
     wiring = Wiring(config, ask_passphrase)
     if tried:
         confirm(door, "Make a root key there, and destroy it?")
-    version = None
-    if uri is None:
-        try:
-            with wiring.reader(region) as store:
-                version = max((row.number for row in stored_epochs(store)), default=None)
-        except Misconfigured as problem:
-            if problem.code != "not_initialised":  # no cell yet: that is when a key store is looked at first
-                raise
-    provider = wiring.provider(region, uri)
     rows: list[Tried] = []
     try:
-        rows.extend(look(provider, version or 1, needed=version is not None))
-        if tried:
-            rows.extend(trial(provider))
+        rows.extend(check_key_store(wiring, region, uri, tried=tried))
     finally:
-        provider.close()
         door.output.table([{"check": row.check, "detail": row.detail} for row in rows], ("check", "detail"))

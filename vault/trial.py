@@ -9,8 +9,10 @@ from typing import Final, NamedTuple
 
 from vault.clock import format_time
 from vault.crypto.randomness import new_key
-from vault.errors import CoatcheckError, IntegrityError, Unavailable
+from vault.errors import CoatcheckError, IntegrityError, Misconfigured, Unavailable
+from vault.keyring.epoch import stored_epochs
 from vault.kms.provider import Provider
+from vault.wiring import Wiring
 
 FIRST: Final = 1 << 31  # versions of trials; epochs count from 1, one a turn
 _CONTEXT: Final = b"trial"
@@ -26,6 +28,33 @@ class Tried(NamedTuple):
 
     check: str
     detail: str
+
+
+def check_key_store(wiring: Wiring, region: str, uri: str | None, *, tried: bool) -> Iterator[Tried]:
+    """Looks at a cell's key store, or at one that a URI names, and tries it if that is asked for.
+
+    Raises:
+        CoatcheckError: what is in the way.
+    """
+    version = newest_epoch(wiring, region) if uri is None else None
+    provider = wiring.provider(region, uri)
+    try:
+        yield from look(provider, version or 1, needed=version is not None)
+        if tried:
+            yield from trial(provider)
+    finally:
+        provider.close()
+
+
+def newest_epoch(wiring: Wiring, region: str) -> int | None:
+    """The newest epoch of a cell; None if there is no cell yet: a key store is looked at before."""
+    try:
+        with wiring.reader(region) as store:
+            return max((row.number for row in stored_epochs(store)), default=None)
+    except Misconfigured as problem:
+        if problem.code != "not_initialised":
+            raise
+        return None
 
 
 def look(provider: Provider, version: int, *, needed: bool) -> Iterator[Tried]:

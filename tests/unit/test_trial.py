@@ -12,7 +12,7 @@ from vault.crypto.passwords import Argon2Parameters
 from vault.errors import IntegrityError, Unavailable
 from vault.kms import local
 from vault.kms.provider import Destruction, Provider, away
-from vault.kms.trial import look, trial
+from vault.trial import look, trial
 from vault.secret import Secret
 
 STEPS = ["make a root key", "wrap and open", "bind the context", "destroy it", "open no more"]
