@@ -12,8 +12,8 @@ from vault.crypto.passwords import Argon2Parameters
 from vault.errors import IntegrityError, Unavailable
 from vault.kms import local
 from vault.kms.provider import Destruction, Provider, away
-from vault.trial import look, trial
 from vault.secret import Secret
+from vault.trial import look, trial
 
 STEPS = ["make a root key", "wrap and open", "bind the context", "destroy it", "open no more"]
 
