@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from bench import ff1, ff1_batch, files, formats, postgresql, rekey, service, service_bulk, turn, ve1
+from bench import ff1, ff1_batch, files, formats, postgresql, rekey, scaling, service, service_bulk, turn, ve1
 
 ALL: dict[str, Callable[[], bool | None]] = {
     "ff1": ff1.main,
@@ -21,6 +21,7 @@ ALL: dict[str, Callable[[], bool | None]] = {
     "postgresql": postgresql.main,
     "service": service.main,
     "service_bulk": service_bulk.main,
+    "scaling": scaling.main,
 }
 
 

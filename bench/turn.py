@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 from bench.target import SMALL, Target, report
 from tests.support.cells import NAME, BuiltCell, any_cell, development_cell
@@ -84,16 +84,17 @@ def flips(kind: str) -> list[float]:
     return found
 
 
-def fill(built: BuiltCell, keys: int) -> None:
+def fill(built: BuiltCell, keys: int, number: int = 1) -> None:
     """Data keys in full pages, and a reference each, written past the ledger: as after an earlier turn."""
-    store, epoch = built.cell.store, built.cell.keyring.epoch(1)
+    store, epoch = built.cell.store, built.cell.keyring.epoch(number)
     t = store.tables
     with store.engine.begin() as connection:
         period = {"tenant": "main", "class": "bench", "due": "2031-01", "state": "active"}
-        connection.execute(insert(t.due_periods), period)
+        if connection.execute(select(t.due_periods).filter_by(**period)).first() is None:
+            connection.execute(insert(t.due_periods), period)
         for _ in range(0, keys, PAGE_KEYS):
             ids = uuid7s(PAGE_KEYS)
-            page = PageRow(uuid7s(1)[0], "main", "bench", "2031-01", 1, 1, 0, b"")
+            page = PageRow(uuid7s(1)[0], "main", "bench", "2031-01", 1, number, 0, b"")
             slots = {id_: Slot("main", id_, "bench", "2031-01") for id_ in ids}
             packed = {id_: pack(Secret(os.urandom(32)), slot_owner(slot)) for id_, slot in slots.items()}
             sealed = seal_page(epoch, page, pack_page(packed), PAGE_KEYS)
@@ -112,7 +113,7 @@ def fill(built: BuiltCell, keys: int) -> None:
                 {"id": id_, "tenant": "main", "key": id_, "sealed": b"s", "created_at": 1} for id_ in ids
             ]
             connection.execute(insert(t.subjects), people)
-            refs = [{"epoch": 1, "ref": os.urandom(16), "subject": id_} for id_ in ids]
+            refs = [{"epoch": number, "ref": os.urandom(16), "subject": id_} for id_ in ids]
             connection.execute(insert(t.subject_refs), refs)
 
 
