@@ -19,6 +19,8 @@ from vault.store import migrations
 from vault.store.session import open_engine
 from vault.store.tables import SCHEMAS, Tables
 
+LAST_ALONE = "0008"  # the newest migration that is not online
+
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
@@ -175,12 +177,38 @@ def test_a_database_of_another_version_is_not_opened(engine: Engine) -> None:
     with pytest.raises(Misconfigured, match="not_initialised"):
         migrations.check(engine)
     migrations.upgrade(engine)
+    program = Tables(engine.dialect.name).program
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = 'ffff'"))
+        connection.execute(program.update().values(oldest="fffe"))
     with pytest.raises(Misconfigured) as refusal:
         migrations.check(engine)
     assert refusal.value.code == "migration_required"
     assert refusal.value.facts == {"database": "ffff", "program": migrations.newest()}
+    with engine.begin() as connection:
+        connection.execute(program.delete())
+    with pytest.raises(Misconfigured, match="migration_required"):
+        migrations.check(engine)
+
+
+def test_a_newer_database_is_opened_if_it_serves_older_programs(engine: Engine) -> None:
+    migrations.upgrade(engine)
+    program = Tables(engine.dialect.name).program
+    with engine.begin() as connection:
+        assert connection.execute(select(program.c.oldest)).scalar_one() == LAST_ALONE
+        connection.execute(text("UPDATE alembic_version SET version_num = '9001'"))
+    migrations.check(engine)
+    assert not migrations.is_newest(engine)
+
+
+def test_every_migration_says_whether_programs_go_on_beside_it() -> None:
+    script = ScriptDirectory(str(migrations.location()))
+    steps = [step for step in script.walk_revisions() if step.revision >= "0008"]
+    assert steps
+    for step in script.walk_revisions():
+        assert step.revision.isdecimal()
+        assert len(step.revision) == 4  # the order of texts is theirs
+        assert step.revision < "0008" or isinstance(step.module.online, bool)
 
 
 def test_a_package_without_migrations_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

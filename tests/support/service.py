@@ -142,6 +142,7 @@ class Service:
         folder: holds coatcheck.toml, databases, keys, dev-credentials.json, `stdout` and `stderr`.
         settings: environment variables of the process, such as `COATCHECK_LOG__LEVEL`.
         ca: the authority that its certificate is of; None: it speaks plain HTTP.
+        program: the folder with the program, another one than this perhaps.
     """
 
     folder: Path
@@ -149,6 +150,7 @@ class Service:
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
     ca: Path | None = None
+    program: Path = ROOT
 
     @property
     def url(self) -> str:
@@ -172,8 +174,10 @@ class Service:
         with (self.folder / "stdout").open("ab") as out, (self.folder / "stderr").open("ab") as err:
             self.process = subprocess.Popen(
                 [*COATCHECK, "serve", "--config", str(self.folder)],
-                cwd=ROOT,
-                env=environment({"COATCHECK_PORT": str(self.port)} | self.settings),
+                cwd=self.program,
+                env=environment(
+                    {"COATCHECK_PORT": str(self.port), "PYTHONPATH": str(self.program)} | self.settings
+                ),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,

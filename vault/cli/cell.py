@@ -42,7 +42,7 @@ def upgrade(door: Door, revision: str | None) -> None:
     """Bring a cell's database to the version that this program needs, or to REVISION on the way there.
 
     Shows the plan and asks, or --yes. A SQLite file is copied first. While a service holds the cell it is
-    refused.
+    refused, unless the cell is on a server and all that is pending may run beside older programs.
     """
     _move(door, revision, up=True)
 
@@ -104,6 +104,11 @@ def _show(door: Door, region: str, move: Move) -> None:
         if move.copy is None
         else f"  copy to {move.copy}",
         *(f"  {verb} {step}" for step in move.steps),
+        *(
+            ["  services may go on meanwhile, and be replaced afterwards, one at a time"]
+            if move.online
+            else []
+        ),
     ]
     for line in lines:
         door.output.note(line)

@@ -92,6 +92,7 @@ class Move:
     Attributes:
         steps: the migrations that are run, or undone, in order.
         copy: where the database as it is now is copied to first; None on a server.
+        online: whether services may go on meanwhile, and afterwards with the program that they have.
     """
 
     source: str
@@ -99,6 +100,7 @@ class Move:
     up: bool
     steps: list[str]
     copy: Path | None
+    online: bool = False
 
 
 class Upkeep:
@@ -169,7 +171,8 @@ class Upkeep:
         steps = migrations.between(source, target) if up else migrations.between(target, source)[::-1]
         stamp = format_time(self.store.clock.now())[:19].replace("-", "").replace(":", "") + "Z"
         copy = self.path and self.path.with_name(f"{self.path.name}.{source}-{stamp}")
-        return Move(source, target, up, steps, copy)
+        online = up and self.path is None and migrations.is_online(steps)
+        return Move(source, target, up, steps, copy, online)
 
     def move(self, move: Move) -> None:
         """Copies the database, then runs the steps, all or none, under the cell's lock.

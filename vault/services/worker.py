@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Final
 
-from vault.errors import CoatcheckError, Conflict, Unavailable
+from vault.errors import CoatcheckError, Conflict, Misconfigured, Unavailable
 from vault.ledger.command import Command, Committed
 from vault.ledger.committer import drive
 from vault.services import turning
@@ -23,6 +23,7 @@ from vault.services.jobs import FAILED, QUEUED, RUNNING, WAITING, Release, Take,
 from vault.services.processes import Process
 from vault.services.rotation import rotate_due
 from vault.services.turn import schedule_turn
+from vault.store.migrations import is_newest, newest
 from vault.store.work import JobRow
 
 Pieces = Generator[Command, Committed, None]
@@ -61,7 +62,12 @@ class Worker:
         self._by = cell.attendant.id
 
     def run_due(self) -> int:
-        """Does all that is due now, and begins what is scheduled; how many jobs it had in its hands."""
+        """Does all that is due now, and begins what is scheduled; how many jobs it had in its hands.
+
+        Nothing, beside a newer program: that one's worker does it, and knows all that has to be done.
+        """
+        if not self._is_newest():
+            return 0
         if time.monotonic() >= self._scheduled:
             self._scheduled = time.monotonic() + SCHEDULE_S
             drive(self._cell.committer, lambda: schedule_turn(self._cell), self._cell.forget)
@@ -72,7 +78,13 @@ class Worker:
         return taken
 
     def run_one(self) -> bool:
-        """Takes a job that is due and does it as far as it goes; False if none is due."""
+        """Takes a job that is due and does it as far as it goes; False if none is due.
+
+        Raises:
+            Misconfigured: `migration_required`: the database belongs to a newer program.
+        """
+        if not self._is_newest():
+            raise Misconfigured("migration_required", program=newest())
         if not self._cell.store.read(self._cell.store.work.job_due, {"at": self._cell.clock.now()}):
             return False
         row: JobRow | None = self._cell.committer.execute(Take(self._by)).value
@@ -87,6 +99,10 @@ class Worker:
             _log.error("job failed", extra={"job": work.id, "error": type(problem).__name__})
             self._give_back(work, None)
         return True
+
+    def _is_newest(self) -> bool:
+        """Whether no newer program is at work on the cell; nobody migrates a file that is held."""
+        return self._cell.store.is_file or is_newest(self._cell.store.engine)
 
     def _do(self, work: Work) -> None:
         work.progress = replace(work.progress, state=RUNNING)

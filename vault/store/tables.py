@@ -364,7 +364,15 @@ class Tables:
         self._work()
 
     def _work(self) -> None:
-        """Jobs, the processes that hold keys, and what turns left on the record."""
+        """The program that is needed, jobs, processes that hold keys, and what turns left on the record."""
+        # Written by migrations: the oldest program, by the newest migration that it knows, that may serve.
+        self.program = self._table(
+            RECORD,
+            "program",
+            Column("id", Integer, primary_key=True, autoincrement=False),
+            Column("oldest", String(16), nullable=False),
+            CheckConstraint("id = 1", name="ck_program_one_row"),
+        )
         self.jobs = self._table(
             RECORD,
             "jobs",
