@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vault.crypto.texts import ASCII_END, Bytes, Places, Texts
 from vault.errors import BadInput
@@ -22,6 +21,7 @@ _MARK: Final = b'"'
 _QUOTE: Final = ord(_MARK)
 _LINE: Final = ord("\n")
 _RETURN: Final = ord("\r")
+_PART: Final = 256 * 1024  # bytes that are compared at once: what comes of that stays in the cache
 
 
 class Delimited:
@@ -270,12 +270,15 @@ class Block:
         """Where they end in the file."""
         return self.start + len(self.data) - (not self.ended)
 
-    def _outside(self, marks: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Those that are in no quotes."""
+    def _marks(self) -> Places:
+        """Where a field ends: the delimiters and line ends that are in no quotes."""
+        delimiter = ord(self.delimiter)
         if not self.quotes:
-            return marks
-        outside: NDArray[np.bool_] = np.cumsum(self.data == _QUOTE, dtype=np.int32) % 2 == 0
-        return marks & outside
+            parts = range(0, len(self.data), _PART)
+            found = [_either(self.data[at : at + _PART], delimiter, _LINE) + at for at in parts]
+            return np.concatenate(found) if found else np.zeros(0, np.int64)
+        outside = np.cumsum(self.data == _QUOTE, dtype=np.int32) % 2 == 0
+        return np.flatnonzero(outside & ((self.data == delimiter) | (self.data == _LINE)))
 
     def check(self, columns: int) -> None:
         """Counts the records, and notes the delimiter or line end behind each field: (records, fields).
@@ -283,21 +286,20 @@ class Block:
         Raises:
             BadInput: `file_malformed` with `row`: a record has another number of fields.
         """
-        lines = self._outside(self.data == _LINE)
+        cuts = self._marks()
+        lines = self.data[cuts] == _LINE
         self.count = int(np.count_nonzero(lines))
-        cuts = np.flatnonzero(lines | self._outside(self.data == ord(self.delimiter)))
         if len(cuts) == self.count * columns:
             self._cuts = cuts.reshape(-1, columns)
-            if lines[self._cuts[:, -1]].all():
+            if lines[columns - 1 :: columns].all():
                 return
-        fields = np.diff(np.flatnonzero(lines[cuts]), prepend=-1)
+        fields = np.diff(np.flatnonzero(lines), prepend=-1)
         raise BadInput("file_malformed", row=self.row + int(np.flatnonzero(fields != columns)[0]))
 
     def record(self, index: int) -> list[bytes]:
         """The fields of a record, unquoted."""
         if not len(self._cuts):
-            cuts = np.flatnonzero(self._outside((self.data == ord(self.delimiter)) | (self.data == _LINE)))
-            self._cuts = cuts.reshape(1, -1).astype(np.int64)
+            self._cuts = self._marks().reshape(1, -1)
         columns = range(self._cuts.shape[1])
         return [plain(self.column(column).bytes_of(index)) for column in columns]
 
@@ -353,6 +355,11 @@ class Block:
             parts.append(text[at:end])
         whole = b"".join(parts)
         return whole if self.ended or not whole else whole[:-1]
+
+
+def _either(data: Bytes, one: int, other: int) -> Places:
+    """Where one of two bytes stands."""
+    return np.flatnonzero((data == one) | (data == other))
 
 
 class Column(NamedTuple):
