@@ -171,6 +171,10 @@ CODES: Final[dict[str, Code]] = {
             "Another job to this output was begun and has not ended. | Finish it, or remove what it left."
         ),
         key_in_use="Something still needs the key. | The facts say what.",
+        key_lasts=(
+            "A key of that kind is never rotated while something that it made lives. | "
+            "It goes with what it made: with the field's rows, or when its due period ends."
+        ),
         version_conflict="The thing changed meanwhile. | Read it again, then repeat.",
         job_running=(
             "A job of that kind is under way, or was begun and has not ended. | "

@@ -82,6 +82,7 @@ KINDS: Final[dict[str, str]] = {
     "key.compromise": "a field key was declared compromised, and replaced if it was the one that protects",
     "key.create": "data keys were made",
     "key.destroy": "a field key was destroyed",
+    "key.reindex": "the rotation of an index key took a step",
     "key.rotate": "a field key has a new version",
     "principal.create": "a principal was created",
     "principal.remove": "a principal was removed, and its keys and grants with it",

@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from vault.context import TAG_SUBJECT, TAG_TENANT, canonical
 from vault.crypto.block import BlockCipher
@@ -45,6 +45,18 @@ def awake() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
+class IndexVersions(NamedTuple):
+    """Versions of an index key.
+
+    Attributes:
+        read: the one that rows are looked up by.
+        write: those that rows are written by, that one first: two while its successor's rows are made.
+    """
+
+    read: int
+    write: tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class FieldKeys:
     """A field's keys of one purpose: rows by version.
@@ -77,6 +89,26 @@ class FieldKeys:
         if all(KeyState(row.state) is KeyState.DEACTIVATED for row in self.rows.values()):
             raise Stale
         raise Unavailable("key_unavailable")
+
+    @property
+    def index(self) -> IndexVersions:
+        """Of an index key: which version finds rows, and which they are written by.
+
+        Rows are looked up by the newest version whose rows are all there, also if that one is compromised:
+        until its successor's are, nothing else finds equal values.
+
+        Raises:
+            Stale, Unavailable: as `primary`.
+        """
+        newest = self.primary
+        whole = [version for version in self.processing if not self.rows[version].filling]
+        read = max(whole, default=newest)
+        filled = sorted(
+            version
+            for version, row in self.rows.items()
+            if row.filling and version > read and KeyState(row.state) in PROTECTS
+        )
+        return IndexVersions(read, (read, *filled))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +146,8 @@ class Keyring:
         self._rows: BoundedCache[tuple[str, str, Purpose], FieldKeys] = BoundedCache()
         self._vaultless: BoundedCache[tuple[str, str, int, str], Vaultless] = BoundedCache()
         self._row_ids: BoundedCache[tuple[str, str], BlockCipher] = BoundedCache()
-        self._references: BoundedCache[tuple[str, int], References] = BoundedCache()
-        self._indexes: BoundedCache[tuple[str, str, int], BlindIndex] = BoundedCache()
+        self._references: BoundedCache[tuple[str, int, int], References] = BoundedCache()
+        self._indexes: BoundedCache[tuple[str, str, int, int], BlindIndex] = BoundedCache()
         self._mask_hashes: BoundedCache[tuple[str, str], MaskHash] = BoundedCache()
 
         self._in_use: EpochsInUse | None = None
@@ -286,32 +318,48 @@ class Keyring:
             (tenant, field), lambda: BlockCipher(self._single(tenant, field, Purpose.ROW_ID))
         )
 
-    def references(self, tenant: str, epoch: int | None = None) -> References:
+    def index_versions(self, tenant: str, field: str) -> IndexVersions:
+        """The versions of a deterministic field's index key; of a tenant's own, that of references.
+
+        A command that was prepared on them states the schema's head, and is stale once they are others.
+
+        Args:
+            field: `CELL` for references to data subjects.
+        """
+        purpose = Purpose.BLIND_INDEX if field else Purpose.SUBJECT_REFERENCE
+        return self._field_keys(tenant, field, purpose).index
+
+    def references(self, tenant: str, epoch: int | None = None, version: int | None = None) -> References:
         """What makes references to the tenant's data subjects.
 
         Args:
             epoch: whose index layer; None: the one that is looked up in.
+            version: of the key; None: the one that is looked up by.
 
         Raises:
             Stale: that epoch is closed.
         """
         self._check_lease()
         number = self.in_use.read if epoch is None else epoch
+        of = self.index_versions(tenant, CELL).read if version is None else version
         return self._references.get(
-            (tenant, number),
+            (tenant, number, of),
             lambda: References(
-                self._single(tenant, CELL, Purpose.SUBJECT_REFERENCE), self.layer(number), tenant
+                self._version(tenant, CELL, Purpose.SUBJECT_REFERENCE, of), self.layer(number), tenant
             ),
         )
 
-    def blind_index(self, tenant: str, field: str, epoch: int | None = None) -> BlindIndex:
-        """What finds the tokens of a deterministic field; `epoch` as for `references`."""
+    def blind_index(
+        self, tenant: str, field: str, epoch: int | None = None, version: int | None = None
+    ) -> BlindIndex:
+        """What finds the tokens of a deterministic field; `epoch` and `version` as for `references`."""
         self._check_lease()
         number = self.in_use.read if epoch is None else epoch
+        of = self.index_versions(tenant, field).read if version is None else version
         return self._indexes.get(
-            (tenant, field, number),
+            (tenant, field, number, of),
             lambda: BlindIndex(
-                self._single(tenant, field, Purpose.BLIND_INDEX), self.layer(number), tenant, field
+                self._version(tenant, field, Purpose.BLIND_INDEX, of), self.layer(number), tenant, field
             ),
         )
 
@@ -352,6 +400,17 @@ class Keyring:
         keys = self._field_keys(tenant, field, purpose)
         row = keys.rows[keys.primary]
         return self._open(row)
+
+    def _version(self, tenant: str, field: str, purpose: Purpose, version: int) -> Secret:
+        """One version of an index key.
+
+        Raises:
+            Stale: there is none that may be used: whoever asks has an older schema's head.
+        """
+        keys = self._field_keys(tenant, field, purpose)
+        if version not in keys.processing:
+            raise Stale
+        return self._open(keys.rows[version])
 
     def _open(self, row: FieldKeyRow) -> Secret:
         """A field key. One that does not open is damage of ours, never the caller's fault."""

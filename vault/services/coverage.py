@@ -14,6 +14,7 @@ from vault.ledger.command import Verb
 from vault.services.cell import Cell
 from vault.services.gate import Request, admit, authenticate
 from vault.services.hidden import Hidden
+from vault.services.reindex import rows_of
 from vault.store.custody import FieldKeyRow
 from vault.store.session import Row
 
@@ -41,7 +42,7 @@ class CoverageAnswer(Hidden, frozen=True, omit_defaults=True):
     Attributes:
         held_by: `rows`: all that needs it is in the cell, and counted; `callers`: they keep its tokens, and
             only they know how many.
-        live: with `rows`: how many values lie under it, or tokens in its field.
+        live: with `rows`: how many values lie under it, tokens are in its field, or rows are found by it.
         issued, rekeyed: with `callers`: tokens ever made under it, and those turned into newer ones. Their
             difference says nothing: there are copies.
         last_issued, last_used: when a token was last made, and last opened (to the minute).
@@ -117,7 +118,10 @@ def _of_field(cell: Cell, tenant: str, row: Row) -> CoverageAnswer:
             last_issued=format_time(used.issued_at) if used.issued_at else None,
             last_used=format_time(used.used_at) if used.used_at else None,
         )
-    if purpose in (Purpose.ROW_ID, Purpose.BLIND_INDEX):
+    if purpose in (Purpose.BLIND_INDEX, Purpose.SUBJECT_REFERENCE):
+        live = rows_of(cell, tenant, name, version)
+        return CoverageAnswer(answer.id, purpose, state, version, "rows", field=name or None, live=live)
+    if purpose == Purpose.ROW_ID:
         params = {"tenant": tenant, "field": name}
         live = int(cell.store.read(cell.store.custody.living_tokens, params)[0][0])
         return CoverageAnswer(answer.id, purpose, state, version, "rows", field=name, live=live)

@@ -23,11 +23,12 @@ from vault.services.gate import CallerCommand, Request, admit, authenticate, tra
 from vault.services.grants import check_text
 from vault.services.hidden import Hidden
 from vault.services.idempotency import Replayable, once
+from vault.services.index_keys import INDEXED, BeginReindex, reindex_job, unended_job
 from vault.store.custody import FieldKeyRow
 
 TURNED: Final = frozenset({Purpose.FF1, Purpose.MASK})
 """Purposes whose keys have versions beside each other: what an old one made is presented with its number,
-or is never opened. Others are rotated by jobs that move what lies under them."""
+or is never opened. Those of `INDEXED` are rotated by a job that moves what lies under them."""
 
 
 class ReasonBody(Hidden, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
@@ -56,6 +57,8 @@ class KeyChanged(Replayable, frozen=True, omit_defaults=True):
         state: of the key that was named.
         primary: the id of the key that protects; absent where nothing changed about that.
         primary_version: its version.
+        job: of an index key: what writes rows by the new version; until it is through, they are looked up by
+            the key that was named.
     """
 
     id: str
@@ -66,6 +69,7 @@ class KeyChanged(Replayable, frozen=True, omit_defaults=True):
     decision: str
     primary: str | None = None
     primary_version: int | None = None
+    job: str | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -154,7 +158,8 @@ def rotate_key(cell: Cell, request: Request, key_id: str, body: ReasonBody) -> V
     Raises:
         Unknown: `not_found`.
         BadInput: `operation_unsupported`: keys of that kind are not rotated so.
-        Conflict: `version_conflict`: the key is not the one that protects.
+        Conflict: `version_conflict`: the key is not the one that protects; `key_lasts`: keys of that kind
+            are never rotated; `job_running`: rows are still being written by the version before.
     """
     caller = authenticate(cell, request)
     yield from admit(cell, caller, request.origin, "key.rotate", "key:rotate")
@@ -163,12 +168,18 @@ def rotate_key(cell: Cell, request: Request, key_id: str, body: ReasonBody) -> V
     if found.replay is not None:
         return found.replay
     head = cell.schemas.of(caller.principal.tenant).head
-    key = _key(cell, caller.principal.tenant, key_id)
+    key = _key(cell, caller.principal.tenant, key_id, rotates=True)
     if not key.protects:
         raise Conflict("version_conflict", state=key.row.state, newest=key.newest.version)
     new = _successor(cell, key)
-    command = ChangeKey(caller, request.origin, "key.rotate", head, key.row, None, new, {}, items)
-    answer = _changed(key.row, KeyState.DEACTIVATED, new, command)
+    command: ChangeKey | BeginReindex
+    if key.row.purpose in INDEXED:
+        job = reindex_job(cell, caller, new)
+        command = BeginReindex(caller, request.origin, head, key.row, new, job, items)
+        answer = _changed(key.row, key.state, new, command, job["id"])
+    else:
+        command = ChangeKey(caller, request.origin, "key.rotate", head, key.row, None, new, {}, items)
+        answer = _changed(key.row, KeyState.DEACTIVATED, new, command)
     yield found.keep(command, answer)
     cell.forget()
     return answer
@@ -181,7 +192,8 @@ def compromise_key(cell: Cell, request: Request, key_id: str, body: ReasonBody) 
 
     Raises:
         Unknown, BadInput: as `rotate_key`.
-        Conflict: `version_conflict`: its state is one that it cannot leave for this.
+        Conflict: `version_conflict`: its state is one that it cannot leave for this; `job_running`: it waits
+            for its rows, and can be declared so once it has them.
     """
     caller = authenticate(cell, request)
     yield from admit(cell, caller, request.origin, "key.compromise", "key:rotate")
@@ -193,8 +205,14 @@ def compromise_key(cell: Cell, request: Request, key_id: str, body: ReasonBody) 
     key = _key(cell, caller.principal.tenant, key_id)
     to = move(key.state, KeyState.COMPROMISED)
     new = _successor(cell, key) if key.protects else None
-    command = ChangeKey(caller, request.origin, "key.compromise", head, key.row, to, new, {}, items)
-    answer = _changed(key.row, to, new, command)
+    command: ChangeKey | BeginReindex
+    if new is not None and key.row.purpose in INDEXED:
+        job = reindex_job(cell, caller, new)
+        command = BeginReindex(caller, request.origin, head, key.row, new, job, items, compromised=True)
+        answer = _changed(key.row, to, new, command, job["id"])
+    else:
+        command = ChangeKey(caller, request.origin, "key.compromise", head, key.row, to, new, {}, items)
+        answer = _changed(key.row, to, new, command)
     yield found.keep(command, answer)
     cell.forget()
     return answer
@@ -208,7 +226,8 @@ def destroy_key(cell: Cell, request: Request, key_id: str, body: DestroyBody) ->
 
     Raises:
         Unknown, BadInput: as `rotate_key`.
-        Conflict: `key_in_use`: it protects, or tokens of it were issued and nobody answers for them;
+        Conflict: `key_in_use`: it protects, rows are found by it, or tokens of it were issued and nobody
+            answers for them;
             `version_conflict`: it is destroyed.
     """
     caller = authenticate(cell, request)
@@ -225,6 +244,9 @@ def destroy_key(cell: Cell, request: Request, key_id: str, body: DestroyBody) ->
     to = move(key.state, KeyState.DESTROYED)
     if key.protects:
         raise Conflict("key_in_use", reason="it is the version that protects; rotate it first")
+    job = unended_job(cell, key.row)
+    if job is not None:
+        raise Conflict("key_in_use", job=job.id, state=job.state, reason="rows are still found by it")
     used = coverage_of(cell, key.row)
     if used.issued and attested is None:
         raise Conflict(
@@ -238,12 +260,13 @@ def destroy_key(cell: Cell, request: Request, key_id: str, body: DestroyBody) ->
     return answer
 
 
-def _key(cell: Cell, tenant: str, key_id: str) -> _Key:
+def _key(cell: Cell, tenant: str, key_id: str, *, rotates: bool = False) -> _Key:
     """A field key by its id, that is the tenant's and of a kind that can be turned.
 
     Raises:
         Unknown: `not_found`.
         BadInput: `operation_unsupported`.
+        Conflict: `key_lasts`: it is to be rotated, and lasts as long as what it made.
     """
     try:
         id_ = parse_id("key", key_id)
@@ -254,12 +277,18 @@ def _key(cell: Cell, tenant: str, key_id: str) -> _Key:
     if not shown:
         others = cell.store.read(custody.data_key_shown, {"key_id": id_})
         if others and others[0][-1] == tenant:
-            raise BadInput("operation_unsupported", kind="data")
+            raise (
+                Conflict("key_lasts", kind="data")
+                if rotates
+                else BadInput("operation_unsupported", kind="data")
+            )
         raise Unknown("not_found")
     purpose, field_, of = shown[0][1], shown[0][2], shown[0][-1]
     if of != tenant:
         raise Unknown("not_found")
-    if purpose not in TURNED:
+    if purpose == Purpose.ROW_ID and rotates:
+        raise Conflict("key_lasts", kind=purpose)
+    if purpose not in TURNED | INDEXED:
         raise BadInput("operation_unsupported", kind=purpose)
     params = {"tenant": tenant, "field": field_, "purpose": purpose}
     rows = [FieldKeyRow(*row) for row in cell.store.read(custody.field_keys, params)]
@@ -273,7 +302,13 @@ def _successor(cell: Cell, key: _Key) -> FieldKeyRow:
     return new_field_key(epoch, row.tenant, row.field, Purpose(row.purpose), row.version + 1)
 
 
-def _changed(row: FieldKeyRow, state: KeyState, new: FieldKeyRow | None, command: ChangeKey) -> KeyChanged:
+def _changed(
+    row: FieldKeyRow,
+    state: KeyState,
+    new: FieldKeyRow | None,
+    command: ChangeKey | BeginReindex,
+    job: str | None = None,
+) -> KeyChanged:
     return KeyChanged(
         id=format_id("key", row.id),
         kind=row.purpose,
@@ -283,6 +318,7 @@ def _changed(row: FieldKeyRow, state: KeyState, new: FieldKeyRow | None, command
         decision=command.decision,
         primary=None if new is None else format_id("key", new.id),
         primary_version=None if new is None else new.version,
+        job=job,
     )
 
 

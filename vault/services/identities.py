@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from vault.audit.event import Event
 from vault.authn.identities import Caller
-from vault.clock import format_time, parse_time
+from vault.clock import Micros, format_time, parse_time
 from vault.crypto.mac import secret_digest
 from vault.crypto.randomness import credential_secret
 from vault.errors import BadInput, Conflict, Unknown
@@ -144,6 +144,12 @@ class CreatePrincipal(AdministrativeCommand):
         self.note(writes)
 
 
+def insert_key(writes: Writes, row: dict[str, Any], now: Micros) -> None:
+    """Notes the insert of a new service key, which nobody has used yet."""
+    never = {"revoked_at": 0, "used_at": 0, "warned_at": 0, "replaced_by": None}
+    writes.insert("api_key", **row, **never, created_at=now)
+
+
 class CreateKey(AdministrativeCommand):
     """Inserts a service key of a living principal."""
 
@@ -165,7 +171,7 @@ class CreateKey(AdministrativeCommand):
         if owner.principal.kind is Kind.AGENT:
             # Agents never hold vault keys (P11): they are handed grants.
             raise BadInput("operation_unsupported", member="kind")
-        writes.insert("api_key", **self._row, created_at=state.now, revoked_at=0)
+        insert_key(writes, self._row, state.now)
         self.note(writes)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from vault.audit.event import Event, listed
 from vault.authn.identities import Caller
@@ -25,6 +25,14 @@ ALERT_AT = 2  # a half of what there may be
 NO_VERSION = 0  # what is issued under no key version: tokens of rows, and values that are passed
 
 
+class IndexRow(NamedTuple):
+    """What a token is found by in an epoch, under a version of the field's index key."""
+
+    epoch: int
+    version: int
+    entry: bytes
+
+
 @dataclass(slots=True, repr=False)
 class Vaulted:
     """A vaulted value, ready to be written.
@@ -36,7 +44,7 @@ class Vaulted:
         new: whether the token is new; else the index named it.
         surrogate: of a shaped token.
         entry: in the blind index, of a deterministic field, as it is looked up.
-        entries: the same by epoch, in each that the index is written in.
+        entries: the same in each epoch and version that the index is written in.
         found: the row that the index named when this was prepared; None for none.
     """
 
@@ -48,7 +56,7 @@ class Vaulted:
     surrogate: str | None = None
     entry: bytes | None = None
     found: bytes | None = None
-    entries: tuple[tuple[int, bytes], ...] = ()
+    entries: tuple[IndexRow, ...] = ()
 
 
 @dataclass(slots=True, repr=False)
@@ -198,11 +206,12 @@ class Issue(CallerCommand):
             writes.insert("surrogate", tenant=tenant, field=row.field, surrogate=row.surrogate, token=row.row)
         if row.entry is None:
             return
-        for epoch, entry in row.entries:
+        for epoch, version, entry in row.entries:
+            of = {"epoch": epoch, "entry": entry, "token": row.row, "key_version": version}
             if row.found is None:
-                writes.insert("index_entry", epoch=epoch, entry=entry, token=row.row)
-            else:  # in a new epoch it may not be there yet: then it is carried over as it will be now
-                writes.update("move_index_entry", of_epoch=epoch, of_entry=entry, to=row.row)
+                writes.insert("index_entry", **of)
+            else:
+                writes.update("place_index_entry", **of)
         state.index[row.entry] = row.row
 
     def _claim(self, state: State, writes: Writes, row: Vaulted) -> None:

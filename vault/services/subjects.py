@@ -12,7 +12,7 @@ from vault.context import EncryptionContext, Use
 from vault.envelope.seal import seal
 from vault.errors import ValueRefused
 from vault.identifiers import format_id, uuid7
-from vault.keyring.hierarchy import new_data_key
+from vault.keyring.hierarchy import CELL, new_data_key
 from vault.ledger.command import ROWS_A_WEIGHT, Command, Committed, Needs, State, Writes
 from vault.retention.period import IDENTIFIER_CLASS, NO_DUE
 from vault.services.cell import Cell, Origin
@@ -45,11 +45,11 @@ class NewSubject(NamedTuple):
 
     Attributes:
         ref: the reference that is looked up by.
-        refs: the reference in each epoch that references are written in.
+        refs: (epoch, key version, reference): in each epoch and version that references are written in.
     """
 
     ref: bytes
-    refs: dict[int, bytes]
+    refs: tuple[tuple[int, int, bytes], ...]
     row: bytes
     key: KeyRow
     sealed: bytes
@@ -61,8 +61,10 @@ class EnterSubjects(CallerCommand):
     Returns from `decide`: the subject row of each reference.
     """
 
-    def __init__(self, caller: Caller, origin: Origin, epochs: EpochsInUse, people: list[NewSubject]) -> None:
-        super().__init__(caller)
+    def __init__(
+        self, caller: Caller, origin: Origin, head: int, epochs: EpochsInUse, people: list[NewSubject]
+    ) -> None:
+        super().__init__(caller, head)  # under another head the key of references may be another
         self.prepared_on = epochs
         self._origin = origin
         self._people = people
@@ -88,8 +90,9 @@ class EnterSubjects(CallerCommand):
                 sealed=person.sealed,
                 created_at=state.now,
             )
-            for epoch, ref in person.refs.items():
-                writes.insert("subject_ref", epoch=epoch, ref=ref, subject=person.row)
+            for epoch, version, ref in person.refs:
+                of = {"epoch": epoch, "ref": ref, "key_version": version}
+                writes.insert("subject_ref", **of, subject=person.row)
         if new:
             ids = [format_id("sub", person.row) for person in new]
             facts = {"count": len(new), **trace(self._origin)}
@@ -152,23 +155,27 @@ def enter(
     """The row of each subject; people not seen before are entered first."""
     tenant = caller.principal.tenant
     wanted = list(dict.fromkeys(subjects))
+    head = cell.schemas.of(tenant).head  # before the keys of references are looked at
     epochs = cell.keyring.in_use
     rows = find(cell, tenant, wanted, epochs)
     unknown = [subject for subject in wanted if subject not in rows]
     if not unknown:
         return rows
     people = {subject: _new_subject(cell, tenant, epochs, subject) for subject in unknown}
-    done = yield EnterSubjects(caller, origin, epochs, list(people.values()))
+    done = yield EnterSubjects(caller, origin, head, epochs, list(people.values()))
     rows.update({subject: done.value[person.ref] for subject, person in people.items()})
     return rows
 
 
 def _new_subject(cell: Cell, tenant: str, epochs: EpochsInUse, subject: str) -> NewSubject:
     epoch = cell.keyring.epoch(epochs.write)
-    refs = {number: cell.keyring.references(tenant, number).of(subject) for number in epochs.each}
+    versions = cell.keyring.index_versions(tenant, CELL)
+    refs = tuple(
+        (number, version, cell.keyring.references(tenant, number, version).of(subject))
+        for number in epochs.each
+        for version in versions.write
+    )
     row = uuid7()
     key = new_data_key(epoch, Slot(tenant, row, IDENTIFIER_CLASS, NO_DUE))
     context = EncryptionContext(Use.SUBJECT_IDENTIFIER, tenant, cell.region, record=row)
-    return NewSubject(
-        refs[epochs.read], refs, row, key, seal(cell.keyring.data_key(key), context, subject.encode())
-    )
+    return NewSubject(refs[0][2], refs, row, key, seal(cell.keyring.data_key(key), context, subject.encode()))

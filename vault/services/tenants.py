@@ -18,7 +18,7 @@ from vault.services.cell import Cell, Origin
 from vault.services.gate import Refused, Request, Steps, admit, authenticate
 from vault.services.hidden import Hidden
 from vault.services.idempotency import Replayable, once
-from vault.services.identities import AdministrativeCommand
+from vault.services.identities import AdministrativeCommand, insert_key
 from vault.services.initialise import MAIN_TENANT, tenant_keys
 from vault.services.listing import Listing, Page, check_page, listing
 from vault.store.cell import Store
@@ -86,7 +86,7 @@ class CreateTenant(AdministrativeCommand):
         for key in self._keys:
             writes.insert("field_key", **key._asdict(), created_at=state.now)
         writes.insert("principal", **self._admin, created_at=state.now)
-        writes.insert("api_key", **self._api_key, created_at=state.now, revoked_at=0)
+        insert_key(writes, self._api_key, state.now)
         self.note(writes, epoch=state.head.write_epoch)
 
 

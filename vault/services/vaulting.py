@@ -13,13 +13,14 @@ from vault.envelope.seal import seal_encoded
 from vault.errors import Unavailable
 from vault.formats.normalize import Normalization, normalize
 from vault.identifiers import NIL, RowId, uuid7s
+from vault.keyring.ring import IndexVersions
 from vault.ledger.command import Command, Committed
 from vault.ledger.state import TokenRow, collect_tokens
 from vault.retention.period import retention_class
 from vault.schema.document import Determinism, FieldRule
 from vault.services.cell import Cell, Origin, TenantSchema
 from vault.services.datakeys import obtain
-from vault.services.issue import Vaulted, is_alive
+from vault.services.issue import IndexRow, Vaulted, is_alive
 from vault.services.subjects import enter
 from vault.store.custody import KeyRow, Slot
 from vault.store.rows import EpochsInUse
@@ -94,12 +95,22 @@ def vault(
     """
     if not wanted:
         return []
-    entries = [_entry(cell, tenant, epochs.read, one, key) for one, key in zip(wanted, keys, strict=True)]
+    rules = {one.rule.name: one.rule for one in wanted}
+    versions = {
+        name: cell.keyring.index_versions(tenant, name)
+        for name, rule in rules.items()
+        if rule.deterministic is not Determinism.NONE
+    }
+    entries = [
+        None
+        if one.form is None
+        else index_entry(cell, tenant, epochs.read, versions[one.rule.name].read, one.rule, one.form, key)
+        for one, key in zip(wanted, keys, strict=True)
+    ]
     found, tokens = _look_up(cell, epochs.read, [entry for entry in entries if entry is not None])
     drafts: dict[bytes, _Draft] = {}
     chosen: list[_Draft] = []
     shaped: dict[str, list[_Draft]] = defaultdict(list)
-    rules = {one.rule.name: one.rule for one in wanted}
     for one, entry, fresh in zip(wanted, entries, uuid7s(len(wanted)), strict=True):
         draft = drafts.get(entry) if entry is not None else None
         if draft is None:
@@ -122,7 +133,7 @@ def vault(
             draft.surrogate,
             draft.entry,
             draft.found,
-            _entries(cell, tenant, epochs, one, key, draft.entry),
+            () if draft.entry is None else _entries(cell, tenant, epochs, versions, one, key, draft.entry),
         )
         for one, key, draft, claim in zip(wanted, keys, chosen, claims, strict=True)
     ]
@@ -185,22 +196,44 @@ def tokens_of(cell: Cell, tenant: str, rows: Sequence[Vaulted]) -> list[str]:
     return [next(tokens[row.field]) if row.surrogate is None else row.surrogate for row in rows]
 
 
-def _entry(cell: Cell, tenant: str, epoch: int, one: Wanted, key: KeyRow) -> bytes | None:
-    """The index entry of a value of a deterministic field, in an epoch."""
-    if one.form is None:
-        return None
-    subject = key.subject if one.rule.deterministic is Determinism.SUBJECT else None
-    return cell.keyring.blind_index(tenant, one.rule.name, epoch).entry(one.form, subject)
+def index_entry(
+    cell: Cell, tenant: str, epoch: int, version: int, rule: FieldRule, form: str, key: KeyRow
+) -> bytes:
+    """The index entry of a value of a deterministic field, in an epoch and under a version of its key.
+
+    Args:
+        form: what the value is compared by.
+        key: the data key of its claim, which says whose it is.
+    """
+    subject = key.subject if rule.deterministic is Determinism.SUBJECT else None
+    return cell.keyring.blind_index(tenant, rule.name, epoch, version).entry(form, subject)
 
 
 def _entries(
-    cell: Cell, tenant: str, epochs: EpochsInUse, one: Wanted, key: KeyRow, looked_up: bytes | None
-) -> tuple[tuple[int, bytes], ...]:
-    """The entry in each epoch that the index is written in: two while a turn is under way."""
-    if looked_up is None:
-        return ()
-    carried = _entry(cell, tenant, epochs.write, one, key) if epochs.write != epochs.read else None
-    return ((epochs.read, looked_up), *([] if carried is None else [(epochs.write, carried)]))
+    cell: Cell,
+    tenant: str,
+    epochs: EpochsInUse,
+    versions: dict[str, IndexVersions],
+    one: Wanted,
+    key: KeyRow,
+    looked_up: bytes,
+) -> tuple[IndexRow, ...]:
+    """The entry in each epoch and under each key version that the index is written in.
+
+    Two epochs while a turn is under way, two versions while the index key is rotated.
+    """
+    of, form = versions[one.rule.name], one.form or ""
+    return tuple(
+        IndexRow(
+            epoch,
+            version,
+            looked_up
+            if (epoch, version) == (epochs.read, of.read)
+            else index_entry(cell, tenant, epoch, version, one.rule, form, key),
+        )
+        for epoch in epochs.each
+        for version in of.write
+    )
 
 
 def _look_up(

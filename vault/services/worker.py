@@ -17,7 +17,7 @@ from typing import Final
 from vault.errors import CoatcheckError, Conflict, Misconfigured, Unavailable
 from vault.ledger.command import Command, Committed
 from vault.ledger.committer import drive
-from vault.services import turning
+from vault.services import reindex, turning
 from vault.services.cell import Cell
 from vault.services.jobs import FAILED, QUEUED, RUNNING, WAITING, Release, Take, Work
 from vault.services.processes import Process
@@ -27,7 +27,10 @@ from vault.store.migrations import is_newest, newest
 from vault.store.work import JobRow
 
 Pieces = Generator[Command, Committed, None]
-KINDS: Final[dict[str, Callable[[Cell, Work], Pieces]]] = {turning.KIND: turning.advance}
+KINDS: Final[dict[str, Callable[[Cell, Work], Pieces]]] = {
+    turning.KIND: turning.advance,
+    reindex.KIND: reindex.advance,
+}
 """What does a piece of each kind of job."""
 
 LOOK_S: Final = 1.0  # between two looks for jobs that are due

@@ -13,6 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from vault.clock import Clock
 from vault.errors import Unavailable
 from vault.store.custody import CustodyStatements
+from vault.store.indexes import IndexStatements
 from vault.store.pipeline import ServerClock, ServerSession
 from vault.store.postgresql import Server
 from vault.store.record import RecordStatements
@@ -34,6 +35,7 @@ class _Statements(NamedTuple):
     requests: RequestStatements
     turning: TurnStatements
     work: WorkStatements
+    indexes: IndexStatements
 
 
 _compiled: Final[dict[str, _Statements]] = {}
@@ -52,6 +54,7 @@ def _statements(name: str, dialect: Dialect) -> _Statements:
             RequestStatements(tables, dialect),
             TurnStatements(tables, dialect),
             WorkStatements(tables, dialect),
+            IndexStatements(tables, dialect),
         )
     return found
 
@@ -80,6 +83,7 @@ class Store:
         self.requests = statements.requests
         self.turning = statements.turning
         self.work = statements.work
+        self.indexes = statements.indexes
 
     def insert(self, table: str) -> Statement:
         """The insert statement of a table, by its singular name."""
@@ -91,17 +95,18 @@ class Store:
 
     def update(self, name: str) -> Statement:
         """An update statement of record or custody, by its name."""
-        for part in (self.record, self.custody, self.requests, self.turning, self.work):
+        for part in (self.record, self.custody, self.requests, self.turning, self.work, self.indexes):
             statement = getattr(part, name, None)
             if isinstance(statement, Statement):
                 return statement
         raise KeyError(name)
 
     def family(self, name: str) -> StatementFamily:
-        """A family of statements of a turn, by its name."""
-        family = getattr(self.turning, name, None)
-        if isinstance(family, StatementFamily):
-            return family
+        """A family of statements over pairs of index rows, by its name."""
+        for part in (self.turning, self.indexes):
+            family = getattr(part, name, None)
+            if isinstance(family, StatementFamily):
+                return family
         raise KeyError(name)
 
     def session(self) -> Session:

@@ -70,6 +70,7 @@ class FieldKeyRow(NamedTuple):
     state: str
     epoch: int
     sealed: bytes
+    filling: int = 0  # 1: of an index key by which nothing is looked up yet
 
 
 def keys(size: int) -> list[ClauseElement]:
@@ -123,7 +124,9 @@ class CustodyStatements:
         f = t.field_keys.c
         self._shown_keys(t, period_of, dialect)
         self.field_keys = compiled(
-            select(f.id, f.tenant, f.field, f.purpose, f.version, f.state, f.epoch, f.sealed).where(
+            select(
+                f.id, f.tenant, f.field, f.purpose, f.version, f.state, f.epoch, f.sealed, f.filling
+            ).where(
                 f.tenant == bindparam("tenant"),
                 f.field == bindparam("field"),
                 f.purpose == bindparam("purpose"),
@@ -206,12 +209,6 @@ class CustodyStatements:
             ),
             dialect,
             locks=True,
-        )
-        self.move_index_entry = Statement(
-            update(t.blind_index)
-            .values(token=bindparam("to"))
-            .where(b.epoch == bindparam("of_epoch"), b.entry == bindparam("of_entry")),
-            dialect,
         )
         self.insert_surrogate = Statement(insert(t.surrogates), dialect)
         self.surrogates = StatementFamily(

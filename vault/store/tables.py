@@ -154,6 +154,8 @@ class Tables:
             Column("epoch", Integer, nullable=False),
             Column("sealed", LargeBinary, nullable=False),
             Column("created_at", BigInteger, nullable=False),
+            # 1: of an index key under which not all rows are there yet, so that none is looked up by it
+            Column("filling", Integer, nullable=False, server_default="0"),
             UniqueConstraint("tenant", "field", "purpose", "version", name="uq_field_keys_version"),
         )
         self.subjects = self._table(
@@ -174,6 +176,7 @@ class Tables:
             Column(
                 "subject", LargeBinary(16), ForeignKey(self._key(CUSTODY, "subjects", "id")), nullable=False
             ),
+            Column("key_version", Integer, nullable=False, server_default="1"),  # of the reference's key
             rowid=False,
         )
         self.tokens = self._table(
@@ -192,6 +195,7 @@ class Tables:
             Column("epoch", Integer, primary_key=True, autoincrement=False),
             Column("entry", LargeBinary(16), primary_key=True),
             Column("token", LargeBinary(16), nullable=False),
+            Column("key_version", Integer, nullable=False, server_default="1"),  # of the field's index key
             rowid=False,
         )
         # Every shaped surrogate ever issued. Rows outlive their tokens: none is issued twice.
@@ -297,6 +301,9 @@ class Tables:
             Column("expires_at", BigInteger, nullable=False),  # 0: never
             Column("created_at", BigInteger, nullable=False),
             Column("revoked_at", BigInteger, nullable=False),  # 0: valid
+            Column("used_at", BigInteger, nullable=False, server_default="0"),  # to the hour; 0: never
+            Column("warned_at", BigInteger, nullable=False, server_default="0"),  # of its end; 0: not yet
+            Column("replaced_by", String(32)),  # the key that took its place; absent: none
         )
         Index("ix_re_api_keys_principal", self.api_keys.c.principal)  # so on both databases
         self.grants = self._table(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
     Column,
     Integer,
-    LargeBinary,
     Table,
     bindparam,
-    column,
     delete,
     func,
     insert,
@@ -19,15 +17,14 @@ from sqlalchemy import (
     select,
     tuple_,
     update,
-    values,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import ClauseElement
 
 from vault.store.custody import keys
+from vault.store.indexes import carrying
 from vault.store.session import Statement, StatementFamily
-from vault.store.tables import SQLITE, Tables
+from vault.store.tables import Tables
 
 
 class PageRow(NamedTuple):
@@ -187,7 +184,8 @@ class TurnStatements:
                     .limit(bindparam("most", type_=Integer))
                 ),
             )
-            setattr(self, f"carry_{name}", self._carry(t, table, found_by, names))
+            carried = carrying(t, self._dialect, table, found_by, names, c.key_version)
+            setattr(self, f"carry_{name}", carried)
             setattr(self, f"drop_{name}", self._drop(table, c[found_by]))
         self.drop_answers = self._drop(t.idempotency, t.idempotency.c.ref)
         self.last_answer = self._compiled(
@@ -222,37 +220,6 @@ class TurnStatements:
                 )
             )
         )
-
-    def _carry(self, t: Tables, table: Table, found_by: str, names: str) -> StatementFamily:
-        """Locks rows of one epoch and inserts those of the next, which may be there already.
-
-        The lock makes a writer that moves a row wait, and then move both; on SQLite there is one writer.
-        The parameters of a pair are `k0` and `n0`: what finds the row in the one epoch and in the next.
-        """
-        on_conflict: Any = sqlite.insert if t.dialect == SQLITE else postgresql.insert
-
-        def build(size: int) -> ClauseElement:
-            pairs = (
-                values(column("old", LargeBinary), column("new", LargeBinary))
-                .data(
-                    [
-                        (bindparam(f"k{at}", type_=LargeBinary), bindparam(f"n{at}", type_=LargeBinary))
-                        for at in range(size)
-                    ]
-                )
-                .cte("pairs")
-            )
-            held = (
-                select(bindparam("to_epoch", type_=Integer), pairs.c.new, table.c[names])
-                .select_from(pairs)
-                .join(table, table.c[found_by] == pairs.c.old)
-                .where(table.c.epoch == bindparam("of_epoch", type_=Integer))
-                .with_for_update(of=table)
-            )
-            stated = on_conflict(table).from_select(["epoch", found_by, names], held)
-            return cast(ClauseElement, stated.on_conflict_do_nothing())
-
-        return StatementFamily(build, self._dialect)
 
     def _drop(self, table: Table, found_by: Column[Any]) -> Statement:
         """A bounded number of an epoch's rows."""
