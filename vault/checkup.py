@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from vault.clock import SECOND, Clock, SystemClock
+from vault.clock import SECOND, Clock, Period, SystemClock, format_time
 from vault.config import Config, Settings
 from vault.config.certificate import read_certificate, server_context
 from vault.config.checking import risks
@@ -22,14 +22,17 @@ from vault.errors import CODES, CoatcheckError, Exit, IntegrityError
 from vault.keyring.epoch import open_epochs
 from vault.kms.halves import HalfStores
 from vault.kms.provider import Provider
+from vault.services import cryptoperiods, reindex
 from vault.services.audit import verify_newest
+from vault.services.cryptoperiods import due_rotations
 from vault.services.jobs import CANCELLED, FAILED, shown_job
+from vault.services.replacement import ending_keys
 from vault.services.turn import overdue
 from vault.services.turning import KIND
 from vault.services.upkeep import ServerStanding, hear
 from vault.store.cell import Store
 from vault.store.work import JobRow
-from vault.wiring import Prompt, Wiring, working_of
+from vault.wiring import Prompt, Wiring, terms_of, working_of
 
 OK: Final = "ok"
 RISKY: Final = "risky"
@@ -39,6 +42,8 @@ EXPIRY_WARNING: Final = timedelta(days=30)  # long enough to renew, short enough
 LITTLE_SPACE_BYTES: Final = 1024**3
 NO_SPACE_BYTES: Final = 100 * 1024**2
 LARGE_WAL_BYTES: Final = 256 * 1024**2  # SQLite folds it back at about 4 MiB, unless a reader holds it open
+LONGEST_MONTH_S: Final = 31 * 86_400
+MAX_NAMED: Final = 10  # service keys
 OTHER_DESCRIPTORS: Final = 192  # what the server keeps for all that is no client
 NEWEST_EVENTS: Final = 1_000
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
@@ -154,6 +159,7 @@ class Checkup:
             with wiring.reader(region) as store:
                 findings += self._database(name, store)
                 findings += self._rotation(config, region, store)
+                findings += self._periods(config, region, store)
                 findings += self._keys(config, region, wiring, store)
         except CoatcheckError as problem:
             findings.append(_error(name, problem))
@@ -191,6 +197,41 @@ class Checkup:
             yield Finding(name, RISKY, f"its cryptoperiod of {config.cell[region].rotation} is over", remedy)
         else:
             yield Finding(name, OK, f"inside its cryptoperiod of {config.cell[region].rotation}")
+
+    def _periods(self, config: Config, region: str, store: Store) -> Iterator[Finding]:
+        """Field keys and service keys that have been in use for longer than they are meant to be."""
+        name, now = f"cell {region}", self._clock.now()
+        working = working_of(config, region)
+        due = due_rotations(store, cryptoperiods.terms_of(store, working.rotation, working.references), now)
+        for key in due:
+            of = f"{key.purpose.value} key of {key.field or 'references'} of tenant {key.tenant}"
+            detail = f"the {of} has been due since {format_time(key.end)[:10]}"
+            remedy = "see that a worker runs (worker.inside, or coatcheck worker); coatcheck key rotate"
+            yield Finding(f"{name} field keys", RISKY, detail, remedy)
+        if not due:
+            yield Finding(f"{name} field keys", OK, "inside their cryptoperiods")
+        for job in store.read(store.work.jobs_unended, {"kind": reindex.KIND}):
+            shown = shown_job(JobRow(*job))
+            if shown.state in (FAILED, CANCELLED):
+                detail = f"a rotation is {shown.state} at {shown.step} ({shown.error or 'by a person'})"
+                yield Finding(f"{name} field keys", WRONG, detail, f"coatcheck jobs resume {shown.id}")
+        yield from self._service_keys(config, name, store, now)
+
+    def _service_keys(self, config: Config, name: str, store: Store, now: int) -> Iterator[Finding]:
+        terms = terms_of(config)
+        ending = [key for key in ending_keys(store, terms, now) if not key.replaced]
+        for key in ending[:MAX_NAMED]:
+            detail = f"{key.id} of {key.name}, tenant {key.tenant}, ends {format_time(key.expires_at)[:10]}"
+            yield Finding(f"{name} service keys", RISKY, detail, f"coatcheck apikey rotate {key.id}")
+        if len(ending) > MAX_NAMED:
+            detail = f"{len(ending) - MAX_NAMED} more end within {config.keys.warning}"
+            yield Finding(f"{name} service keys", RISKY, detail, "coatcheck key list --kind api")
+        old = 0 if terms.longest is None else _older(store, terms.longest, now)
+        if old:
+            detail = f"{old} have been valid for longer than keys.longest ({config.keys.longest})"
+            yield Finding(f"{name} service keys", RISKY, detail, "coatcheck key list --kind api; rotate them")
+        if not ending and not old:
+            yield Finding(f"{name} service keys", OK, f"none ends within {config.keys.warning}")
 
     def _keys(self, config: Config, region: str, wiring: Wiring, store: Store) -> Iterator[Finding]:
         name = f"cell {region}"
@@ -250,6 +291,12 @@ class Checkup:
         if resource.getrlimit(resource.RLIMIT_CORE)[0] != 0 and not config.development:
             remedy = "LimitCORE=0 in the unit"
             yield Finding("core dumps", RISKY, "a crash here would write keys to a file", remedy)
+
+
+def _older(store: Store, longest: Period, now: int) -> int:
+    """How many valid service keys were made longer ago than a key may be valid."""
+    made_by = now - (longest.months * LONGEST_MONTH_S + longest.seconds) * SECOND
+    return int(store.read(store.record.api_keys_older, {"made_by": made_by, "after": now})[0][0])
 
 
 def _risk(setting: str, reason: str) -> Finding:

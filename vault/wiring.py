@@ -28,7 +28,9 @@ from vault.services import initialise
 from vault.services.cell import Cell, Limits, Schemas, Working
 from vault.services.gate import Request, flush_failures, host_caller
 from vault.services.idempotency import drop_expired
+from vault.services.key_terms import KeyTerms
 from vault.services.processes import Process, Steward
+from vault.services.replacement import ending_keys, flush_uses
 from vault.services.upkeep import Upkeep, check_writable
 from vault.services.worker import WorkerThread
 from vault.store import migrations
@@ -276,6 +278,7 @@ class Wiring:
             clock=store.clock,
             limits=Limits(limits.items, limits.body_kib * 1024, limits.batch_mib * 1024 * 1024),
             working=working_of(self.config, region),
+            terms=terms_of(self.config),
             keys=lambda: (key_store, self.halves(region)),
             key_store=key_store,
         )
@@ -318,8 +321,16 @@ def working_of(config: Config, region: str) -> Working:
         batch=worker.batch,
         pause_s=worker.pause_ms / 1000,
         rotation=None if cell.rotation is None else parse_period(cell.rotation),
+        references=None if cell.reference_rotation is None else parse_period(cell.reference_rotation),
         custody_backup=None if cell.custody_backup is None else config.path(cell.custody_backup),
     )
+
+
+def terms_of(config: Config) -> KeyTerms:
+    """How long service keys may be valid, as the settings say."""
+    keys = config.keys
+    longest = None if keys.longest is None else parse_period(keys.longest)
+    return KeyTerms(longest, parse_period(keys.overlap), parse_period(keys.warning))
 
 
 class Deployment:
@@ -356,6 +367,7 @@ class Deployment:
 
     def _flush_loop(self) -> None:
         last = False
+        self._count_ending()
         while not last:
             last = self._stop.wait(FLUSH_EVERY_S)
             for cell in self.cells.values():
@@ -364,6 +376,16 @@ class Deployment:
                     perform(cell, lambda cell=cell: flush_failures(cell))  # type: ignore[misc]
                 with contextlib.suppress(CoatcheckError):
                     perform(cell, lambda cell=cell: drop_expired(cell))  # type: ignore[misc]
+                with contextlib.suppress(CoatcheckError):
+                    perform(cell, lambda cell=cell: flush_uses(cell))  # type: ignore[misc]
+            self._count_ending()
+
+    def _count_ending(self) -> None:
+        """Looks how many service keys end soon, for whoever asks for metrics."""
+        for cell in self.cells.values():
+            with contextlib.suppress(CoatcheckError):
+                keys = ending_keys(cell.store, cell.terms, cell.clock.now())
+                cell.ending = sum(not key.replaced for key in keys)
 
 
 def _prove(keyring: Keyring) -> None:

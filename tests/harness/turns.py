@@ -40,7 +40,7 @@ from vault.errors import CoatcheckError
 from vault.keyring.epoch import create_epoch, stored_epochs
 from vault.kms import halves
 from vault.kms.local import LocalProvider, make_key_file
-from vault.services import initialise, jobs, processes, turning, worker
+from vault.services import initialise, jobs, processes, reindex, turning, worker
 from vault.services.audit import verify
 from vault.services.cell import Working
 from vault.services.processes import Process, Steward
@@ -155,8 +155,8 @@ def hurry() -> None:
     turning.WAIT_S = 0.05  # type: ignore[misc]
 
 
-def make(place: Place) -> None:
-    """A cell with people in it, a grant, and a turn that was begun."""
+def make(place: Place, begin: Callable[[BuiltCell], Any] | None = None) -> None:
+    """A cell with people in it, a grant, and jobs that were begun: a turn, if nothing else."""
     config = place.config
     make_key_file(config.path(config.cell[REGION].key_file or ""))
     wiring = Wiring(config)
@@ -178,7 +178,10 @@ def make(place: Place) -> None:
                  "agent_id": built.agent_id}  # fmt: skip
         (place.folder / "credentials.json").write_text(json.dumps(known))
         (place.folder / "grant").write_text(grant)
-        built.run(start_turn, TurnBody(turning.DROP), by="host")
+        if begin is None:
+            built.run(start_turn, TurnBody(turning.DROP), by="host")
+        else:
+            begin(built)
 
 
 def mail(number: int) -> str:
@@ -287,24 +290,28 @@ def stand_by(place: Place, seed: str) -> None:
 
 
 def await_end(built: BuiltCell) -> None:
-    """Returns when the turn is done.
+    """Returns when the jobs are done.
 
     Raises:
-        AssertionError: it failed, or takes too long.
+        AssertionError: one failed, or they take too long.
     """
     end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
         rows = built.cell.store.read(built.cell.store.tables.jobs.select())
-        state, step, error = rows[0][3], rows[0][4], rows[0][11]
-        if state == "done":
+        standing = [(row[2], row[3], row[4], row[11]) for row in rows if row[3] != "done"]
+        if not standing:
             return
-        assert state not in ("failed", "cancelled"), f"{state} at {step}: {error}"
+        assert all(row[1] not in ("failed", "cancelled") for row in standing), standing
         time.sleep(0.02)
-    raise AssertionError(f"still {state} at {step}: {error}")
+    raise AssertionError(f"still {standing}")
 
 
-def install(point: str, hit: int) -> None:
-    """Wraps what reaches the point, so that it ends this process the `hit`-th time."""
+def install(point: str, hit: int, steps: dict[str, Any] = turning.STEPS) -> None:
+    """Wraps what reaches the point, so that it ends this process the `hit`-th time.
+
+    Args:
+        steps: of the job that is killed.
+    """
     seen = Counter[str]()
 
     def reach(name: str) -> None:
@@ -324,15 +331,15 @@ def install(point: str, hit: int) -> None:
 
         setattr(owner, name, wrapped)
 
-    for step, function in list(turning.STEPS.items()):
+    for step, function in list(steps.items()):
 
-        def stepped(cell: Any, work_: Any, step: str = step, function: Any = function) -> Any:
+        def stepped(cell: Any, work_: Any, *more: Any, step: str = step, function: Any = function) -> Any:
             reach(f"before {step}")
-            yield from function(cell, work_)
+            yield from function(cell, work_, *more)
             if work_.progress.step != step:
                 reach(f"after {step}")
 
-        turning.STEPS[step] = stepped
+        steps[step] = stepped
     wrap(LocalProvider, "create_root", after="root made")
     wrap(LocalProvider, "destroy_root", after="root destroyed")
     wrap(halves, "write_private", after="half written")
@@ -340,6 +347,7 @@ def install(point: str, hit: int) -> None:
     wrap(turning, "write_backup", after="backup written")
     wrap(turning, "reseal", after="a batch sealed")
     wrap(turning, "carry", after="a batch carried")
+    wrap(reindex, "_opened", after="a batch opened")
     wrap(Session, "commit", before="before a commit", after="after a commit")
 
 
@@ -432,28 +440,33 @@ def look(place: Place) -> Iterator[tuple[str, str]]:
         if halves_left:
             yield "left", f"{halves_left}"
         verify(cell.store)
-        grant = (place.folder / "grant").read_text()
-        by_value: dict[tuple[str, str], set[str]] = defaultdict(set)
-        journal = place.lines("journal")
-        for name in (NAME, EMAIL, HANDLE, SSN):
-            those = [line for line in journal if line[0] == name]
-            for start in range(0, len(those), 500):
-                part = those[start : start + 500]
-                try:
-                    shown = built.reveal(grant, name, *[line[2] for line in part], purpose="files")
-                except CoatcheckError as refusal:
-                    yield "lost", f"{name}: {refusal.code}"
-                else:
-                    bad = sum(one != line[1] for one, line in zip(shown or [], part, strict=True))
-                    if bad:
-                        yield "lost", f"{bad} of {name}"
-            for line in those:
-                by_value[name, line[1]].add(line[2])
-        for (name, value), tokens in by_value.items():
-            if name in (EMAIL, HANDLE):
-                again = built.tokens(name, value, subjects=["person-1"])[0]
-                if tokens != {again}:
-                    yield "twice", f"{name}: {len(tokens | {again or ''})} tokens of one value"
+        yield from look_up(place, built)
+
+
+def look_up(place: Place, built: BuiltCell) -> Iterator[tuple[str, str]]:
+    """What is to be said of values: each that was acknowledged comes back, and equal ones have one token."""
+    grant = (place.folder / "grant").read_text()
+    by_value: dict[tuple[str, str], set[str]] = defaultdict(set)
+    journal = place.lines("journal")
+    for name in (NAME, EMAIL, HANDLE, SSN):
+        those = [line for line in journal if line[0] == name]
+        for start in range(0, len(those), 500):
+            part = those[start : start + 500]
+            try:
+                shown = built.reveal(grant, name, *[line[2] for line in part], purpose="files")
+            except CoatcheckError as refusal:
+                yield "lost", f"{name}: {refusal.code}"
+            else:
+                bad = sum(one != line[1] for one, line in zip(shown or [], part, strict=True))
+                if bad:
+                    yield "lost", f"{bad} of {name}"
+        for line in those:
+            by_value[name, line[1]].add(line[2])
+    for (name, value), tokens in by_value.items():
+        if name in (EMAIL, HANDLE):
+            again = built.tokens(name, value, subjects=["person-1"])[0]
+            if tokens != {again}:
+                yield "twice", f"{name}: {len(tokens | {again or ''})} tokens of one value"
 
 
 def run(

@@ -41,7 +41,9 @@ from vault.services.encrypt import EncryptBody, EncryptItem, encrypt
 from vault.services.field_keys import Attestation, DestroyBody, ReasonBody, destroy_key, rotate_key
 from vault.services.grant_views import read_grant
 from vault.services.grants import RevokeBody, revoke_grant
-from vault.services.identities import remove_principal
+from vault.services.identities import (
+    remove_principal,
+)
 from vault.services.keys import KeyFilter, list_stored_keys
 from vault.services.listing import Page
 from vault.services.rehearse import CheckAnswer, CheckBody, rehearse

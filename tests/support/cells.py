@@ -41,8 +41,16 @@ from vault.services.detokenize import DetokenizeBody, detokenize
 from vault.services.encrypt import EncryptBody, EncryptItem, encrypt
 from vault.services.gate import Request
 from vault.services.grants import GrantBody, GrantLimits, Subjects, Validity, create_grant
-from vault.services.identities import KeyBody, PrincipalBody, create_key, create_principal, remove_principal
+from vault.services.identities import (
+    PrincipalBody,
+    create_principal,
+    remove_principal,
+)
 from vault.services.schema import SchemaBody, apply_schema, plan_schema
+from vault.services.service_keys import (
+    KeyBody,
+    create_key,
+)
 from vault.services.tenants import TenantBody, create_tenant
 from vault.services.tokenize import ColumnAnswer, TokenizeBody, tokenize
 from vault.store import migrations

@@ -5,22 +5,25 @@ from __future__ import annotations
 from vault.api.grants import PAGE, page_of
 from vault.api.route import Route
 from vault.services.identities import (
-    KeyAnswer,
-    KeyBody,
-    KeyReplay,
     PrincipalAnswer,
     PrincipalBody,
     Removed,
     WhoAmI,
-    create_key,
     create_principal,
-    list_keys,
     list_principals,
     remove_principal,
-    revoke_key,
     whoami,
 )
 from vault.services.listing import Listing
+from vault.services.replacement import ReplaceBody, SuccessorAnswer, SuccessorReplay, replace_key
+from vault.services.service_keys import (
+    KeyAnswer,
+    KeyBody,
+    KeyReplay,
+    create_key,
+    list_keys,
+    revoke_key,
+)
 
 ROUTES = (
     Route(
@@ -88,6 +91,18 @@ ROUTES = (
         rows=KeyAnswer,
         query=PAGE,
         permission="principal:list",
+    ),
+    Route(
+        "POST",
+        "keys/{id}/replace",
+        "A service key gets a successor, whose credential is in this answer; both are valid for a while.",
+        lambda call: replace_key(call.cell, call.request, call.path["id"], call.body or ReplaceBody()),
+        (SuccessorAnswer, SuccessorReplay),
+        status=201,
+        body=ReplaceBody,
+        body_optional=True,
+        permission="principal:write",
+        codes=("not_found", "validity_invalid", "limit_invalid", "version_conflict"),
     ),
     Route(
         "DELETE",

@@ -25,13 +25,13 @@ ROUTES = (
     Route(
         "GET",
         "keys",
-        "Keys of the tenant, newest first: what they are for and in which state.",
+        "Keys of the tenant, newest first: what they are for, in which state, and until when they protect.",
         lambda call: list_stored_keys(call.cell, call.request, page_of(call), _filter(call)),
         Listing,
         rows=StoredKeyAnswer,
         query={
             **PAGE,
-            "kind": "only of this kind: data, ff1, row-id, ...",
+            "kind": "only of this kind: data, ff1, row-id, api, ...",
             "state": "only in this state: active, deactivated, compromised, destroyed, ...",
         },
         permission="key:read",
@@ -57,13 +57,20 @@ ROUTES = (
     Route(
         "POST",
         "keys/{id}/rotate",
-        "A field key gets a new version, which protects from now on; the one before only opens.",
+        "A field key gets a new version, which protects from now on; of an index key, once a job is through.",
         lambda call: rotate_key(call.cell, call.request, call.path["id"], call.body or ReasonBody()),
         KeyChanged,
         body=ReasonBody,
         body_optional=True,
         permission="key:rotate",
-        codes=("not_found", "operation_unsupported", "version_conflict", "limit_invalid"),
+        codes=(
+            "not_found",
+            "operation_unsupported",
+            "version_conflict",
+            "limit_invalid",
+            "job_running",
+            "key_lasts",
+        ),
     ),
     Route(
         "POST",
@@ -74,7 +81,7 @@ ROUTES = (
         body=ReasonBody,
         body_optional=True,
         permission="key:rotate",
-        codes=("not_found", "operation_unsupported", "version_conflict", "limit_invalid"),
+        codes=("not_found", "operation_unsupported", "version_conflict", "limit_invalid", "job_running"),
     ),
     Route(
         "POST",

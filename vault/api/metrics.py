@@ -54,6 +54,23 @@ class _KeyStores(Collector):
         return [calls, times, serves, breaker]
 
 
+class _ServiceKeys(Collector):
+    """Service keys that end soon; looked at once a minute."""
+
+    def __init__(self, cells: Mapping[str, Cell]) -> None:
+        self._cells = cells
+
+    def collect(self) -> Iterable[Metric]:
+        ending = GaugeMetricFamily(
+            "coatcheck_service_keys_ending",
+            "Valid service keys whose end is near (keys.warning) and that have no successor.",
+            labels=["region"],
+        )
+        for region, cell in self._cells.items():
+            ending.add_metric([region], cell.ending)
+        return [ending]
+
+
 class Numbers(msgspec.Struct):
     """Plain numbers while requests are answered; the library's form only when somebody asks.
 
@@ -141,6 +158,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._registry.register(_Families(self._total))
         self._registry.register(_KeyStores(cells))
+        self._registry.register(_ServiceKeys(cells))
 
     def answered(self, route: str, status: int, code: str, seconds: float) -> None:
         """Counts an answer."""

@@ -66,6 +66,7 @@ class Event:
 KINDS: Final[dict[str, str]] = {
     "alert": "something that a person should look at",
     "apikey.create": "a service key was made",
+    "apikey.replace": "a service key has a successor, and ends when the overlap does",
     "apikey.revoke": "a service key was revoked",
     "cell.init": "the cell was created",
     "decrypt": "a grant was used on ciphertexts, or its use refused",

@@ -17,9 +17,14 @@ from vault.policy.principal import Ceiling, Kind
 from vault.schema.document import Protection
 from vault.services import identities, schema
 from vault.services.cell import Cell
-from vault.services.identities import KeyBody, PrincipalBody
+from vault.services.identities import (
+    PrincipalBody,
+)
 from vault.services.listing import MAX_LIMIT, Page
 from vault.services.schema import SchemaBody
+from vault.services.service_keys import (
+    KeyBody,
+)
 from vault.wiring import Wiring, perform
 
 CREDENTIALS = "dev-credentials.json"

@@ -11,9 +11,14 @@ import msgspec
 from vault.cli.doors import Door, command, segment
 from vault.errors import BadInput
 from vault.policy.principal import Ceiling
-from vault.services import identities
-from vault.services.identities import KeyBody, PrincipalBody
+from vault.services import identities, replacement, service_keys
+from vault.services.identities import (
+    PrincipalBody,
+)
 from vault.services.listing import Page
+from vault.services.service_keys import (
+    KeyBody,
+)
 
 
 @click.group("principal")
@@ -23,7 +28,7 @@ def principals() -> None:
 
 @click.group("apikey")
 def apikeys() -> None:
-    """Create, list and revoke service keys."""
+    """Create, list, rotate and revoke service keys."""
 
 
 def register(cli: click.Group) -> None:
@@ -95,7 +100,7 @@ def create_key(door: Door, principal: str, expires: str | None, networks: tuple[
     if door.remote:
         answer: Any = door.call("POST", f"principals/{segment(principal)}/keys", body)
     else:
-        answer = door.verb(identities.create_key, principal, body)
+        answer = door.verb(service_keys.create_key, principal, body)
     door.show_once(answer)
 
 
@@ -109,8 +114,28 @@ def list_keys(door: Door, principal: str, limit: int, cursor: str | None) -> Non
         query = {"limit": limit, "cursor": cursor}
         answer = door.call("GET", f"principals/{segment(principal)}/keys", query=query)
     else:
-        answer = door.verb(identities.list_keys, principal, Page(limit, cursor))
-    door.page(answer, ("id", "expires", "networks", "revoked"))
+        answer = door.verb(service_keys.list_keys, principal, Page(limit, cursor))
+    door.page(answer, ("id", "expires", "ends_soon", "used", "networks", "revoked", "successor"))
+
+
+@command(apikeys, "rotate", "remote", "host", "tenant", "once")
+@click.argument("key_id", metavar="KEY")
+@click.option("--overlap", help="How long KEY stays valid too, like P7D; a month at most.")
+@click.option("--expires", help="When the new key ends, RFC 3339; default: as the settings say.")
+@click.option("--network", "networks", multiple=True, help="A CIDR it may be used from; default: as KEY.")
+def rotate_key(
+    door: Door, key_id: str, overlap: str | None, expires: str | None, networks: tuple[str, ...]
+) -> None:
+    """Give a service key a successor; both are valid until the overlap ends.
+
+    The new credential is shown once. `apikey list` says whether KEY is still used.
+    """
+    body = replacement.ReplaceBody(overlap, expires, list(networks) or None)
+    if door.remote:
+        answer: Any = door.call("POST", f"keys/{segment(key_id)}/replace", body)
+    else:
+        answer = door.verb(replacement.replace_key, key_id, body)
+    door.show_once(answer)
 
 
 @command(apikeys, "revoke", "remote", "host", "tenant", "once")
@@ -121,7 +146,7 @@ def revoke_key(door: Door, key_id: str) -> None:
     answer = (
         door.call("DELETE", f"keys/{segment(key_id)}")
         if door.remote
-        else door.verb(identities.revoke_key, key_id)
+        else door.verb(service_keys.revoke_key, key_id)
     )
     door.output.record(answer)
 

@@ -20,7 +20,7 @@ def register(cli: click.Group) -> None:
 
 
 @command(group, "list", "remote")
-@click.option("--kind", help="Only of this kind: data, ff1, row-id, ...")
+@click.option("--kind", help="Only of this kind: data, ff1, row-id, api, ...")
 @click.option("--state", help="Only in this state: active, destroyed, ...")
 @click.option("--limit", type=int, default=100, show_default=True, help="Rows of the page.")
 @click.option("--cursor", help="`next` of the page before.")
@@ -28,7 +28,7 @@ def list_(door: Door, kind: str | None, state: str | None, limit: int, cursor: s
     """List keys, newest first."""
     query = {"kind": kind, "state": state, "limit": limit, "cursor": cursor}
     answer = door.call("GET", "keys", query=query)
-    door.page(answer, ("id", "kind", "field", "version", "state", "created"))
+    door.page(answer, ("id", "kind", "field", "version", "state", "created", "period_end"))
 
 
 @command(group, "show", "remote")
@@ -55,7 +55,8 @@ def coverage(door: Door, key_id: str) -> None:
 def rotate(door: Door, key_id: str, reason: str | None) -> None:
     """Give a field key a new version, which protects from now on.
 
-    The version before still opens its tokens; `rekey` and `rekey-file` turn them into new ones.
+    The version before still opens its tokens; `rekey` and `rekey-file` turn them into new ones. Of an index
+    key a job makes the rows that the new version finds; `jobs show` says how far it is.
     """
     door.output.record(door.call("POST", f"keys/{segment(key_id)}/rotate", _because(reason)))
 

@@ -16,12 +16,22 @@ from vault.clock import parse_period
 from vault.config.addresses import split_address
 from vault.config.database import SQLITE, is_file, place_of, risky_database, wrong_database
 from vault.config.keystores import wrong_key_store
-from vault.config.settings import ENV, NOT_BUILT, NOT_BUILT_REASON, CellSettings, Config
+from vault.config.settings import (
+    ENV,
+    NOT_BUILT,
+    NOT_BUILT_REASON,
+    CellSettings,
+    Config,
+    KeySettings,
+)
 from vault.identifiers import is_name
 
 TLS_MINIMUM: Final = "1.3"
 MODES: Final = ("production", "development")
 SHORTEST_ROTATION_S: Final = 3_600
+SHORTEST_REFERENCES_S: Final = 86_400
+SHORTEST_TERM_S: Final = 60
+LONGEST_OVERLAP_S: Final = 31 * 86_400
 MAX_PROBLEMS: Final = 100
 _BROAD_BITS: Final = {4: 16, 6: 48}  # a network of more addresses than this prefix has is not "the proxies"
 S = TypeVar("S", bound=msgspec.Struct)
@@ -161,6 +171,7 @@ def _wrong(config: Config, *, mode_is_known: bool) -> Iterator[Problem]:
         other = databases.setdefault(_which(config, cell), region)
         if other != region:
             yield Problem(f"cell.{region}.database", f"is the database of cell.{other} too")
+    yield from _wrong_keys(config.keys)
     if config.tls is not None and config.tls.minimum != TLS_MINIMUM:
         yield Problem("tls.minimum", f"is {TLS_MINIMUM}; nothing older is spoken")
     files = [region for region, cell in config.cell.items() if is_file(cell.database)]
@@ -192,10 +203,34 @@ def _wrong_cell(config: Config, place: str, cell: CellSettings) -> Iterator[Prob
             yield Problem(f"{place}.rotation", "is at least an hour: each turn opens and seals every key")
     except ValueError:
         yield Problem(f"{place}.rotation", "is a duration like P90D")
+    try:
+        references = cell.reference_rotation
+        if references is not None and parse_period(references).shortest_seconds < SHORTEST_REFERENCES_S:
+            reason = "is at least a day: each time every identifier is opened once"
+            yield Problem(f"{place}.reference_rotation", reason)
+    except ValueError:
+        yield Problem(f"{place}.reference_rotation", "is a duration like P1Y")
     if cell.passphrase is not None and not cell.passphrase.startswith(ENV):
         yield Problem(f"{place}.passphrase", "is env:NAME, never the passphrase itself")
     if sum(setting is not None for setting in (cell.passphrase, cell.passphrase_file, cell.key_file)) > 1:
         yield Problem(place, "goes with one of passphrase_file, passphrase and key_file")
+
+
+def _wrong_keys(keys: KeySettings) -> Iterator[Problem]:
+    """What is wrong with the terms of service keys."""
+    for name, longest_s in (("longest", None), ("overlap", LONGEST_OVERLAP_S), ("warning", None)):
+        text = getattr(keys, name)
+        if text is None:
+            continue
+        try:
+            seconds = parse_period(text).shortest_seconds
+        except ValueError:
+            yield Problem(f"keys.{name}", "is a duration like P90D")
+            continue
+        if seconds < SHORTEST_TERM_S:
+            yield Problem(f"keys.{name}", "is at least a minute")
+        elif longest_s is not None and seconds > longest_s:
+            yield Problem(f"keys.{name}", "is a month at most: a key that was replaced is no key to keep")
 
 
 def _wrong_listeners(config: Config) -> Iterator[Problem]:

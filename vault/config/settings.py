@@ -120,6 +120,13 @@ class CellSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
             "turned is up to you"
         ),
     ] = None
+    reference_rotation: Annotated[
+        str | None,
+        _means(
+            "how long references to data subjects are made by one key, like `P1Y`; then a worker rotates it. "
+            "None: when it is rotated is up to you"
+        ),
+    ] = None
     custody_backup: Annotated[
         str | None,
         _means(
@@ -157,6 +164,25 @@ class WorkerSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     pause_ms: Annotated[
         int, _means("milliseconds between two transactions of a job, for everybody else", 0, 60_000)
     ] = 5
+
+
+class KeySettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Terms of service keys."""
+
+    longest: Annotated[
+        str | None,
+        _means(
+            "the longest that a new service key may be valid, like `P1Y`; one without an expiry of its own "
+            "then gets this one. None: as long as its maker says, or for ever"
+        ),
+    ] = None
+    overlap: Annotated[
+        str, _means("how long a service key that is replaced stays valid, if nobody says; a month at most")
+    ] = "P7D"
+    warning: Annotated[
+        str,
+        _means("how long before its end a service key is warned of, by `doctor`, `whoami` and a metric"),
+    ] = "P14D"
 
 
 class LimitSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -211,6 +237,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     region: dict[str, RegionSettings] = {}
     ledger: LedgerSettings = LedgerSettings()
     worker: WorkerSettings = WorkerSettings()
+    keys: KeySettings = KeySettings()
     limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
     base: str = "."

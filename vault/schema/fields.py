@@ -65,7 +65,10 @@ _GOES_WITH: Final[Mapping[str, tuple[tuple[Protection, ...], str]]] = {
         (_VAULTLESS, _VAULTED),
         "goes with fields that are tokenized; encrypting tells nobody what a value is",
     ),
-    "rotation": ((_VAULTLESS,), "goes with vaultless fields: only their tokens have a key version"),
+    "rotation": (
+        (_VAULTLESS, _VAULTED),
+        "goes with vaultless fields, and with deterministic ones: others have no key that is rotated",
+    ),
 }
 
 
@@ -253,6 +256,8 @@ def _agree(refusals: Refusals, place: str, table: Mapping[str, Any], rule: Field
         return
     if rule.deterministic is Determinism.FIELD and table.get("subject") == "optional":
         refusals.add(f"{place}.subject", "is required where deterministic = 'field' joins people's values")
+    if rule.rotation is not None and rule.deterministic is Determinism.NONE:
+        refusals.add(f"{place}.rotation", _GOES_WITH["rotation"][1])
     if rule.normalize is not Normalization.NONE and rule.deterministic is Determinism.NONE:
         refusals.add(f"{place}.normalize", _GOES_WITH["normalize"][1])
     if rule.surrogate is not None and rule.max_rows is None:

@@ -7,20 +7,24 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
 from vault.authn.identities import Identities
-from vault.clock import Clock, Period
+from vault.clock import SECOND, Clock, Micros, Period
 from vault.errors import Unavailable
 from vault.keyring.epoch import KeyStores
 from vault.keyring.ring import Keyring
 from vault.kms.guard import Guard
 from vault.ledger.committer import Committer
 from vault.schema.document import EMPTY, Schema, parse_document
+from vault.services.key_terms import KeyTerms
 from vault.services.uses import KeyUses
 from vault.store.cell import Store
+
+HOUR: Final[Micros] = 3_600 * SECOND
+MAX_SEEN: Final = 10_000  # service keys; beyond that the oldest are written once more
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class Working:
         batch: rows of one transaction.
         pause_s: seconds between two transactions, for everybody else.
         rotation: how long an epoch is sealed under; None: until somebody turns it.
+        references: how long references to people are made by one key; None: until somebody rotates it.
         custody_backup: the folder that a turn writes a backup of custody into.
     """
 
@@ -47,6 +52,41 @@ class Working:
     pause_s: float = 0.0
     rotation: Period | None = None
     custody_backup: Path | None = None
+    references: Period | None = None
+
+
+class KeysSeen:
+    """Which service keys were presented in which hour, and not written down yet. Safe between threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[str, Micros] = {}
+        self._written: dict[str, Micros] = {}
+
+    def note(self, key: str, at: Micros) -> None:
+        """A key was used. Costs no more than a look, once an hour has been written."""
+        hour = at - at % HOUR
+        if self._written.get(key) != hour:
+            with self._lock:
+                self._waiting[key] = hour
+
+    def take(self) -> dict[str, Micros]:
+        """The hours to write, of at most `MAX_SEEN` keys; they count as written."""
+        with self._lock:
+            taken = dict(list(self._waiting.items())[:MAX_SEEN])
+            for key, hour in taken.items():
+                del self._waiting[key]
+                self._written[key] = hour
+            while len(self._written) > MAX_SEEN:
+                del self._written[next(iter(self._written))]
+        return taken
+
+    def give_back(self, hours: Mapping[str, Micros]) -> None:
+        """They could not be written."""
+        with self._lock:
+            self._waiting = {**hours, **self._waiting}
+            for key in hours:
+                self._written.pop(key, None)
 
 
 class Attendant(Protocol):
@@ -160,6 +200,9 @@ class Cell:
     limits: Limits
     failures: FailureCounts = field(default_factory=FailureCounts)
     uses: KeyUses = field(default_factory=KeyUses)
+    seen: KeysSeen = field(default_factory=KeysSeen)
+    terms: KeyTerms = field(default_factory=KeyTerms)
+    ending: int = 0  # service keys whose end is near and that have no successor, as last looked at
     key_store: Guard | None = None  # never asked inside a command, nor on a request's way
     working: Working = Working()
     keys: KeyStores | None = None

@@ -135,10 +135,12 @@ def authenticate(cell: Cell, request: Request, *, fresh: bool = False) -> Caller
     if isinstance(known, Caller) and not fresh:
         return known
     try:
-        return cell.identities.caller(parse_authorization(request.authorization), fresh=fresh)
+        caller = cell.identities.caller(parse_authorization(request.authorization), fresh=fresh)
     except Unauthenticated as failure:
         cell.failures.add({failure.code: 1})
         raise
+    cell.seen.note(caller.api_key, cell.clock.now())
+    return caller
 
 
 def holder(cell: Cell, request: Request) -> Holder:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from vault.clock import format_time
+from vault.clock import Micros, format_time
 from vault.errors import BadInput, Unknown
 from vault.identifiers import format_id, parse_id
 from vault.keyring.hierarchy import CELL, Purpose
@@ -16,27 +16,35 @@ from vault.keystate.states import KeyState
 from vault.ledger.command import Verb
 from vault.services.audit import MAX_SCANS, SCAN_ROWS
 from vault.services.cell import Cell
+from vault.services.cryptoperiods import Terms, data_key_end, terms_of
 from vault.services.gate import Request, admit, authenticate
 from vault.services.hidden import Hidden
 from vault.services.initialise import MAIN_TENANT
+from vault.services.key_terms import key_state
 from vault.services.listing import Listing, Page, check_cursor
 from vault.store.session import Row
 
 DATA: Final = "data"
-KINDS: Final = (DATA, *(purpose.value for purpose in Purpose))
+API: Final = "api"
+KINDS: Final = (DATA, API, *(purpose.value for purpose in Purpose))
 _ABOVE_ALL: Final = b"\xff" * 16
 
 
 class StoredKeyAnswer(Hidden, frozen=True, omit_defaults=True):
-    """A key of the hierarchy.
+    """A key of the hierarchy, or a service key.
 
     Attributes:
-        kind: `data`, or what a field key is for.
+        kind: `data`, what a field key is for, or `api`: a service key.
         field: of a field key, if it is one field's.
         retention: the retention class of a data key.
         due: the due period of a data key.
-        epoch: the epoch that it is sealed under.
+        epoch: the epoch that it is sealed under; 0: its page says, or it is a service key.
         created: when it was made, RFC 3339.
+        period_end: until when it is meant to protect, while it does: of a field key by the schema's
+            `rotation`, of the index layer, which stands for its epoch, by `cell.REGION.rotation`, of the key
+            of references by `cell.REGION.reference_rotation`; of a data key, when it is removed; of a service
+            key, when it expires.
+        principal: of a service key, whose it is.
     """
 
     id: str
@@ -45,9 +53,11 @@ class StoredKeyAnswer(Hidden, frozen=True, omit_defaults=True):
     state: str
     epoch: int
     created: str
+    period_end: str | None = None
     field: str | None = None
     retention: str | None = None
     due: str | None = None
+    principal: str | None = None
 
 
 class KeyFilter(msgspec.Struct, frozen=True):
@@ -67,13 +77,14 @@ def list_stored_keys(cell: Cell, request: Request, page: Page, only: KeyFilter) 
     if only.state is not None and only.state not in {state.value for state in KeyState}:
         raise BadInput("parameter_invalid", parameter="state")
     found: list[StoredKeyAnswer] = []
+    terms = terms_of(cell.store, cell.working.rotation, cell.working.references)
     for _ in range(MAX_SCANS):
         rows = list(_newest(cell, caller.principal.tenant, below, only.kind))
         for row in rows:
             if only.state in (None, row[4]):
                 if len(found) == page.limit:
                     return Listing(list(found), format_id("key", below))
-                found.append(_shown(row))
+                found.append(_shown(row, terms))
             below = bytes(row[0])
         if len(rows) < SCAN_ROWS:
             return Listing(list(found), None)
@@ -90,10 +101,11 @@ def read_stored_key(cell: Cell, request: Request, key: str) -> Verb[StoredKeyAns
     except ValueError:
         raise Unknown("not_found") from None
     custody = cell.store.custody
+    terms = terms_of(cell.store, cell.working.rotation, cell.working.references)
     for statement in (custody.field_key_shown, custody.data_key_shown):
         for row in cell.store.read(statement, {"key_id": id_}):
             if row[-1] in _tenants(caller.principal.tenant):
-                return _shown(row)
+                return _shown(row, terms)
     raise Unknown("not_found")
 
 
@@ -103,24 +115,60 @@ def _tenants(tenant: str) -> tuple[str, ...]:
 
 def _newest(cell: Cell, tenant: str, below: bytes, kind: str | None) -> Iterator[Row]:
     """Up to `SCAN_ROWS` keys of a kind below an id, newest first."""
-    custody = cell.store.custody
+    custody, record = cell.store.custody, cell.store.record
     params: dict[str, Any] = {"below": below, "most": SCAN_ROWS}
     lists: list[list[Row]] = []
     for of in _tenants(tenant):
-        if kind != DATA:
+        if kind not in (DATA, API):
             lists.append(cell.store.read(custody.field_keys_page, {**params, "tenant": of}))
         if kind in (None, DATA) and of != CELL:
             lists.append(cell.store.read(custody.data_keys_page, {**params, "tenant": of}))
+        if kind in (None, API) and of != CELL:
+            under = {"tenant": of, "below": format_id("ck", below), "most": SCAN_ROWS}
+            now = cell.clock.now()
+            lists.append([_service_key(row, now) for row in cell.store.read(record.keys_page, under)])
     ordered = merge(*lists, key=lambda row: bytes(row[0]), reverse=True)
     for row, _ in zip(ordered, range(SCAN_ROWS), strict=False):
         if kind in (None, row[1]):
             yield row
 
 
-def _shown(row: Row) -> StoredKeyAnswer:
+def _service_key(row: Row, now: Micros) -> Row:
+    """A service key in the columns of the others, with its expiry and its principal behind them."""
+    id_, principal, expires_at, revoked_at, created_at, tenant = row
+    state = key_state(expires_at, revoked_at, now)
+    return (
+        parse_id("ck", id_),
+        API,
+        "",
+        1,
+        state.value,
+        0,
+        created_at,
+        "",
+        "",
+        tenant,
+        expires_at,
+        principal,
+    )
+
+
+def _end(row: Row, terms: Terms) -> Micros | None:
+    """When the cryptoperiod of a key ends that protects."""
+    if row[4] != KeyState.ACTIVE:
+        return None
+    if row[1] == API:
+        return row[10] or None
+    if row[1] == DATA:
+        return data_key_end(row[8])
+    return terms.end(row[9], row[1], row[2], row[3], row[6])
+
+
+def _shown(row: Row, terms: Terms) -> StoredKeyAnswer:
     """A key from its columns (`CustodyStatements.field_keys_page`)."""
+    end = _end(row, terms)
     return StoredKeyAnswer(
-        id=format_id("key", bytes(row[0])),
+        id=format_id("ck" if row[1] == API else "key", bytes(row[0])),
         kind=row[1],
         version=row[3],
         state=row[4],
@@ -129,4 +177,6 @@ def _shown(row: Row) -> StoredKeyAnswer:
         field=row[2] or None,
         retention=row[7] or None,
         due=row[8] or None,
+        period_end=None if end is None else format_time(end),
+        principal=row[11] if row[1] == API else None,
     )

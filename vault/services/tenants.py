@@ -18,9 +18,14 @@ from vault.services.cell import Cell, Origin
 from vault.services.gate import Refused, Request, Steps, admit, authenticate
 from vault.services.hidden import Hidden
 from vault.services.idempotency import Replayable, once
-from vault.services.identities import AdministrativeCommand, insert_key
+from vault.services.identities import (
+    AdministrativeCommand,
+)
 from vault.services.initialise import MAIN_TENANT, tenant_keys
 from vault.services.listing import Listing, Page, check_page, listing
+from vault.services.service_keys import (
+    insert_key,
+)
 from vault.store.cell import Store
 from vault.store.custody import FieldKeyRow
 

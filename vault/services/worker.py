@@ -21,6 +21,7 @@ from vault.services import reindex, turning
 from vault.services.cell import Cell
 from vault.services.jobs import FAILED, QUEUED, RUNNING, WAITING, Release, Take, Work
 from vault.services.processes import Process
+from vault.services.replacement import warn_of_ends
 from vault.services.rotation import rotate_due
 from vault.services.turn import schedule_turn
 from vault.store.migrations import is_newest, newest
@@ -75,6 +76,7 @@ class Worker:
             self._scheduled = time.monotonic() + SCHEDULE_S
             drive(self._cell.committer, lambda: schedule_turn(self._cell), self._cell.forget)
             drive(self._cell.committer, lambda: rotate_due(self._cell), self._cell.forget)
+            drive(self._cell.committer, lambda: warn_of_ends(self._cell), self._cell.forget)
         taken = 0
         while not self._stop.is_set() and self.run_one():
             taken += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Integer, and_, bindparam, case, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Integer, and_, bindparam, case, func, insert, or_, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import ClauseElement
@@ -130,7 +130,16 @@ class RecordStatements:
         )
         self.api_keys = StatementFamily(
             lambda size: (
-                select(k.id, k.principal, k.digest, k.networks, k.expires_at, k.revoked_at)
+                select(
+                    k.id,
+                    k.principal,
+                    k.digest,
+                    k.networks,
+                    k.expires_at,
+                    k.revoked_at,
+                    k.warned_at,
+                    k.replaced_by,
+                )
                 .where(k.id.in_(keys(size)))
                 .order_by(k.id)
             ),
@@ -144,7 +153,16 @@ class RecordStatements:
             .limit(bindparam("most", type_=Integer))
         )
         self.keys_of = self._compiled(
-            select(k.id, k.principal, k.networks, k.expires_at, k.revoked_at)
+            select(
+                k.id,
+                k.principal,
+                k.networks,
+                k.expires_at,
+                k.revoked_at,
+                k.created_at,
+                k.used_at,
+                k.replaced_by,
+            )
             .join(t.principals, p.id == k.principal)
             .where(
                 k.principal == bindparam("principal_id"),
@@ -155,7 +173,7 @@ class RecordStatements:
             .limit(bindparam("most", type_=Integer))
         )
         self.key_owner = self._compiled(
-            select(k.principal, p.tenant)
+            select(k.principal, p.tenant, k.networks, k.expires_at, k.revoked_at, k.replaced_by)
             .join(t.principals, p.id == k.principal)
             .where(k.id == bindparam("key_id"))
         )
@@ -165,6 +183,7 @@ class RecordStatements:
             .values(removed_at=bindparam("at"), version=p.version + 1)
             .where(p.id == bindparam("principal"), p.removed_at == 0)
         )
+        self._ends()
         self.revoke_api_key = self._compiled(
             update(t.api_keys)
             .values(revoked_at=bindparam("at"))
@@ -193,6 +212,51 @@ class RecordStatements:
         self.counter = self._compiled(
             select(c.used).where(
                 c.principal == bindparam("principal"), c.kind == bindparam("kind"), c.day == bindparam("day")
+            )
+        )
+
+    def _ends(self) -> None:
+        """When service keys end, what takes their place, and when they were last used."""
+        t = self._tables
+        p, k = t.principals.c, t.api_keys.c
+        self.replace_api_key = self._compiled(
+            update(t.api_keys)
+            .values(expires_at=bindparam("until"), replaced_by=bindparam("successor"))
+            .where(k.id == bindparam("api_key"), k.revoked_at == 0, k.replaced_by.is_(None))
+        )
+        self.warn_of_api_key = self._compiled(
+            update(t.api_keys)
+            .values(warned_at=bindparam("at"))
+            .where(k.id == bindparam("api_key"), k.warned_at == 0)
+        )
+        self.note_api_key_use = self._compiled(
+            update(t.api_keys)
+            .values(used_at=bindparam("hour"))
+            .where(k.id == bindparam("api_key"), k.used_at < bindparam("hour"))
+        )
+        living = and_(k.revoked_at == 0, p.removed_at == 0)
+        self.api_keys_ending = self._compiled(
+            select(k.id, p.tenant, k.principal, p.name, k.expires_at, k.warned_at, k.replaced_by)
+            .join(t.principals, p.id == k.principal)
+            .where(living, k.expires_at > bindparam("after"), k.expires_at <= bindparam("before"))
+            .order_by(k.expires_at, k.id)
+        )
+        self.keys_page = self._compiled(
+            select(k.id, k.principal, k.expires_at, k.revoked_at, k.created_at, p.tenant)
+            .join(t.principals, p.id == k.principal)
+            .where(p.tenant == bindparam("tenant"), k.id < bindparam("below"))
+            .order_by(k.id.desc())
+            .limit(bindparam("most", type_=Integer))
+        )
+        self.api_keys_older = self._compiled(
+            select(func.count())
+            .select_from(t.api_keys)
+            .join(t.principals, p.id == k.principal)
+            .where(
+                living,
+                k.replaced_by.is_(None),
+                k.created_at <= bindparam("made_by"),
+                or_(k.expires_at == 0, k.expires_at > bindparam("after")),
             )
         )
 

@@ -35,6 +35,8 @@ class ApiKeyRow(NamedTuple):
     networks: str
     expires_at: Micros
     revoked_at: Micros
+    warned_at: Micros = 0
+    replaced_by: str | None = None
 
 
 @dataclass(slots=True)

@@ -18,14 +18,16 @@ from vault.services.cell import Origin
 from vault.services.gate import Request, authenticate, holder, host_caller, recognise
 from vault.services.grants import RevokeBody, revoke_grant
 from vault.services.identities import (
-    KeyBody,
-    list_keys,
     list_principals,
     remove_principal,
-    revoke_key,
     whoami,
 )
 from vault.services.listing import Page
+from vault.services.service_keys import (
+    KeyBody,
+    list_keys,
+    revoke_key,
+)
 from vault.services.tokenize import TokenizeBody, tokenize
 
 START = 1_795_000_000 * SECOND

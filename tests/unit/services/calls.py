@@ -29,14 +29,10 @@ from vault.services.fields import list_fields, read_field
 from vault.services.grant_views import GrantFilter, list_grants, read_grant
 from vault.services.grants import RevokeBody, create_grant, revoke_grant
 from vault.services.identities import (
-    KeyBody,
     PrincipalBody,
-    create_key,
     create_principal,
-    list_keys,
     list_principals,
     remove_principal,
-    revoke_key,
     whoami,
 )
 from vault.services.jobs import cancel_job, list_jobs, read_job, resume_job
@@ -52,6 +48,12 @@ from vault.services.schema import (
     plan_schema,
     read_version,
     show_schema,
+)
+from vault.services.service_keys import (
+    KeyBody,
+    create_key,
+    list_keys,
+    revoke_key,
 )
 from vault.services.tenants import TenantBody, create_tenant, list_tenants
 from vault.services.tokenize import TokenizeBody, tokenize

@@ -18,10 +18,17 @@ from vault.services.datakeys import MakeDataKeys
 from vault.services.detokenize import DetokenizeBody, detokenize
 from vault.services.grant_views import GrantFilter, list_grants, read_grant
 from vault.services.grants import RevokeBody, create_grant, revoke_grant
-from vault.services.identities import PrincipalBody, create_principal, list_keys, revoke_key
+from vault.services.identities import (
+    PrincipalBody,
+    create_principal,
+)
 from vault.services.issue import Issue
 from vault.services.listing import Page
 from vault.services.schema import SchemaBody, apply_schema, plan_schema
+from vault.services.service_keys import (
+    list_keys,
+    revoke_key,
+)
 from vault.services.subjects import EnterSubjects
 from vault.services.tokenize import TokenizeBody, tokenize
 from vault.services.use_grant import UseGrant

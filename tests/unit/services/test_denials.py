@@ -17,7 +17,13 @@ from vault.policy.principal import Ceiling
 from vault.services.detokenize import detokenize
 from vault.services.gate import flush_failures
 from vault.services.grants import GrantBody, RevokeBody, Validity, create_grant, revoke_grant
-from vault.services.identities import KeyBody, PrincipalBody, create_principal
+from vault.services.identities import (
+    PrincipalBody,
+    create_principal,
+)
+from vault.services.service_keys import (
+    KeyBody,
+)
 from vault.services.tokenize import TokenizeBody, tokenize
 from vault.wiring import perform
 

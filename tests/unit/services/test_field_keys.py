@@ -13,6 +13,7 @@ from vault.errors import BadInput, Conflict, Denied, Stale, Unknown
 from vault.keystate.states import TRANSITIONS, KeyState
 from vault.services.batch import BatchRefused
 from vault.services.coverage import CoverageAnswer, read_coverage
+from vault.services.cryptoperiods import due_rotations, terms_of
 from vault.services.field_keys import (
     Attestation,
     DestroyBody,
@@ -26,7 +27,6 @@ from vault.services.fields import read_field
 from vault.services.keys import KeyFilter, StoredKeyAnswer, list_stored_keys
 from vault.services.listing import Page
 from vault.services.rekey import RekeyBody, rekey
-from vault.services.rotation import due_rotations
 from vault.services.tokenize import TokenizeBody, tokenize
 from vault.services.worker import Worker
 
@@ -189,12 +189,14 @@ def test_the_last_use_is_noted_to_the_minute(ticking: BuiltCell, clock: FixedClo
     assert seen[0] == seen[1] < seen[2] == seen[3]  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("kind", ["row-id", "blind-index", "data"])
-def test_other_kinds_are_not_turned_so(built: BuiltCell, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["row-id", "data"])
+def test_kinds_that_last_as_long_as_what_they_made(built: BuiltCell, kind: str) -> None:
     built.tokens(EMAIL, "ada@example.org", subjects=["p1"])
     rows = built.run(list_stored_keys, Page(limit=500), KeyFilter(kind=kind), by=built.admin).items
+    with pytest.raises(Conflict, match="key_lasts") as lasts:
+        built.run(rotate_key, rows[0].id, ReasonBody(), by=built.admin)
+    assert lasts.value.facts == {"kind": kind}
     for verb, more in (
-        (rotate_key, (ReasonBody(),)),
         (compromise_key, (ReasonBody(),)),
         (destroy_key, (DestroyBody(),)),
     ):
@@ -300,6 +302,12 @@ def test_what_was_prepared_under_the_old_version_is_made_again(built: BuiltCell)
         built.cell.committer.execute(command)
 
 
+def due(built: BuiltCell) -> list[tuple[str, str]]:
+    cell = built.cell
+    terms = terms_of(cell.store, cell.working.rotation, cell.working.references)
+    return [(one.tenant, one.field) for one in due_rotations(cell.store, terms, cell.clock.now())]
+
+
 def test_a_field_is_rotated_when_it_is_due(ticking: BuiltCell, clock: FixedClock) -> None:
     ticking.apply(
         ticking.schema.replace('[fields."customer.ssn"]', '[fields."customer.ssn"]\nrotation = "P1Y"')
@@ -310,13 +318,13 @@ def test_a_field_is_rotated_when_it_is_due(ticking: BuiltCell, clock: FixedClock
     assert states(ticking) == {1: "active"}
     before = ticking.next_number
     clock.advance(367 * 86_400 * 1_000_000)
-    assert due_rotations(ticking.cell) == [("main", SSN)]
+    assert due(ticking) == [("main", SSN)]
     Worker(ticking.cell).run_due()
     assert states(ticking) == {1: "deactivated", 2: "active"}
     assert states(ticking, PAN) == {1: "active"}
     (event,) = ticking.events(before, "key.rotate")
     assert (event["actor"], event["new_version"]) == ("schedule", 2)
-    assert due_rotations(ticking.cell) == []
+    assert due(ticking) == []
     _, key = ticking.principal("service", "late", permissions=[f"rekey:{SSN}"])
     assert ticking.run(rekey, RekeyBody(SSN, [old], 1), by=key).key_version == 2
 

@@ -17,7 +17,9 @@ from vault.policy.grant import ScopeEntry
 from vault.policy.principal import Ceiling
 from vault.services.grant_views import GrantFilter, list_grants, read_grant
 from vault.services.grants import MAX_SCOPE, RevokeBody, Validity, create_grant, revoke_grant
-from vault.services.identities import remove_principal
+from vault.services.identities import (
+    remove_principal,
+)
 from vault.services.listing import Page
 from vault.services.subjects import MAX_SUBJECTS
 

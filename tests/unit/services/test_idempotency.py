@@ -20,15 +20,17 @@ from vault.services.audit import verify
 from vault.services.grants import create_grant
 from vault.services.idempotency import KEPT, MAX_DROPPED, drop_expired
 from vault.services.identities import (
-    KeyBody,
     PrincipalBody,
-    create_key,
     create_principal,
     list_principals,
     remove_principal,
-    revoke_key,
 )
 from vault.services.listing import Page
+from vault.services.service_keys import (
+    KeyBody,
+    create_key,
+    revoke_key,
+)
 from vault.wiring import perform
 
 KEY = "3f0a7e52-9d1c-4f0e-a6c7-b9d5a7d1c001"

@@ -16,9 +16,14 @@ from vault.services.audit import AuditQuery, read_audit
 from vault.services.fields import list_fields
 from vault.services.grant_views import GrantFilter, list_grants
 from vault.services.grants import RevokeBody, revoke_grant
-from vault.services.identities import list_keys, list_principals
+from vault.services.identities import (
+    list_principals,
+)
 from vault.services.keys import KeyFilter, list_stored_keys, read_stored_key
 from vault.services.listing import Page
+from vault.services.service_keys import (
+    list_keys,
+)
 from vault.services.tenants import list_tenants
 
 NOON = parse_time("2026-11-23T12:00:00Z")

@@ -14,18 +14,20 @@ from vault.errors import BadInput, Conflict, Unknown
 from vault.ledger.command import Command
 from vault.policy.principal import Ceiling
 from vault.services.identities import (
-    MAX_NETWORKS,
-    KeyBody,
     PrincipalBody,
-    create_key,
     create_principal,
-    list_keys,
     list_principals,
     remove_principal,
-    revoke_key,
     whoami,
 )
 from vault.services.listing import Page
+from vault.services.service_keys import (
+    MAX_NETWORKS,
+    KeyBody,
+    create_key,
+    list_keys,
+    revoke_key,
+)
 
 NOBODY = "pr_" + "0" * 26
 

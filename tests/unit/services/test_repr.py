@@ -26,14 +26,16 @@ from vault.services.grant_views import GrantFilter, list_grants, read_grant
 from vault.services.grants import GrantBody, RevokeBody, create_grant, revoke_grant
 from vault.services.hidden import Hidden
 from vault.services.identities import (
-    KeyBody,
     PrincipalBody,
-    create_key,
     create_principal,
     list_principals,
     whoami,
 )
 from vault.services.listing import Page
+from vault.services.service_keys import (
+    KeyBody,
+    create_key,
+)
 from vault.services.tokenize import TokenizeBody, TokenizeItem, tokenize
 
 CANARY = "canary-7f3a91"

@@ -13,7 +13,9 @@ from vault.clock import SECOND, FixedClock, format_time
 from vault.errors import BadInput, Denied, Stale, Unauthenticated
 from vault.services.detokenize import detokenize
 from vault.services.grants import RevokeBody, Validity, create_grant, revoke_grant
-from vault.services.identities import remove_principal
+from vault.services.identities import (
+    remove_principal,
+)
 
 START = 1_795_000_000 * SECOND
 

@@ -12,10 +12,18 @@ import pytest
 from tests.support.cells import HOST, NAME, BuiltCell, any_cell
 from vault.errors import BadInput, Conflict, Denied
 from vault.services.audit import verify
-from vault.services.identities import KeyBody, PrincipalBody, create_key, create_principal, whoami
+from vault.services.identities import (
+    PrincipalBody,
+    create_principal,
+    whoami,
+)
 from vault.services.keys import KeyFilter, list_stored_keys
 from vault.services.listing import Page
 from vault.services.schema import SchemaBody, apply_schema, plan_schema
+from vault.services.service_keys import (
+    KeyBody,
+    create_key,
+)
 from vault.services.tenants import TenantBody, create_tenant, list_tenants
 from vault.services.tokenize import TokenizeBody, tokenize
 

@@ -16,17 +16,19 @@ from vault.services.gate import flush_failures
 from vault.services.grant_views import GrantFilter, list_grants, read_grant
 from vault.services.grants import RevokeBody, revoke_grant
 from vault.services.identities import (
-    KeyBody,
     PrincipalBody,
-    create_key,
     create_principal,
-    list_keys,
     list_principals,
     remove_principal,
-    revoke_key,
 )
 from vault.services.listing import Page
 from vault.services.schema import SchemaBody, apply_schema, plan_schema, show_schema
+from vault.services.service_keys import (
+    KeyBody,
+    create_key,
+    list_keys,
+    revoke_key,
+)
 from vault.tokens.vaulted import decode, encode
 from vault.wiring import perform
 

@@ -33,7 +33,7 @@ ROWS: dict[str, dict[str, Any]] = {
                      "sealed_canary": b"c", "activated_at": 5, "destroy_at": None},
     "insert_field_key": {
         "id": KEY, "tenant": "main", "field": "customer.ssn", "purpose": "ff1", "version": 1,
-        "state": "active", "epoch": 1, "sealed": b"k", "created_at": 5,
+        "state": "active", "epoch": 1, "sealed": b"k", "created_at": 5, "filling": 1,
     },
     "insert_due_period": {"tenant": "main", "class": "customer", "due": "2028-11", "state": "active"},
     "insert_data_key": {
@@ -41,10 +41,10 @@ ROWS: dict[str, dict[str, Any]] = {
         "due_at": None, "page": None,
     },
     "insert_subject": {"id": SUBJECT, "tenant": "main", "key": KEY, "sealed": b"s", "created_at": 5},
-    "insert_subject_ref": {"epoch": 1, "ref": REF, "subject": SUBJECT},
+    "insert_subject_ref": {"epoch": 1, "ref": REF, "subject": SUBJECT, "key_version": 1},
     "insert_token": {"id": TOKEN, "tenant": "main", "field": "customer.name", "created_at": 5,
                      "surrogate": "4711"},
-    "insert_index_entry": {"epoch": 1, "entry": REF, "token": TOKEN},
+    "insert_index_entry": {"epoch": 1, "entry": REF, "token": TOKEN, "key_version": 1},
     "insert_surrogate": {"tenant": "main", "field": "customer.name", "surrogate": "4711", "token": TOKEN},
     "insert_claim": {"token": TOKEN, "key": KEY, "sealed": b"c"},
     "insert_idempotency": {
@@ -59,7 +59,7 @@ ROWS: dict[str, dict[str, Any]] = {
     },
     "insert_api_key": {
         "id": "ck_1", "principal": "pr_1", "digest": DIGEST, "networks": "[]", "expires_at": 0,
-        "created_at": 5, "revoked_at": 0,
+        "created_at": 5, "revoked_at": 0, "used_at": 0, "warned_at": 0, "replaced_by": None,
     },
     "insert_grant": {
         "id": "gr_1", "tenant": "main", "agent": "agent:demo", "agent_id": "pr_1", "created_by": "pr_1",
@@ -114,7 +114,7 @@ QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
     "event_with": ({"first": 0, "leaf": DIGEST}, [(0,)]),
     "field_keys": (
         {"tenant": "main", "field": "customer.ssn", "purpose": "ff1"},
-        [(KEY, "main", "customer.ssn", "ff1", 1, "active", 1, b"k")],
+        [(KEY, "main", "customer.ssn", "ff1", 1, "active", 1, b"k", 1)],
     ),
     "data_key_slot": (SLOT, [KEY_ROW]),
     "principals_page": ({"tenant": "main", "below": "pr_~", "most": 10}, [PRINCIPAL]),
@@ -126,9 +126,12 @@ QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
     "data_key_shown": ({"key_id": KEY}, [DATA_KEY_SHOWN]),
     "keys_of": (
         {"principal_id": "pr_1", "tenant": "main", "below": "ck_~", "most": 10},
-        [("ck_1", "pr_1", "[]", 0, 0)],
+        [("ck_1", "pr_1", "[]", 0, 0, 5, 0, None)],
     ),
-    "key_owner": ({"key_id": "ck_1"}, [("pr_1", "main")]),
+    "key_owner": ({"key_id": "ck_1"}, [("pr_1", "main", "[]", 0, 0, None)]),
+    "keys_page": ({"tenant": "main", "below": "ck_~", "most": 10}, [("ck_1", "pr_1", 0, 0, 5, "main")]),
+    "api_keys_ending": ({"after": 0, "before": 9}, []),
+    "api_keys_older": ({"made_by": 5, "after": 9}, [(1,)]),
     "what_hangs_on": ({"principal_id": "pr_1", "at": 10}, [(1, 1)]),
     "counter": ({"principal": "pr_1", "kind": "uses", "day": "2026-11-23"}, []),
     "grants_page": ({"tenant": "main", "below": "gr_~", "most": 10}, [GRANT]),
@@ -162,6 +165,14 @@ QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
     ),
     "index_rows": ({"epoch": 1, "above": b"", "most": 10}, [(REF,)]),
     "reference_rows": ({"epoch": 1, "above": b"", "most": 10}, [(REF,)]),
+    "index_page": ({"epoch": 1, "above": b"", "most": 10}, [(REF, TOKEN, 1)]),
+    "reference_page": ({"epoch": 1, "above": b"", "most": 10}, [(REF, SUBJECT, 1)]),
+    "entries_of_version": (
+        {"epoch": 1, "version": 1, "tenant": "main", "field": "customer.name"},
+        [(1,)],
+    ),
+    "references_of_version": ({"epoch": 1, "version": 1, "tenant": "main"}, [(1,)]),
+    "rows_of_epoch": ({"epoch": 1}, [(1, 1)]),
     "last_answer": ({"epoch": 1}, [(5,)]),
     "counted": ({"epoch": 1}, [(1, 1, 1, 1, 1, 1)]),
     "counted_in_both": ({"of_epoch": 1, "to_epoch": 2}, [(1, 0, 1, 0)]),
@@ -182,7 +193,9 @@ FAMILIES: dict[str, tuple[list[Any], dict[str, Any], list[tuple[Any, ...]]]] = {
     "audit_items": ([0, 1, 2], {}, [(0, DIGEST, b"{}")]),
     "principals": (["pr_1", "pr_2"], {}, [PRINCIPAL]),
     "principals_by_name": (["service:demo"], {"tenant": "main"}, [PRINCIPAL]),
-    "api_keys": (["ck_1"], {}, [("ck_1", "pr_1", DIGEST, "[]", 0, 0)]),
+    "api_keys": (["ck_1"], {}, [("ck_1", "pr_1", DIGEST, "[]", 0, 0, 0, None)]),
+    "tokens_of_field": ([TOKEN, NIL], {"tenant": "main", "field": "customer.name"}, [(TOKEN,)]),
+    "people_of_tenant": ([SUBJECT, NIL], {"tenant": "main"}, [(SUBJECT, b"s", *KEY_ROW)]),
     "grants": (["gr_1", "gr_2", "gr_3"], {}, [GRANT]),
     "grant_subjects": (["gr_1"], {}, [("gr_1", SUBJECT)]),
     "key_pages": ([PAGE_ID, NIL], {}, [PAGE_ROW]),
@@ -202,7 +215,7 @@ PROGRESS = {
     "new_cursor": "{}", "new_done": 2, "new_total": 2, "new_rate": 0, "new_waits_for": "processes",
     "new_error": "", "new_due_at": 20, "new_ended_at": 0,
 }  # fmt: skip
-CARRIERS = ("carry_index", "carry_reference")  # families over pairs
+CARRIERS = ("carry_index", "carry_reference", "fill_index", "fill_reference")  # families over pairs
 SWEPT = {"of_epoch": 1, "most": 10}
 PRINCIPAL_AT = {"principal_id": "pr_1", "at": 10}
 
@@ -212,7 +225,13 @@ UPDATES: dict[str, tuple[dict[str, Any], int, list[tuple[Any, ...]] | None]] = {
     "add_issued": ({**ISSUED, "most": 100}, 1, None),
     "add_rekeyed": (USED, 1, None),
     "note_use": ({**USED, "rekeyed": 0}, 1, None),
-    "move_index_entry": ({"of_epoch": 1, "of_entry": REF, "to": NIL}, 1, None),
+    "place_index_entry": ({"epoch": 1, "entry": REF, "token": NIL, "key_version": 2}, 1, None),
+    "drop_index_row": ({"of_epoch": 1, "of_block": REF, "below": 2}, 1, None),
+    "drop_reference_row": ({"of_epoch": 1, "of_block": REF, "below": 2}, 1, None),
+    "end_filling": ({"key_id": KEY}, 1, None),
+    "replace_api_key": ({"api_key": "ck_1", "until": 9, "successor": "ck_2"}, 1, None),
+    "warn_of_api_key": ({"api_key": "ck_1", "at": 9}, 1, None),
+    "note_api_key_use": ({"api_key": "ck_1", "hour": 9}, 1, None),
     "end_field_keys": (ENDED, 1, None),
     "move_due": ({"data_key": KEY, "to": 7}, 1, None),
     "drop_expired_answers": ({"at": 5, "most": 10}, 1, None),
@@ -250,7 +269,16 @@ UPDATES: dict[str, tuple[dict[str, Any], int, list[tuple[Any, ...]] | None]] = {
 def statements(store: Store) -> dict[str, Statement | StatementFamily]:
     """Every statement and family of a store, by name."""
     found: dict[str, Statement | StatementFamily] = {}
-    for part in (*(store.custody, store.record, store.values, store.requests, store.turning, store.work),):
+    parts = (
+        store.custody,
+        store.record,
+        store.values,
+        store.requests,
+        store.turning,
+        store.work,
+        store.indexes,
+    )
+    for part in parts:
         for name, thing in vars(part).items():
             if isinstance(thing, Statement | StatementFamily):
                 assert name not in found
@@ -339,7 +367,7 @@ def test_an_update_changes_what_it_should(filled: Store, name: str) -> None:
     session.begin()
     again = session.run(statement, params) if returned is None else len(session.rows(statement, params))
     repeatable = (
-        *("add_issued", "add_rekeyed", "add_to_counter", "charge_grant", "move_index_entry"),
+        *("add_issued", "add_rekeyed", "add_to_counter", "charge_grant", "place_index_entry"),
         *("take_job", "note_turn"),  # by whoever holds the job's row
     )
     assert again == (1 if name in repeatable else 0)
@@ -554,17 +582,18 @@ def test_a_read_that_fails_says_only_that(store: Store) -> None:
 def test_rows_are_carried_into_the_next_epoch_once(filled: Store, name: str) -> None:
     """Those that are there, and not again where the next epoch has its row already."""
     family = filled.family(name)
-    table = filled.tables.blind_index if name == "carry_index" else filled.tables.subject_refs
+    fills, of_index = name.startswith("fill"), name.endswith("index")
+    table = filled.tables.blind_index if of_index else filled.tables.subject_refs
     session = filled.session()
-    params = {"of_epoch": 1, "to_epoch": 2}
+    params = {"of_epoch": 1, "to_epoch": 2, **({"as_version": 7} if fills else {})}
     for pairs in ([(REF, TOKEN), (NIL, KEY)], [(REF, TOKEN)], [(REF, SUBJECT)] * 3):
         session.begin()
         session.run_pairs(family, pairs, params)
         session.commit()
     session.close()
     rows = plain(filled.read(table.select().where(table.c.epoch == 2)))
-    owner = TOKEN if name == "carry_index" else SUBJECT
-    assert sorted(rows) == sorted([(2, TOKEN, owner), (2, SUBJECT, owner)])
+    owner, version = TOKEN if of_index else SUBJECT, 7 if fills else 1
+    assert sorted(rows) == sorted([(2, TOKEN, owner, version), (2, SUBJECT, owner, version)])
     with pytest.raises(KeyError):
         filled.family("carry_nothing")
 
