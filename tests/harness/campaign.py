@@ -173,10 +173,22 @@ class Campaign:
         for path in (
             f"keys/{p.word()}",
             f"keys?kind={p.word()}",
+            f"principals/{p.word()}/keys",
             f"keys?state={p.ssn()}",
             f"tenants?cursor={p.word()}",
         ):
             self.call("GET", path, key=self.admin)
+
+    def replace_keys(self) -> None:
+        """Service keys that are none, and successors asked for by what nobody takes."""
+        p = self.planted
+        self.call("POST", f"keys/{p.word()}/replace", {}, key=self.admin)
+        mine = self.call("GET", "whoami").json()["key"]
+        for change in (
+            {"overlap": p.word()}, {"expires": p.text()}, {"networks": [p.word()]}, {p.word(): p.ssn()},
+            {"overlap": [p.word()]},
+        ):  # fmt: skip
+            self.call("POST", f"keys/{mine}/replace", change, key=self.admin)
 
     def turn_keys(self) -> None:
         """Field keys turned over with reasons, tokens rekeyed, and all that is refused of both."""

@@ -53,6 +53,9 @@ TAKEN: Final[dict[str, list[Any]]] = {
         {"field": SSN, "tokens": ["1"], "from_version": 1, "on_error": "report"},
     ],
     "POST keys/{id}/destroy": [{"attestation": {"by": "Ada", "statement": "none is left"}}],
+    "POST keys/{id}/replace": [
+        {"overlap": "P7D", "expires": "2100-01-01T00:00:00Z", "networks": ["192.0.2.0/24"]},
+    ],
     "POST encrypt": [
         {"items": [{"field": TEXT, "value": "Ada", "subject": "person", "record": "row 7"}]},
         {"items": [{"field": TEXT, "value": "Ada"}], "on_error": "report"},

@@ -231,6 +231,9 @@ DRIVES: Final[dict[str, dict[str, Drive]]] = {
     "POST keys/{id}/destroy": {
         "an old one": lambda d: Sent(f"keys/{_ended(d)}/destroy", {}, d.built.admin),
     },
+    "POST keys/{id}/replace": {
+        "one": lambda d: Sent(f"keys/{key_of(d)}/replace", {"overlap": "P1D"}, d.built.admin)
+    },
     "DELETE keys/{id}": {"one": lambda d: Sent(f"keys/{key_of(d)}", key=d.built.admin)},
     "GET audit": {"all": lambda d: Sent("audit", key=d.built.admin)},
     "GET epochs": {"all": lambda d: Sent("epochs", key=d.built.admin)},

@@ -10,7 +10,8 @@ field, and of the references to people. One process after the other goes on with
 them, and on PostgreSQL in three bystanders that are never killed. Equal values must have one token, and
 people one row; what was ever acknowledged must come back; nothing may be left of the version before, and no
 read may fail. The last line on standard output counts what was found; the exit code is 0 when nothing was.
-`--control` runs a program that writes rows by one version only while the other one's are made: that must be found.
+`--control` runs a program that writes rows by one version only while the other one's are made: that must be
+found.
 """
 
 from __future__ import annotations

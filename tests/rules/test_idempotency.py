@@ -92,6 +92,9 @@ ASKED: dict[str, Callable[[BuiltCell], Asked]] = {
         b.admin, {"id": _field_key(b)}, {"reason": "a"}, {"reason": "b"}
     ),
     "POST keys/{id}/destroy": _destroy,
+    "POST keys/{id}/replace": lambda b: (
+        b.admin, {"id": b.service.rpartition("_")[0]}, {"overlap": "P1D"}, {"overlap": "P2D"}
+    ),
     "POST encrypt": lambda b: (
         b.service,
         {},

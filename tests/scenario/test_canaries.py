@@ -56,6 +56,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
         campaign.share()
         campaign.encrypt()
         campaign.administer()
+        campaign.replace_keys()
         campaign.turn_keys()
         campaign.fail_to_tokenize()
         campaign.fail_at_the_door()

@@ -47,7 +47,7 @@ ROLES: Final[dict[str, frozenset[str]]] = {
     ),
     "cell-admin": frozenset({"tenant:create", "tenant:read"}),
     "cell-custodian": frozenset({"epoch:turn", "job:control", "job:read", "key:read"}),
-    "key-custodian": frozenset({"key:destroy", "key:read", "key:rotate"}),
+    "key-custodian": frozenset({"job:control", "job:read", "key:destroy", "key:read", "key:rotate"}),
 }
 """An admin arranges and does not read data; an auditor reads what happened and changes nothing; a custodian
 sees keys, and of the cell turns them, and reads no data either."""

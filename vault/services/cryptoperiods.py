@@ -30,7 +30,7 @@ SCHEDULED: Final = (Purpose.FF1, Purpose.BLIND_INDEX, Purpose.SUBJECT_REFERENCE)
 """Purposes whose keys are rotated when they are due."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Terms:
     """Where the ends of cryptoperiods are looked up.
 

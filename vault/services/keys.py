@@ -96,12 +96,15 @@ def read_stored_key(cell: Cell, request: Request, key: str) -> Verb[StoredKeyAns
     """One key."""
     caller = authenticate(cell, request, fresh=True)
     yield from admit(cell, caller, request.origin, "key.read", "key:read")
+    custody = cell.store.custody
+    terms = terms_of(cell.store, cell.working.rotation, cell.working.references)
+    for row in cell.store.read(cell.store.record.service_key_shown, {"key_id": key}):
+        if row[-1] == caller.principal.tenant:
+            return _shown(_service_key(row, cell.clock.now()), terms)
     try:
         id_ = parse_id("key", key)
     except ValueError:
         raise Unknown("not_found") from None
-    custody = cell.store.custody
-    terms = terms_of(cell.store, cell.working.rotation, cell.working.references)
     for statement in (custody.field_key_shown, custody.data_key_shown):
         for row in cell.store.read(statement, {"key_id": id_}):
             if row[-1] in _tenants(caller.principal.tenant):

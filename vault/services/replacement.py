@@ -147,7 +147,7 @@ def replace_key(cell: Cell, request: Request, key: str, body: ReplaceBody) -> Ve
     return answer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class EndingKey:
     """A valid service key whose end is near."""
 

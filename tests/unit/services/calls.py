@@ -40,6 +40,7 @@ from vault.services.keys import KeyFilter, list_stored_keys, read_stored_key
 from vault.services.listing import Page
 from vault.services.rehearse import CheckBody, rehearse
 from vault.services.rekey import RekeyBody, rekey, rekey_in_place
+from vault.services.replacement import ReplaceBody, replace_key
 from vault.services.rewrite import TextColumn, rewrite
 from vault.services.schema import (
     SchemaBody,
@@ -216,6 +217,9 @@ CALLS: Final[dict[str, Call]] = {
     "remove_principal": Call(remove_principal, lambda b: (b.admin, (b.service_id,)), 1, "principal:write"),
     "create_key": Call(create_key, lambda b: (b.admin, (b.service_id, KeyBody())), 1, "principal:write"),
     "list_keys": Call(list_keys, lambda b: (b.admin, (b.service_id,)), 0, "principal:list"),
+    "replace_key": Call(
+        replace_key, lambda b: (b.admin, (_key_of(b.service), ReplaceBody("P1D"))), 1, "principal:write"
+    ),
     "revoke_key": Call(revoke_key, lambda b: (b.admin, (_key_of(b.service),)), 1, "principal:write"),
     "whoami": Call(whoami, lambda b: (b.service, ()), 0),
     "show_schema": Call(show_schema, lambda b: (b.admin, ()), 0, "schema:read"),

@@ -130,6 +130,7 @@ QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
     ),
     "key_owner": ({"key_id": "ck_1"}, [("pr_1", "main", "[]", 0, 0, None)]),
     "keys_page": ({"tenant": "main", "below": "ck_~", "most": 10}, [("ck_1", "pr_1", 0, 0, 5, "main")]),
+    "service_key_shown": ({"key_id": "ck_1"}, [("ck_1", "pr_1", 0, 0, 5, "main")]),
     "api_keys_ending": ({"after": 0, "before": 9}, []),
     "api_keys_older": ({"made_by": 5, "after": 9}, [(1,)]),
     "what_hangs_on": ({"principal_id": "pr_1", "at": 10}, [(1, 1)]),
