@@ -43,6 +43,7 @@ from vault.kms.local import LocalProvider, make_key_file
 from vault.services import initialise, jobs, processes, reindex, turning, worker
 from vault.services.audit import verify
 from vault.services.cell import Working
+from vault.services.issue import IndexRow
 from vault.services.processes import Process, Steward
 from vault.services.turn import TurnBody, start_turn
 from vault.services.turn_pieces import Step
@@ -356,8 +357,10 @@ def weaken() -> None:
     EpochsInUse.each = property(lambda self: (self.read,))  # type: ignore[assignment,method-assign]
     from vault.services import vaulting
 
-    def one_sided(cell: Any, tenant: str, epochs: Any, one: Any, key: Any, looked_up: Any) -> Any:
-        return () if looked_up is None else ((epochs.read, looked_up),)
+    def one_sided(
+        cell: Any, tenant: str, epochs: Any, versions: Any, one: Any, key: Any, looked_up: Any
+    ) -> Any:
+        return (IndexRow(epochs.read, versions[one.rule.name].read, looked_up),)
 
     vaulting._entries = one_sided
     turning.STEPS["count"] = lambda cell, work_: turning._commit(work_, Step(work_, "backup"))

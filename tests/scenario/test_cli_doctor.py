@@ -52,7 +52,10 @@ def test_what_it_looks_at(folder: Path) -> None:
         names = {
             check.removeprefix(f"cell {region} ") for check in found if check.startswith(f"cell {region} ")
         }
-        assert names == {"permissions", "database", "clock", "audit log", "epoch", "keys", "key store"}
+        assert names == {
+            *("permissions", "database", "clock", "audit log", "epoch", "keys", "key store"),
+            *("field keys", "service keys"),
+        }
     for name in ("configuration", "listener", "administrators", "descriptors"):
         assert found[name][0]["result"] == "ok"
 
@@ -125,6 +128,33 @@ def test_damage_is_found(case: str, folder: Path) -> None:
     assert code == exit_
     assert all(row["remedy"] for rows in found.values() for row in rows if row["result"] == "wrong"), found
     assert not any(check.startswith("cell us") for check in wrong(found))
+
+
+DAY_US = 86_400 * 1_000_000
+
+
+def test_what_is_overdue_is_risky(folder: Path) -> None:
+    settle(folder, '[keys]\nlongest = "P30D"\n')
+    text = (folder / "coatcheck.toml").read_text(encoding="utf-8")
+    (folder / "coatcheck.toml").write_text(
+        text.replace("[cell.eu]", '[cell.eu]\nreference_rotation = "P30D"'), encoding="utf-8"
+    )
+    _, before = doctor(folder)
+    assert [before[f"cell eu {name} keys"][0]["result"] for name in ("field", "service")] == ["ok", "ok"]
+    sql(folder, f"UPDATE cu_field_keys SET created_at = created_at - {40 * DAY_US}")
+    sql(folder, f"UPDATE re_api_keys SET created_at = created_at - {40 * DAY_US}")
+    with closing(sqlite3.connect(folder / "eu.db")) as connection:
+        [[ends]] = connection.execute("SELECT last_at FROM re_head")
+        [[some]] = connection.execute("SELECT max(id) FROM re_api_keys")
+    sql(folder, f"UPDATE re_api_keys SET expires_at = {ends + 3 * DAY_US} WHERE id = '{some}'")
+    _, found = doctor(folder)
+    [due] = found["cell eu field keys"]
+    assert (due["result"], "subject-reference" in due["detail"]) == ("risky", True)
+    ending, old = found["cell eu service keys"]
+    assert (ending["result"], ending["remedy"]) == ("risky", f"coatcheck apikey rotate {some}")
+    assert old["result"] == "risky"
+    assert "keys.longest" in old["detail"]
+    assert found["cell us service keys"][0]["result"] == "ok"
 
 
 class TestCertificate:

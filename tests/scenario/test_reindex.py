@@ -54,7 +54,7 @@ def rotate(
     built: BuiltCell, field: str | None, kind: str = "blind-index", verb: Any = rotate_key
 ) -> KeyChanged:
     found = keys(built, field, kind)
-    changed = built.run(verb, found[max(found)].id, ReasonBody("test"), by=built.admin)
+    changed: KeyChanged = built.run(verb, found[max(found)].id, ReasonBody("test"), by=built.admin)
     assert changed.job is not None
     return changed
 

@@ -163,6 +163,39 @@ def test_a_cryptoperiod_is_a_duration_of_an_hour_at_least(text: str, reason: str
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("90", "is a duration like P1Y"), ("PT23H", "is at least a day"), ("", "is a duration like P1Y")],
+)
+def test_references_are_rotated_once_a_day_at_most(text: str, reason: str) -> None:
+    found = refused(f'{CELL}reference_rotation = "{text}"\n')
+    assert found["setting"] == "cell.eu.reference_rotation"
+    assert str(found["reason"]).startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("longest", "P", "is a duration like P90D"),
+        ("longest", "PT59S", "is at least a minute"),
+        ("overlap", "P32D", "is a month at most"),
+        ("overlap", "tomorrow", "is a duration like P90D"),
+        ("warning", "PT1S", "is at least a minute"),
+    ],
+)
+def test_terms_of_service_keys(name: str, text: str, reason: str) -> None:
+    found = refused(f'[keys]\n{name} = "{text}"\n')
+    assert found["setting"] == f"keys.{name}"
+    assert str(found["reason"]).startswith(reason)
+
+
+def test_service_keys_last_for_ever_unless_somebody_says() -> None:
+    keys = build({}, {}, BASE).keys
+    assert (keys.longest, keys.overlap, keys.warning) == (None, "P7D", "P14D")
+    keys = build({}, {"COATCHECK_KEYS__LONGEST": "P1Y"}, BASE).keys
+    assert keys.longest == "P1Y"
+
+
 def test_whether_serve_does_jobs_is_true_or_false() -> None:
     assert refused('[worker]\ninside = "perhaps"\n') == {
         "setting": "worker.inside", "reason": "is true or false",

@@ -22,9 +22,7 @@ from vault.services.identities import (
 )
 from vault.services.listing import MAX_LIMIT, Page
 from vault.services.schema import SchemaBody
-from vault.services.service_keys import (
-    KeyBody,
-)
+from vault.services.service_keys import KeyBody, create_key
 from vault.wiring import Wiring, perform
 
 CREDENTIALS = "dev-credentials.json"
@@ -117,7 +115,7 @@ def _principal(cell: Cell, body: PrincipalBody) -> str:
 
 
 def _key(cell: Cell, principal: str) -> str:
-    answer = perform(cell, lambda: identities.create_key(cell, host_request(), principal, KeyBody()))
+    answer = perform(cell, lambda: create_key(cell, host_request(), principal, KeyBody()))
     return answer.credential or ""
 
 

@@ -93,7 +93,7 @@ class FieldRule:
         max_rows: how many shaped tokens there may be.
         max_bytes: how long an encrypted value may be, in UTF-8.
         budget_per_day: how many values each principal may hand over a day, repeats counted.
-        rotation: after how long the field key is due for a new version.
+        rotation: after how long the FF1 key, or the index key, is due for a new version.
         small: what happens to values that FF1 has too few of (vaultless).
         small_retention: the class of their rows, where they are vaulted; else empty.
     """

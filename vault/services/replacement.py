@@ -163,7 +163,10 @@ class EndingKey:
 def ending_keys(store: Store, terms: KeyTerms, now: Micros) -> list[EndingKey]:
     """The valid keys whose end is near, the nearest first."""
     rows = store.read(store.record.api_keys_ending, {"after": now, "before": terms.warning.after(now)})
-    return [EndingKey(*row[:6], row[6] is not None) for row in rows]
+    return [
+        EndingKey(id_, tenant, principal, name, expires_at, warned_at, successor is not None)
+        for id_, tenant, principal, name, expires_at, warned_at, successor in rows
+    ]
 
 
 class WarnOfEnds(Command):
