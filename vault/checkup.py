@@ -42,6 +42,7 @@ EXPIRY_WARNING: Final = timedelta(days=30)  # long enough to renew, short enough
 LITTLE_SPACE_BYTES: Final = 1024**3
 NO_SPACE_BYTES: Final = 100 * 1024**2
 LARGE_WAL_BYTES: Final = 256 * 1024**2  # SQLite folds it back at about 4 MiB, unless a reader holds it open
+LONGEST_USE_S: Final = 2 * 366 * 86_400  # SP 800-57 part 1, 5.3.6: keys that encrypt data
 LONGEST_MONTH_S: Final = 31 * 86_400
 MAX_NAMED: Final = 10  # service keys
 OTHER_DESCRIPTORS: Final = 192  # what the server keeps for all that is no client
@@ -210,6 +211,14 @@ class Checkup:
             yield Finding(f"{name} field keys", RISKY, detail, remedy)
         if not due:
             yield Finding(f"{name} field keys", OK, "inside their cryptoperiods")
+        made_by = {"made_by": now - LONGEST_USE_S * SECOND}
+        old = int(store.read(store.custody.old_data_keys, made_by)[0][0])
+        if old:
+            detail = f"{old} have taken values for more than two years: their classes have no due periods"
+            remedy = "if you have to keep to two years: classes that count from creation (ADR 0035)"
+            yield Finding(f"{name} data keys", RISKY, detail, remedy)
+        else:
+            yield Finding(f"{name} data keys", OK, "none has taken values for more than two years")
         for job in store.read(store.work.jobs_unended, {"kind": reindex.KIND}):
             shown = shown_job(JobRow(*job))
             if shown.state in (FAILED, CANCELLED):

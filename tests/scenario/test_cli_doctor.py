@@ -54,7 +54,7 @@ def test_what_it_looks_at(folder: Path) -> None:
         }
         assert names == {
             *("permissions", "database", "clock", "audit log", "epoch", "keys", "key store"),
-            *("field keys", "service keys"),
+            *("data keys", "field keys", "service keys"),
         }
     for name in ("configuration", "listener", "administrators", "descriptors"):
         assert found[name][0]["result"] == "ok"
@@ -154,6 +154,11 @@ def test_what_is_overdue_is_risky(folder: Path) -> None:
     assert (ending["result"], ending["remedy"]) == ("risky", f"coatcheck apikey rotate {some}")
     assert old["result"] == "risky"
     assert "keys.longest" in old["detail"]
+    assert found["cell eu data keys"][0]["result"] == "ok"
+    row = "x'00', 'main', x'00', 'c', '', 'active', 1, x'', 1, NULL, NULL"
+    sql(folder, "INSERT INTO cu_due_periods VALUES ('main', 'c', '', 'active')")
+    sql(folder, f"INSERT INTO cu_data_keys VALUES ({row})")
+    assert doctor(folder)[1]["cell eu data keys"][0]["result"] == "risky"
     assert found["cell us service keys"][0]["result"] == "ok"
 
 

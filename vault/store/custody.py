@@ -25,6 +25,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import ClauseElement
 
 from vault.keystate.states import PROCESSES
+from vault.retention.period import IDENTIFIER_CLASS
 from vault.store.session import Statement, StatementFamily
 from vault.store.tables import SQLITE, Tables
 
@@ -283,6 +284,19 @@ class CustodyStatements:
             .select_from(t.data_keys)
             .join(t.due_periods, period_of)
             .where(k.tenant == bindparam("tenant"), k["class"] == bindparam("class"), opens),
+            dialect,
+        )
+        self.old_data_keys = Statement(
+            select(func.count())
+            .select_from(t.data_keys)
+            .join(t.due_periods, period_of)
+            .where(
+                k.due == "",
+                k["class"] != IDENTIFIER_CLASS,
+                k.created_at <= bindparam("made_by"),
+                k.state == "active",
+                p.state == "active",
+            ),
             dialect,
         )
         self.newest_field_keys = Statement(

@@ -142,6 +142,7 @@ QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
     "issued": ({"tenant": "main", "field": "customer.name"}, []),
     "key_uses": ({"tenant": "main", "field": "customer.ssn"}, []),
     "newest_field_keys": ({"purpose": "ff1"}, [("main", "customer.ssn", 1, 5)]),
+    "old_data_keys": ({"made_by": 9}, [(0,)]),
     "claims_of_key": ({"data_key": KEY}, [(1,)]),
     "audit_range": (PAGE, [(0, DIGEST, b"{}", DIGEST, b"{}")]),
     "audit_page": ({**PAGE, "most": 10}, [(0, DIGEST, b"{}", DIGEST, b"{}")]),
