@@ -2,6 +2,7 @@
 
     python -m tests.harness.reindex --database sqlite --seeds 20
     python -m tests.harness.reindex --database postgresql --seeds 20
+    python -m tests.harness.reindex --database postgresql --seeds 20 --turn
     python -m tests.harness.reindex --control
 
 For each seed a cell is made and three rotations are begun: of the index of a field, of that of a shaped
@@ -42,12 +43,13 @@ from tests.harness.turns import (
 from tests.support.cells import EMAIL, HANDLE, REGION, BuiltCell
 from tests.support.databases import postgresql, sqlite
 from vault.keyring.ring import FieldKeys, IndexVersions
-from vault.services import reindex
+from vault.services import reindex, turning
 from vault.services.audit import verify
 from vault.services.field_keys import ReasonBody, rotate_key
 from vault.services.keys import KeyFilter, list_stored_keys
 from vault.services.listing import Page
 from vault.services.processes import Process, Steward
+from vault.services.turn import TurnBody, start_turn
 from vault.services.worker import WorkerThread
 
 POINTS: Final = (
@@ -58,8 +60,10 @@ FEW: Final = {**OFTEN, "a batch opened": 6, "before sweep": 4, "before fill": 6}
 BYSTANDERS: Final = 3  # with the worker, four processes
 
 
-def begin(built: BuiltCell) -> None:
-    """Rotates what can be."""
+def begin(built: BuiltCell, *, turn: bool = False) -> None:
+    """Rotates what can be, and turns the epoch beside it if that is wanted."""
+    if turn:
+        built.run(start_turn, TurnBody(turning.DROP), by="host")
     for field, kind in ((EMAIL, "blind-index"), (HANDLE, "blind-index"), (None, "subject-reference")):
         rows = built.run(list_stored_keys, Page(limit=500), KeyFilter(kind=kind), by=built.admin).items
         for row in rows:
@@ -100,7 +104,14 @@ def weaken() -> None:
 
 
 def run_seed(
-    report: Report, database: str, seed: int, points: Sequence[str], folder: Path, control: bool
+    report: Report,
+    database: str,
+    seed: int,
+    points: Sequence[str],
+    folder: Path,
+    *,
+    control: bool,
+    turn: bool,
 ) -> None:
     """One cell, killed at each of the points that the rotations come to, then finished and looked at."""
     folder.mkdir()
@@ -111,7 +122,9 @@ def run_seed(
     def wrong(what: str) -> None:
         report.wrong.append(f"seed {seed}, {what}: {(folder / 'stderr').read_text()[-600:]}")
 
-    assert ended(fork(place, lambda: make(place, begin))) == 0, (folder / "stderr").read_text()[-2000:]
+    assert ended(fork(place, lambda: make(place, lambda built: begin(built, turn=turn)))) == 0, (
+        folder / "stderr"
+    ).read_text()[-2000:]
     count = 0 if database == "sqlite" else BYSTANDERS
     bystanders = [
         fork(place, lambda number=number: stand_by(place, f"{seed} by {number}"))  # type: ignore[misc]
@@ -163,12 +176,19 @@ def look(place: Place) -> Iterator[tuple[str, str]]:
 
 
 def run(
-    database: str, seeds: int, points: Sequence[str], folder: Path, *, first: int = 1, control: bool = False
+    database: str,
+    seeds: int,
+    points: Sequence[str],
+    folder: Path,
+    *,
+    first: int = 1,
+    control: bool = False,
+    turn: bool = False,
 ) -> Report:
     """So many cells, each killed at its points in the order in which a rotation comes to them."""
     report = Report()
     for seed in range(first, first + seeds):
-        run_seed(report, database, seed, points, folder / f"{seed}", control)
+        run_seed(report, database, seed, points, folder / f"{seed}", control=control, turn=turn)
         print(f"seed {seed}: {report}", file=sys.stderr, flush=True)
     return report
 
@@ -183,6 +203,7 @@ def main() -> int:
     parser.add_argument(
         "--control", action="store_true", help="a program that loses; something must be found"
     )
+    parser.add_argument("--turn", action="store_true", help="turn the epoch beside the rotations")
     parser.add_argument("--keep", action="store_true", help="keep the folders")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="reindex-"))
@@ -192,7 +213,13 @@ def main() -> int:
     points = ["after fill"] if options.control else [point for point in points if point in chosen]
     try:
         report = run(
-            options.database, options.seeds, points, folder, first=options.first, control=options.control
+            options.database,
+            options.seeds,
+            points,
+            folder,
+            first=options.first,
+            control=options.control,
+            turn=options.turn,
         )
     finally:
         if options.keep:
