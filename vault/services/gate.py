@@ -135,12 +135,10 @@ def authenticate(cell: Cell, request: Request, *, fresh: bool = False) -> Caller
     if isinstance(known, Caller) and not fresh:
         return known
     try:
-        caller = cell.identities.caller(parse_authorization(request.authorization), fresh=fresh)
+        return cell.identities.caller(parse_authorization(request.authorization), fresh=fresh)
     except Unauthenticated as failure:
         cell.failures.add({failure.code: 1})
         raise
-    cell.seen.note(caller.api_key, cell.clock.now())
-    return caller
 
 
 def holder(cell: Cell, request: Request) -> Holder:
@@ -187,6 +185,8 @@ def admit(cell: Cell, caller: Caller, origin: Origin, verb: str, *needed: str) -
         refused = Refused(caller, origin, verb, "network_denied")
         yield refused
         raise Denied("network_denied", decision=refused.decision)
+    if caller.api_key:
+        cell.seen.note(caller.api_key, cell.clock.now())
     if caller.api_key and not caller.principal.held.issuperset(needed):
         # What is missing is named for the auditor by the permission's kind, without what it is for:
         # a caller may have asked for a field that does not exist.
