@@ -189,6 +189,8 @@ class Campaign:
             {"overlap": [p.word()]},
         ):  # fmt: skip
             self.call("POST", f"keys/{mine}/replace", change, key=self.admin)
+        done = self.call("POST", f"keys/{mine}/replace", {"overlap": "P1D"}, key=self.admin)
+        assert done.status == 201, done.body
 
     def turn_keys(self) -> None:
         """Field keys turned over with reasons, tokens rekeyed, and all that is refused of both."""
