@@ -307,14 +307,24 @@ class TestHostVerbs:
         made = document(here("principal", "create", "service", "job", *config))
         key = document(here("apikey", "create", made["id"], *config))
         assert [row["id"] for row in document(here("apikey", "list", made["id"], *config))] == [key["id"]]
-        assert document(here("apikey", "revoke", key["id"], "--yes", *config))["revoked"] is True
+        after = document(here("apikey", "rotate", key["id"], "--overlap", "P1D", *config))
+        assert (after["replaces"], after["credential"].startswith(after["id"])) == (key["id"], True)
+        rows = document(here("apikey", "list", made["id"], *config))
+        assert [row["id"] for row in rows] == [after["id"], key["id"]]
+        assert rows[1]["successor"] == after["id"]
+        assert here("apikey", "rotate", key["id"], *config).returncode == 7
+        for one in (key["id"], after["id"]):
+            assert document(here("apikey", "revoke", one, "--yes", *config))["revoked"] is True
         assert "service:job" in [row["name"] for row in document(here("principal", "list", *config))]
         document(here("principal", "remove", made["id"], "--yes", *config))
-        newest = checks.events(folder / "eu.db")[-4:]
+        newest = checks.events(folder / "eu.db")[-6:]
         host = f"host:{os.getuid()}"
         assert [(event["kind"], event["actor"], event["address"]) for event in newest] == [
             (kind, host, host)
-            for kind in ("principal.create", "apikey.create", "apikey.revoke", "principal.remove")
+            for kind in (
+                *("principal.create", "apikey.create", "apikey.replace", "apikey.revoke", "apikey.revoke"),
+                "principal.remove",
+            )
         ]
 
     def test_the_region_is_named_when_there_are_several(self, folder: Path) -> None:

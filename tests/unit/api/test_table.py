@@ -109,7 +109,7 @@ def test_a_batch_is_422_whatever_its_items_are() -> None:
 
 
 def test_metrics_are_bounded_by_our_own_names() -> None:
-    cell: Any = SimpleNamespace(committer=SimpleNamespace(groups=2, commands=5), key_store=None)
+    cell: Any = SimpleNamespace(committer=SimpleNamespace(groups=2, commands=5), key_store=None, ending=7)
     metrics = Metrics({"eu": cell})
     for _ in range(3):
         metrics.answered("GET whoami", 200, "", 0.002)
@@ -118,4 +118,5 @@ def test_metrics_are_bounded_by_our_own_names() -> None:
     assert 'coatcheck_requests_total{code="",route="GET whoami",status="200"} 3.0' in page
     assert 'coatcheck_requests_total{code="not_found",route="other",status="404"} 1.0' in page
     assert 'coatcheck_ledger_commands_total{region="eu"} 5.0' in page
+    assert 'coatcheck_service_keys_ending{region="eu"} 7.0' in page
     assert 'coatcheck_request_seconds_count{route="GET whoami"} 3.0' in page

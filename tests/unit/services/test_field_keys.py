@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from tests.support.cells import EMAIL, NAME, PAN, SSN, BuiltCell
-from tests.support.turns import turn, with_keys
-from vault.clock import FixedClock
+from tests.support.turns import turn, until, with_keys
+from vault.clock import DAY, FixedClock, parse_period
 from vault.errors import BadInput, Conflict, Denied, Stale, Unknown
 from vault.keystate.states import TRANSITIONS, KeyState
 from vault.services.batch import BatchRefused
+from vault.services.cell import Working
 from vault.services.coverage import CoverageAnswer, read_coverage
 from vault.services.cryptoperiods import due_rotations, terms_of
 from vault.services.field_keys import (
@@ -27,20 +28,22 @@ from vault.services.fields import read_field
 from vault.services.keys import KeyFilter, StoredKeyAnswer, list_stored_keys
 from vault.services.listing import Page
 from vault.services.rekey import RekeyBody, rekey
+from vault.services.rotation import rotate_due
 from vault.services.tokenize import TokenizeBody, tokenize
 from vault.services.worker import Worker
+from vault.wiring import perform
 
 VALUE = "123-45-6789"
 SAYS = Attestation("Ada Lovelace", "All tables were rekeyed, backups of them are gone.")
 
 
-def keys(built: BuiltCell, field: str = SSN, kind: str = "ff1") -> dict[int, StoredKeyAnswer]:
+def keys(built: BuiltCell, field: str | None = SSN, kind: str = "ff1") -> dict[int, StoredKeyAnswer]:
     """A field's keys of a kind, by version."""
     rows = built.run(list_stored_keys, Page(limit=500), KeyFilter(kind=kind), by=built.admin).items
     return {row.version: row for row in rows if row.field == field}
 
 
-def states(built: BuiltCell, field: str = SSN, kind: str = "ff1") -> dict[int, str]:
+def states(built: BuiltCell, field: str | None = SSN, kind: str = "ff1") -> dict[int, str]:
     return {version: row.state for version, row in sorted(keys(built, field, kind).items())}
 
 
@@ -283,12 +286,90 @@ def test_every_transition_that_is_not_legal_is_refused(built: BuiltCell) -> None
     assert tried >= 3
 
 
-def _set_state(built: BuiltCell, key: str, state: KeyState) -> None:
+@pytest.mark.parametrize(("field", "kind"), [(EMAIL, "blind-index"), (None, "subject-reference")])
+def test_every_transition_of_an_index_key_that_is_not_legal_is_refused(
+    built: BuiltCell, field: str | None, kind: str
+) -> None:
+    """The same table, for the version before as for the one that is looked up by."""
+    built.tokens(EMAIL, "ada@example.org", subjects=["p1"])
+    first = keys(built, field, kind)[1].id
+    job = built.run(rotate_key, first, ReasonBody(), by=built.admin).job
+    assert until(built, job or "").state == "done"
+    tried = 0
+    for state in KeyState:
+        for verb, more, to in (
+            (compromise_key, ReasonBody(), KeyState.COMPROMISED),
+            (destroy_key, DestroyBody(), KeyState.DESTROYED),
+        ):
+            _set_state(built, first, state, field or "", kind)
+            if to in TRANSITIONS[state]:
+                assert built.run(verb, first, more, by=built.admin).state == to.value
+            else:
+                with pytest.raises(Conflict, match="version_conflict"):
+                    built.run(verb, first, more, by=built.admin)
+                assert states(built, field, kind)[1] == state.value
+                tried += 1
+        with pytest.raises(Conflict, match="version_conflict"):
+            built.run(rotate_key, first, ReasonBody(), by=built.admin)  # it is not the newest
+    assert tried >= 3
+    second = keys(built, field, kind)[2].id
+    for state in KeyState:
+        if state is KeyState.ACTIVE:
+            continue
+        _set_state(built, second, state, field or "", kind, version=2)
+        with pytest.raises(Conflict, match="version_conflict"):
+            built.run(rotate_key, second, ReasonBody(), by=built.admin)
+
+
+def test_an_index_key_that_is_looked_up_by_is_not_destroyed(built: BuiltCell) -> None:
+    with pytest.raises(Conflict, match="key_in_use"):
+        built.run(destroy_key, keys(built, EMAIL, "blind-index")[1].id, DestroyBody(SAYS), by=built.admin)
+
+
+def test_index_keys_are_rotated_when_they_are_due(ticking: BuiltCell, clock: FixedClock) -> None:
+    ticking.apply(
+        ticking.schema.replace('[fields."customer.email"]', '[fields."customer.email"]\nrotation = "P30D"')
+    )
+    token = ticking.tokens(EMAIL, "ada@example.org", subjects=["p1"])
+    cell = with_keys(ticking).cell
+    cell.working = Working(references=parse_period("P40D"))
+    Worker(cell).run_due()
+    assert states(ticking, EMAIL, "blind-index") == {1: "active"}
+    clock.advance(31 * DAY)
+    assert due(ticking) == [("main", EMAIL)]
+    Worker(cell).run_due()
+    assert states(ticking, EMAIL, "blind-index") == {1: "deactivated", 2: "active"}
+    assert states(ticking, None, "subject-reference") == {1: "active"}
+    clock.advance(10 * DAY)
+    Worker(cell).run_due()
+    assert states(ticking, None, "subject-reference") == {1: "deactivated", 2: "active"}
+    assert states(ticking, EMAIL, "blind-index") == {1: "deactivated", 2: "active"}
+    assert due(ticking) == []
+    assert ticking.tokens(EMAIL, "ada@example.org", subjects=["p1"]) == token
+    actors = {event["actor"] for event in ticking.events(kind="key.reindex")}
+    assert actors == {"schedule"}
+
+
+def test_a_rotation_that_has_not_ended_is_not_begun_again(ticking: BuiltCell, clock: FixedClock) -> None:
+    ticking.apply(
+        ticking.schema.replace('[fields."customer.email"]', '[fields."customer.email"]\nrotation = "P30D"')
+    )
+    cell = with_keys(ticking).cell
+    clock.advance(31 * DAY)
+    assert perform(cell, lambda: rotate_due(cell)) == 1
+    clock.advance(31 * DAY)
+    assert due(ticking) == [("main", EMAIL)]
+    assert perform(cell, lambda: rotate_due(cell)) == 0
+    assert states(ticking, EMAIL, "blind-index") == {1: "active", 2: "active"}
+
+
+def _set_state(
+    built: BuiltCell, key: str, state: KeyState, field: str = SSN, kind: str = "ff1", version: int = 1
+) -> None:
     table = built.cell.store.tables.field_keys
+    of = (table.c.field == field, table.c.purpose == kind, table.c.version == version)
     with built.cell.store.engine.begin() as connection:
-        done = connection.execute(
-            table.update().where(table.c.field == SSN, table.c.version == 1).values(state=state.value)
-        )
+        done = connection.execute(table.update().where(*of).values(state=state.value))
         assert done.rowcount == 1, key
     built.cell.forget()
 
