@@ -17,6 +17,8 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
+online = False  # programs from before it write rows by one version of an index key
+
 PREFIXES = {"custody": "cu_", "record": "re_"}
 COLUMNS: list[tuple[str, str, str, Any, str | None]] = [
     ("custody", "field_keys", "filling", sa.Integer(), "0"),
