@@ -141,6 +141,7 @@ def test_a_second_rotation_goes_on_from_the_first(built: BuiltCell) -> None:
 
 
 def test_one_rotation_of_an_index_at_a_time(built: BuiltCell) -> None:
+    held = Held(built, PEOPLE[:10])
     first = rotate(built, EMAIL)
     found = keys(built, EMAIL)
     for verb in (rotate_key, compromise_key):
@@ -153,7 +154,13 @@ def test_one_rotation_of_an_index_at_a_time(built: BuiltCell) -> None:
         with pytest.raises(Conflict, match="key_in_use"):
             built.run(destroy_key, found[1].id, body, by=built.admin)
     other = rotate(built, HANDLE)  # another field's goes on beside it
+    # One that becomes known to somebody meanwhile has its successor already.
+    known: KeyChanged = built.run(compromise_key, found[1].id, ReasonBody(), by=built.admin)
+    assert (known.state, known.job) == ("compromised", None)
+    held.check()
     assert {until(built, changed.job or "").state for changed in (first, other)} == {"done"}
+    held.check()
+    assert states(built, EMAIL) == {1: "compromised", 2: "active"}
 
 
 def test_a_rotation_that_is_stopped_harms_nothing_and_goes_on(built: BuiltCell) -> None:
