@@ -804,8 +804,8 @@ _TABLES: Final = {
         "max_rows": "how many tokens there may be; a hundredth of what the surrogate has at most",
         "max_bytes": "encrypted: how long a value may be, in UTF-8",
         "tokenize_budget": "how many values may be handed over, repeats counted; not with encrypted fields",
-        "rotation": "vaultless and deterministic: after how long the FF1 or index key is due for a new version, "
-        "a day to ten years",
+        "rotation": "vaultless and deterministic: after how long the FF1 or index key is due for a new "
+        "version, a day to ten years",
         "small": "vaultless: what happens to values of which fewer than 1,000,000 look alike: they are "
         "refused, get an opaque token and a row, or are handed back as they are, **without protection**",
         "small_retention": '`small = "vaulted"`: the class of those rows, one with a period',
