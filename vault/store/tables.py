@@ -56,6 +56,8 @@ SEALED_OTHERWISE: Final = frozenset(
 # Keyed by epoch: rows of an epoch are dropped when it closes.
 KEYED_BY_EPOCH: Final = frozenset({"idempotency", "blind_index", "subject_refs"})
 MAX_SURROGATE: Final = 256  # characters
+OF_ONE_PLACE: Final = frozenset({"loads", "processes"})
+"""Tables that say how a database stands where it is: in no backup, and `loads` in no copy."""
 
 
 class Tables:
@@ -166,6 +168,7 @@ class Tables:
             Column("created_at", BigInteger, nullable=False),
             rowid=False,
         )
+        Index("ix_subjects_key", self.subjects.c.key)
         self.subject_refs = self._table(
             CUSTODY,
             "subject_refs",
@@ -176,6 +179,7 @@ class Tables:
             ),
             rowid=False,
         )
+        Index("ix_subject_refs_subject", self.subject_refs.c.subject)
         self.tokens = self._table(
             CUSTODY,
             "tokens",
@@ -420,6 +424,16 @@ class Tables:
             Column("evidence", Text, nullable=False),
             Column("started_at", BigInteger, nullable=False),
             Column("ended_at", BigInteger, nullable=False),  # 0: not yet
+        )
+        # One row while a restore or a copy into this cell is under way: nothing serves it meanwhile.
+        self.loads = self._table(
+            RECORD,
+            "loads",
+            Column("id", Integer, primary_key=True, autoincrement=False),
+            Column("kind", String(16), nullable=False),
+            Column("source", String(64), nullable=False),  # a digest: what is being loaded
+            Column("progress", Text, nullable=False),
+            Column("started_at", BigInteger, nullable=False),
         )
 
     def _values(self) -> None:
