@@ -20,9 +20,11 @@ from vault.config.keystores import files as secret_files
 from vault.crypto.randomness import new_key
 from vault.errors import CODES, CoatcheckError, Exit, IntegrityError
 from vault.keyring.epoch import open_epochs
+from vault.kms.erased import ErasedLog
 from vault.kms.halves import HalfStores
 from vault.kms.provider import Provider
 from vault.services.audit import verify_newest
+from vault.services.backup_folder import newest_age
 from vault.services.jobs import CANCELLED, FAILED, shown_job
 from vault.services.turn import overdue
 from vault.services.turning import KIND
@@ -41,6 +43,7 @@ NO_SPACE_BYTES: Final = 100 * 1024**2
 LARGE_WAL_BYTES: Final = 256 * 1024**2  # SQLite folds it back at about 4 MiB, unless a reader holds it open
 OTHER_DESCRIPTORS: Final = 192  # what the server keeps for all that is no client
 NEWEST_EVENTS: Final = 1_000
+HOUR: Final = 3_600 * SECOND
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _CONTEXT: Final = b"doctor"
 
@@ -154,6 +157,7 @@ class Checkup:
             with wiring.reader(region) as store:
                 findings += self._database(name, store)
                 findings += self._rotation(config, region, store)
+                findings += self._backups(config, region, wiring, store)
                 findings += self._keys(config, region, wiring, store)
         except CoatcheckError as problem:
             findings.append(_error(name, problem))
@@ -191,6 +195,27 @@ class Checkup:
             yield Finding(name, RISKY, f"its cryptoperiod of {config.cell[region].rotation} is over", remedy)
         else:
             yield Finding(name, OK, f"inside its cryptoperiod of {config.cell[region].rotation}")
+
+    def _backups(self, config: Config, region: str, wiring: Wiring, store: Store) -> Iterator[Finding]:
+        """How old the newest backup is, and whether what was erased is known."""
+        name, working = f"cell {region} backup", working_of(config, region)
+        remedy = f"coatcheck cell backup --region {region}"
+        epoch, now = store.read(store.record.head)[0][2], self._clock.now()
+        if working.custody_backup is None:
+            yield Finding(name, OK, "no folder is set (cell.REGION.custody_backup); a turn writes none")
+        elif (age := newest_age(working.custody_backup, region, epoch, now)) is None:
+            detail = f"no custody and record under epoch {epoch} in {working.custody_backup}"
+            yield Finding(name, RISKY, detail, remedy)
+        else:
+            old = working.custody_backup_keep.after(now - age) < now
+            detail = f"the newest custody and record are {age // HOUR} hours old"
+            yield Finding(name, RISKY if old else OK, detail, remedy if old else "")
+        try:
+            erased = ErasedLog(region, wiring.halves(region).folders).read()
+            if erased:
+                yield Finding(f"cell {region} erased.log", OK, f"{len(erased)} keys")
+        except CoatcheckError as problem:
+            yield _error(f"cell {region} erased.log", problem)
 
     def _keys(self, config: Config, region: str, wiring: Wiring, store: Store) -> Iterator[Finding]:
         name = f"cell {region}"

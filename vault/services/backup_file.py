@@ -1,203 +1,263 @@
-"""A backup of custody under an epoch: written durably, sealed frame by frame, and read back whole.
+"""One part of a cell as a file: a header, then frames of rows, each bound to the header and to its place.
 
-File: `"CKCUST1\\n" | length 4 | header (JSON)`, then frames `length 4 | ve1 message`. It is sealed under a
-key of the epoch, so it ends with the epoch as the database does. Spec: docs/spec/key-hierarchy.md. Restoring
-one is not built yet; reading one back is, and a turn does not go on without it.
+Custody and record are sealed under a key of their epoch, so they end with it as the database does. Values
+are sealed already, under data keys that custody has; their file has a chain of hashes instead. Spec:
+docs/spec/backups.md.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from struct import Struct
 from typing import Any, BinaryIO, Final
 
 import msgspec
-from sqlalchemy import Connection, Select, Table, select
 
-from vault.clock import format_time
 from vault.context import EncryptionContext, Use
 from vault.envelope.seal import open_message, seal
 from vault.errors import IntegrityError, Misconfigured
 from vault.keyring.hierarchy import Epoch
-from vault.kms.files import make_private_folder, sync_folder
-from vault.services.cell import Cell
 from vault.services.hidden import Hidden
-from vault.store import migrations
-from vault.store.tables import CUSTODY, KEYED_BY_EPOCH, SQLITE
+from vault.store.tables import CUSTODY, RECORD, VALUES
 
-MAGIC: Final = b"CKCUST1\n"
-VERSION: Final = 1
-ROWS_A_FRAME: Final = 500
+VERSION: Final = 2
+MAGIC: Final = {CUSTODY: b"CKCUST1\n", RECORD: b"CKRECD1\n", VALUES: b"CKVALS1\n"}
+USES: Final = {CUSTODY: Use.CUSTODY_BACKUP, RECORD: Use.RECORD_BACKUP}
 MAX_FRAME: Final = 256 * 1024**2  # bytes; of 500 rows, far more than there can be
+MAX_HEADER: Final = 1024**2
 _LENGTH: Final = Struct(">I")
 _PLACE: Final = Struct(">IB")  # the frame's number, and whether it is the last
-_FILE_MODE: Final = 0o600
+_SUM_BYTES: Final = 32
+_encode: Final = msgspec.msgpack.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Written:
-    """A backup that was written and read back.
-
-    Attributes:
-        sha256: of the file, in hex.
-        rows: of all tables.
-    """
+class Values(Hidden, forbid_unknown_fields=True, frozen=True):
+    """The file of values that was written with a backup, at the same instant."""
 
     name: str
     sha256: str
-    bytes: int
     rows: int
 
 
 class Header(Hidden, forbid_unknown_fields=True, frozen=True):
-    """What a backup says in the clear: whose it is, and which columns its rows have."""
+    """What a file says in the clear: whose it is, of which instant, and which columns its rows have.
+
+    Attributes:
+        set: the same in the files of one instant.
+        epoch: the one that is sealed under; of values, the one at that time.
+        half, canary: the epoch's row, so that a file can be opened without a database.
+        revision: of the tables.
+        events: how many events the audit log had.
+        values: the file of values of the same set, if there is one.
+    """
 
     v: int
+    part: str
+    set: str
     region: str
     epoch: int
-    epoch_id: str
+    epoch_id: bytes
+    half: bytes
+    canary: bytes | None
     revision: str
     at: str
+    events: int
     tables: dict[str, list[str]]
+    values: Values | None = None
 
 
-def write_backup(cell: Cell, epoch: Epoch, folder: Path) -> Written:
-    """Writes a backup of custody as it stands at one instant, and reads it back.
+def invalid(reason: str, **facts: Any) -> IntegrityError:
+    """The error of a backup that cannot be used. The reason is ours."""
+    return IntegrityError("backup_invalid", reason=reason, **facts)
 
-    Rows of an epoch that is about to close are left out: they would end with it.
+
+class Writer:
+    """Writes the frames of a file that is open for writing.
+
+    Args:
+        epoch: what custody and record are sealed under; values are not.
+    """
+
+    def __init__(self, file: BinaryIO, header: Header, epoch: Epoch | None) -> None:
+        raw = msgspec.json.encode(header)
+        self._file = file
+        self._frames = _Frames(header, raw, epoch)
+        self._index = 0
+        self.counted: dict[str, int] = {}
+        file.write(MAGIC[header.part] + _LENGTH.pack(len(raw)) + raw)
+
+    def rows(self, table: str, rows: list[list[Any]]) -> None:
+        """Writes rows of a table."""
+        self.counted[table] = self.counted.get(table, 0) + len(rows)
+        self._frame(table, rows, last=False)
+
+    def end(self) -> int:
+        """Writes the last frame, which counts the rows; how many there are in all."""
+        self._frame("", [list(item) for item in self.counted.items()], last=True)
+        return sum(self.counted.values())
+
+    def _frame(self, table: str, rows: list[list[Any]], *, last: bool) -> None:
+        message = self._frames.close(self._index, _encode((table, rows)), last=last)
+        self._file.write(_LENGTH.pack(len(message)) + message)
+        self._index += 1
+
+
+class _Frames:
+    """Binds frames to their header and their place, by sealing them or by a chain of hashes."""
+
+    def __init__(self, header: Header, raw: bytes, epoch: Epoch | None) -> None:
+        self._part = header.part
+        self._epoch = epoch
+        self._header = hashlib.sha256(raw).digest()
+        self._chain = hashlib.sha256(MAGIC[header.part] + raw).digest()
+
+    def close(self, index: int, plain: bytes, *, last: bool) -> bytes:
+        """A frame as it is written."""
+        if self._epoch is not None:
+            return seal(self._epoch.backup, self._context(index, last=last), plain)
+        self._chain = self._next(index, plain, last=last)
+        return self._chain + plain
+
+    def open(self, index: int, message: bytes, *, last: bool) -> bytes:
+        """What a frame holds.
+
+        Raises:
+            IntegrityError: it is not what was written there.
+        """
+        if self._epoch is not None:
+            return open_message(self._epoch.backup, self._context(index, last=last), message)
+        plain = message[_SUM_BYTES:]
+        self._chain = self._next(index, plain, last=last)
+        if message[:_SUM_BYTES] != self._chain:
+            raise IntegrityError("integrity_failed")
+        return plain
+
+    def _next(self, index: int, plain: bytes, *, last: bool) -> bytes:
+        return hashlib.sha256(self._chain + _PLACE.pack(index, last) + plain).digest()
+
+    def _context(self, index: int, *, last: bool) -> EncryptionContext:
+        assert self._epoch is not None  # noqa: S101 - asked by the callers
+        record = self._header + _PLACE.pack(index, last)
+        return EncryptionContext(USES[self._part], tenant="", region=self._epoch.region, record=record)
+
+
+def read_header(path: Path) -> Header:
+    """What a file says of itself. Nothing of it is known to be true before all of the file was read.
 
     Raises:
-        Misconfigured: `host_permissions`: the folder cannot be used.
-        IntegrityError: `integrity_failed`: what was read is not what was written.
+        IntegrityError: `backup_invalid`: it is no backup, or of another version.
+        Misconfigured: `host_permissions`.
     """
-    make_private_folder(folder)
-    at = format_time(cell.clock.now())
-    stamp = at[:19].replace("-", "").replace(":", "") + "Z"
-    path = folder / f"custody-{cell.region}-{epoch.number:06d}-{stamp}.ckc"
-    unfinished = path.with_name(path.name + ".new")
     try:
-        unfinished.unlink(missing_ok=True)  # what a killed attempt left
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(unfinished, flags, _FILE_MODE), "wb") as file:
-            _write(cell, epoch, at, file)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-        sync_folder(folder)
-        return read_back(epoch, path)
+        with path.open("rb") as file:
+            return _header(file)[0]
     except OSError:
         raise Misconfigured("host_permissions", path=str(path)) from None
 
 
-def read_back(epoch: Epoch, path: Path) -> Written:
-    """Opens every frame of a backup and counts its rows.
+def frames(path: Path, epoch: Epoch | None) -> Iterator[tuple[str, list[Any]]]:
+    """The frames of a file, each with a table's name and some of its rows, without the last one.
+
+    What was yielded is known to be whole only once all of it was.
 
     Raises:
-        IntegrityError: `integrity_failed`: it is cut, altered, another epoch's, or not whole.
+        IntegrityError: `backup_invalid`: it is cut, altered, put together from others, or another epoch's.
+        Misconfigured: `host_permissions`.
     """
-    rows = 0
     counted: dict[str, int] = {}
-    for table, those in frames(epoch, path):
-        if table:
-            counted[table] = counted.get(table, 0) + len(those)
-            rows += len(those)
-        elif dict(those) != counted:
-            raise IntegrityError("integrity_failed")
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Written(path.name, digest, path.stat().st_size, rows)
+    try:
+        with path.open("rb") as file:
+            header, raw = _header(file)
+            if (epoch is None) is not (header.part == VALUES):
+                raise invalid("is another part of a cell", file=path.name)
+            if epoch is not None and (header.region, header.epoch) != (epoch.region, epoch.number):
+                raise invalid("is another epoch's", file=path.name)
+            bound = _Frames(header, raw, epoch)
+            index, last = 0, False
+            while not last:
+                message = _piece(file, MAX_FRAME)
+                last = not file.peek(1)
+                plain = bound.open(index, message, last=last)
+                table, rows = msgspec.msgpack.decode(plain, type=tuple[str, list[Any]])
+                if last:
+                    if table or dict(rows) != counted:
+                        raise IntegrityError("integrity_failed")
+                    return
+                if table not in header.tables:
+                    raise IntegrityError("integrity_failed")
+                counted[table] = counted.get(table, 0) + len(rows)
+                yield table, rows
+                index += 1
+    except OSError:
+        raise Misconfigured("host_permissions", path=str(path)) from None
+    except IntegrityError as problem:
+        if problem.code == "backup_invalid":
+            raise
+        raise invalid("is damaged or not whole", file=path.name) from None
+    except (msgspec.DecodeError, TypeError, ValueError):
+        raise invalid("is damaged or not whole", file=path.name) from None
 
 
-def frames(epoch: Epoch, path: Path) -> Iterator[tuple[str, list[Any]]]:
-    """The frames of a backup: a table's name and some of its rows; at the end "" and the counts of rows.
+def read_whole(
+    path: Path, epoch: Epoch | None, see: Callable[[str, list[Any]], None] = lambda _table, _rows: None
+) -> dict[str, int]:
+    """Reads every frame of a file; how many rows each of its tables has.
+
+    Args:
+        see: is shown every frame.
+
+    Raises:
+        IntegrityError, Misconfigured: as `frames`.
+    """
+    counted: dict[str, int] = {}
+    for table, rows in frames(path, epoch):
+        counted[table] = counted.get(table, 0) + len(rows)
+        see(table, rows)
+    return counted
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hex.
+
+    Raises:
+        Misconfigured: `host_permissions`.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        raise Misconfigured("host_permissions", path=str(path)) from None
+
+
+def _header(file: BinaryIO) -> tuple[Header, bytes]:
+    name = Path(str(file.name)).name
+    magic = file.read(len(MAGIC[CUSTODY]))
+    part = next((part for part, mark in MAGIC.items() if mark == magic), None)
+    if part is None:
+        raise invalid("is no backup of a cell", file=name)
+    try:
+        raw = _piece(file, MAX_HEADER)
+        header = msgspec.json.decode(raw, type=Header)
+    except (IntegrityError, msgspec.DecodeError, ValueError):
+        raise invalid("is damaged, or of another version of this program", file=name) from None
+    if (header.v, header.part) != (VERSION, part):
+        raise invalid("is of another version of this program", file=name)
+    return header, raw
+
+
+def _piece(file: BinaryIO, most: int) -> bytes:
+    """The next bytes with their length before them.
 
     Raises:
         IntegrityError: `integrity_failed`.
     """
-    try:
-        with path.open("rb") as file:
-            if file.read(len(MAGIC)) != MAGIC:
-                raise IntegrityError("integrity_failed")
-            raw = _piece(file)
-            header = msgspec.json.decode(raw, type=Header)
-            if (header.v, header.region, header.epoch) != (VERSION, epoch.region, epoch.number):
-                raise IntegrityError("integrity_failed")
-            index, last = 0, False
-            while not last:
-                message = _piece(file)
-                ahead = file.peek(1)
-                last = not ahead
-                plain = open_message(epoch.backup, _context(epoch, raw, index, last=last), message)
-                table, rows = msgspec.msgpack.decode(plain, type=tuple[str, list[Any]])
-                yield table, rows
-                index += 1
-    except (IntegrityError, msgspec.DecodeError):
-        raise IntegrityError("integrity_failed") from None
-
-
-def _piece(file: BinaryIO) -> bytes:
-    """The next bytes with their length before them."""
     head = file.read(_LENGTH.size)
-    if len(head) != _LENGTH.size or not 0 < _LENGTH.unpack(head)[0] <= MAX_FRAME:
+    if len(head) != _LENGTH.size or not 0 < _LENGTH.unpack(head)[0] <= most:
         raise IntegrityError("integrity_failed")
     (length,) = _LENGTH.unpack(head)
     raw = file.read(length)
     if len(raw) != length:
         raise IntegrityError("integrity_failed")
     return raw
-
-
-def _context(epoch: Epoch, header: bytes, index: int, *, last: bool) -> EncryptionContext:
-    """What a frame is bound to: the header, its place, and whether another follows."""
-    record = hashlib.sha256(header).digest() + _PLACE.pack(index, last)
-    return EncryptionContext(Use.CUSTODY_BACKUP, tenant="", region=epoch.region, record=record)
-
-
-def _write(cell: Cell, epoch: Epoch, at: str, file: BinaryIO) -> None:
-    tables = [table for table in cell.store.tables.metadata.sorted_tables if table.info["part"] == CUSTODY]
-    columns = {table.info["name"]: [str(column.name) for column in table.columns] for table in tables}
-    identity = (VERSION, cell.region, epoch.number, epoch.sealing.id.hex(), migrations.newest(), at)
-    header = msgspec.json.encode(Header(*identity, columns))
-    file.write(MAGIC + _LENGTH.pack(len(header)) + header)
-    index = 0
-
-    def frame(table: str, rows: list[Any], *, last: bool = False) -> None:
-        nonlocal index
-        context = _context(epoch, header, index, last=last)
-        message = seal(epoch.backup, context, msgspec.msgpack.encode((table, rows)))
-        file.write(_LENGTH.pack(len(message)) + message)
-        index += 1
-
-    counted: dict[str, int] = {}
-    with cell.store.engine.connect() as bare:
-        # One instant: a snapshot on both; on SQLite every transaction is one.
-        sqlite = cell.store.tables.dialect == SQLITE
-        connection = bare if sqlite else bare.execution_options(isolation_level="REPEATABLE READ")
-        for table in tables:
-            name = table.info["name"]
-            for rows in _rows(connection, table, epoch.number):
-                counted[name] = counted.get(name, 0) + len(rows)
-                frame(name, rows)
-    frame("", [list(item) for item in counted.items()], last=True)
-
-
-def _rows(connection: Connection, table: Table, epoch: int) -> Iterator[list[Any]]:
-    streamed = connection.execution_options(yield_per=ROWS_A_FRAME).execute(_kept(table, epoch))
-    for part in streamed.partitions():
-        yield [[bytes(value) if isinstance(value, memoryview) else value for value in row] for row in part]
-
-
-def _kept(table: Table, epoch: int) -> Select[Any]:
-    """The rows of a table that live on in an epoch."""
-    name = table.info["name"]
-    if name in KEYED_BY_EPOCH:
-        return select(table).where(table.c.epoch == epoch)
-    if name == "epochs":
-        return select(table).where(table.c.epoch >= epoch)
-    if name == "field_keys":
-        return select(table).where(table.c.epoch.in_((0, epoch)))
-    return select(table)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -21,6 +21,9 @@ from vault.ledger.committer import Committer
 from vault.schema.document import EMPTY, Schema, parse_document
 from vault.services.uses import KeyUses
 from vault.store.cell import Store
+
+KEEP: Final = Period(months=0, seconds=7 * 86_400)
+"""How long backups of custody are kept, if nothing else is said: `P7D`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +43,15 @@ class Working:
         batch: rows of one transaction.
         pause_s: seconds between two transactions, for everybody else.
         rotation: how long an epoch is sealed under; None: until somebody turns it.
-        custody_backup: the folder that a turn writes a backup of custody into.
+        custody_backup: the folder that a turn writes a backup of custody and record into.
+        custody_backup_keep: how long such a backup is kept.
     """
 
     batch: int = 2_048
     pause_s: float = 0.0
     rotation: Period | None = None
     custody_backup: Path | None = None
+    custody_backup_keep: Period = KEEP
 
 
 class Attendant(Protocol):

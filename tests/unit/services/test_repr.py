@@ -163,9 +163,10 @@ def structs() -> list[type[Any]]:
 
 # Holds no text of a caller: names of the schema, numbers, states, our own ids. (A TextColumn hides itself.)
 OPEN = {
-    "AuditQuery", "Cell", "ChangeAnswer", "CheckAnswer", "Counted", "Coverage", "DomainAnswer", "FieldAnswer",
+    "AuditQuery", "BackupFile", "Cell", "ChangeAnswer", "CheckAnswer", "Counted", "Coverage", "DomainAnswer",
+    "FieldAnswer",
     "GrantFilter", "GrantLimits", "GrantUse", "KeyBody", "KeyFilter", "Limits", "Move", "NewSubject",
-    "Origin", "Page", "PlanAnswer", "RefusedValue", "Request", "SchemaAnswer", "SchemaBody",
+    "Origin", "Page", "PlanAnswer", "RefusedValue", "Removed", "Request", "SchemaAnswer", "SchemaBody",
     "ServerStanding", "Standing",
     "SurrogateAnswer", "TenantSchema", "TextColumn", "Turn", "Validity", "Verified", "VersionAnswer",
     "VersionRow",

@@ -1,0 +1,73 @@
+"""`coatcheck`, killed (SIGKILL) at a point of a restore or a copy: before and after whatever it writes.
+
+python -m tests.harness.dying POINT WORD...     the words are the command line; beyond the last point it lives
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from tests.support.service import PATIENCE_S, ROOT, environment
+
+ROWS: Final = 7  # of a batch, so that there are many
+
+
+def _mortal(steps: list[int], method: Callable[..., Any]) -> Callable[..., Any]:
+    def step() -> None:
+        steps[0] -= 1
+        if steps[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def run(*arguments: Any, **named: Any) -> Any:
+        step()
+        done = method(*arguments, **named)
+        step()
+        return done
+
+    return run
+
+
+def main(point: int, words: list[str]) -> None:
+    """Runs the command line in this process, which dies at the point."""
+    from vault.cli.main import run
+    from vault.ledger.committer import Committer
+    from vault.services import copying
+    from vault.store import migrations
+    from vault.store.loads import Loading
+
+    copying.BATCH = ROWS  # type: ignore[misc]
+    steps = [point]
+    for of, names in (
+        (Loading, ("put", "note", "mending", "end")),
+        (Committer, ("execute",)),
+        (migrations, ("upgrade",)),
+    ):
+        for name in names:
+            setattr(of, name, _mortal(steps, getattr(of, name)))
+    run(words)
+
+
+def die(point: int, *words: str | Path) -> bool:
+    """Runs `coatcheck` until it dies at the point; False if it came to its end before."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.harness.dying", str(point), *map(str, words)],
+        cwd=ROOT,
+        env=environment({"PYTHONPATH": str(ROOT)}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE_S,
+        check=False,
+    )
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    return done.returncode != 0
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2:])
