@@ -235,7 +235,7 @@ def copy(source: Wiring, target: Wiring, region: str, seen: Seen, *, again: bool
     with _still(source, region) as of:
         mark = mark_of(of)
         with target.vacant(region) as store:
-            loading = Loading.begin(store, COPY, mark, migrations.newest(), {"table": 0}, again=again)
+            loading = Loading.begin(store, COPY, mark, migrations.newest(), {"place": 0}, again=again)
             copy_rows(of, loading, seen, total_of(of))
             if "event" not in loading.load.progress:
                 rows, digest = compare(of, store, seen)

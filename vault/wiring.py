@@ -245,6 +245,8 @@ class Wiring:
         try:
             migrations.check(store.engine)
             check_complete(store)
+            if not initialise.has_head(store):  # a `create` or a load that was killed before its first row
+                raise Misconfigured("not_initialised", region=region)
             yield store
         finally:
             store.close()

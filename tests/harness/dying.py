@@ -16,6 +16,7 @@ from typing import Any, Final
 from tests.support.service import PATIENCE_S, ROOT, environment
 
 ROWS: Final = 7  # of a batch, so that there are many
+BEYOND: Final = 1_000_000
 
 
 def _mortal(steps: list[int], method: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,12 +51,33 @@ def main(point: int, words: list[str]) -> None:
     ):
         for name in names:
             setattr(of, name, _mortal(steps, getattr(of, name)))
-    run(words)
+    try:
+        run(words)
+    finally:
+        print(f"{point - steps[0]} points", file=sys.stderr)
 
 
-def die(point: int, *words: str | Path) -> bool:
-    """Runs `coatcheck` until it dies at the point; False if it came to its end before."""
-    done = subprocess.run(
+def points_of(*words: str | Path) -> int:
+    """Runs `coatcheck` to its end: at how many points it could have died."""
+    done = _run(BEYOND, words)
+    assert done.returncode == 0, done.stderr
+    return int(done.stderr.split()[-2])
+
+
+def spread(total: int, few: int = 4) -> list[int]:
+    """Some of the points: the first two, some between, and the last ones, where the steps differ."""
+    return sorted(
+        {1, 2, *(total * part // (few + 1) for part in range(1, few + 1)), *range(total - 7, total + 1)}
+    )
+
+
+def die(point: int, *words: str | Path) -> None:
+    """Runs `coatcheck` until it dies at the point."""
+    assert _run(point, words).returncode == -signal.SIGKILL
+
+
+def _run(point: int, words: tuple[str | Path, ...]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-m", "tests.harness.dying", str(point), *map(str, words)],
         cwd=ROOT,
         env=environment({"PYTHONPATH": str(ROOT)}),
@@ -65,8 +87,6 @@ def die(point: int, *words: str | Path) -> bool:
         timeout=2 * PATIENCE_S,
         check=False,
     )
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr
-    return done.returncode != 0
 
 
 if __name__ == "__main__":

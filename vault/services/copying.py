@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import LargeBinary, Table, func, select
+from sqlalchemy import LargeBinary, Table, select
 
 from vault.audit.event import Event
 from vault.authn.identities import Caller
@@ -83,17 +83,17 @@ def copy_rows(source: Store, loading: Loading, seen: Seen, total: int) -> None:
     done = progress.get("done", 0)
     with snapshot(source) as connection:
         for place, table in enumerate(tables):
-            if place < progress["table"]:
+            if place < progress["place"]:
                 continue
             progress = loading.load.progress
-            above = _read(table, progress.get("above")) if progress["table"] == place else None
+            above = _read(table, progress.get("above")) if progress["place"] == place else None
             while rows := page_of(connection, table, above, BATCH):
                 above = key_of(table, rows[-1])
                 done += len(rows)
                 part, columns = str(table.info["part"]), columns_of(table)
-                loading.put(name_of(table), part, columns, rows, table=place, above=_shown(above), done=done)
+                loading.put(name_of(table), part, columns, rows, place=place, above=_shown(above), done=done)
                 seen(name_of(table), done, total)
-            loading.note(table=place + 1, above=None)
+            loading.note(place=place + 1, above=None)
 
 
 def _shown(key: Sequence[Any]) -> list[Any]:
@@ -160,10 +160,11 @@ def open_some(cell: Cell, done: Committed) -> int:
 def _drawn(store: Store) -> list[bytes]:
     """Tokens with values, from the first to the last in even steps."""
     token = store.tables.claims.c.token
-    lowest, highest = store.read(select(func.min(token), func.max(token)))[0]
-    if lowest is None:
+    # Not by min and max, which not every version of PostgreSQL has for bytes.
+    ends = [store.read(select(token).order_by(order).limit(1)) for order in (token, token.desc())]
+    if not ends[0]:
         return []
-    first, last = int.from_bytes(lowest, "big"), int.from_bytes(highest, "big")
+    first, last = (int.from_bytes(rows[0][0], "big") for rows in ends)
     found: dict[bytes, None] = {}
     for step in range(SAMPLES + 1):
         at = (first + (last - first) * step // SAMPLES).to_bytes(16, "big")
