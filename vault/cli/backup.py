@@ -126,15 +126,16 @@ def copy_(door: Door, source: Path, destination: Path, again: bool) -> None:
     command goes on; until it has ended nothing serves the destination. Counts and hashes of all tables are
     compared, and values opened. The source stays as it is.
     """
-    configs = [load(find_file(str(path))) for path in (source, destination)]
-    region = door.region(configs[0])
-    if region not in configs[1].cell:
+    from_, to = (load(find_file(str(path))) for path in (source, destination))
+    region = door.region(from_)
+    if region not in to.cell:
         raise BadInput("usage", reason="the destination's settings have no such cell")
     if not door.yes:
         door.output.note(f"  cell {region}, every row of it, into the database of the destination's settings")
     confirm(door, "Copy?")
     bar = RowBar(quiet=door.output.quiet)
-    done = copy(*(Wiring(config, ask_passphrase) for config in configs), region, bar.show, again=again)
+    wirings = Wiring(from_, ask_passphrase), Wiring(to, ask_passphrase)
+    done = copy(*wirings, region, bar.show, again=again)
     bar.end()
     door.output.record(
         {
