@@ -64,11 +64,10 @@ def points_of(*words: str | Path) -> int:
     return int(done.stderr.split()[-2])
 
 
-def spread(total: int, few: int = 4) -> list[int]:
+def spread(total: int, few: int = 3, last: int = 6) -> list[int]:
     """Some of the points: the first two, some between, and the last ones, where the steps differ."""
-    return sorted(
-        {1, 2, *(total * part // (few + 1) for part in range(1, few + 1)), *range(total - 7, total + 1)}
-    )
+    between = (total * part // (few + 1) for part in range(1, few + 1))
+    return sorted({1, 2, *between, *range(total - last + 1, total + 1)})
 
 
 def die(point: int, *words: str | Path) -> None:

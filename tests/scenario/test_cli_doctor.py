@@ -52,7 +52,9 @@ def test_what_it_looks_at(folder: Path) -> None:
         names = {
             check.removeprefix(f"cell {region} ") for check in found if check.startswith(f"cell {region} ")
         }
-        assert names == {"permissions", "database", "clock", "audit log", "epoch", "keys", "key store"}
+        assert names == {
+            "permissions", "database", "clock", "audit log", "epoch", "backup", "keys", "key store",
+        }  # fmt: skip
     for name in ("configuration", "listener", "administrators", "descriptors"):
         assert found[name][0]["result"] == "ok"
 
