@@ -13,6 +13,8 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
+online = False  # programs from before it would serve a cell that is not whole
+
 INDEXES = (("ix_subjects_key", "subjects", "key"), ("ix_subject_refs_subject", "subject_refs", "subject"))
 
 

@@ -109,9 +109,11 @@ def write_backup(
 
     Raises:
         Misconfigured: `host_permissions`: the folder cannot be used.
+        Misconfigured: `migration_required`: the database belongs to a newer program.
         Conflict: `job_running`: a turn is between its flip and its close.
         IntegrityError: `backup_invalid`: what was read is not what was written.
     """
+    migrations.check_newest(store.engine)
     set_, now = uuid7().hex(), store.clock.now()
     try:
         with snapshot(store) as connection:

@@ -32,11 +32,11 @@ from vault.store.snapshot import (
     snapshot,
     tables_of,
 )
+from vault.store.tables import OF_THE_DATABASE
 from vault.tokens.shaped import claim_record
 
 BATCH: Final = 1_000  # rows of one transaction
 SAMPLES: Final = 100
-_NOT_COPIED: Final = frozenset({"loads"})
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
 Seen = Callable[[str, int, int], None]
 
@@ -65,7 +65,12 @@ class CellCopied(Command):
 
 
 def mark_of(store: Store) -> str:
-    """What names a cell as it stands: its head, which every commit moves."""
+    """What names a cell as it stands: its head, which every commit moves.
+
+    Raises:
+        Misconfigured: `migration_required`: the database belongs to a newer program.
+    """
+    migrations.check_newest(store.engine)
     head = list(store.read(store.record.head)[0])
     return hashlib.sha256(_encode([migrations.newest(), *head])).hexdigest()
 
@@ -73,12 +78,14 @@ def mark_of(store: Store) -> str:
 def total_of(source: Store) -> int:
     """How many rows there are to copy."""
     with snapshot(source) as connection:
-        return sum(count_of(connection, table) for table in tables_of(source.tables, left_out=_NOT_COPIED))
+        return sum(
+            count_of(connection, table) for table in tables_of(source.tables, left_out=OF_THE_DATABASE)
+        )
 
 
 def copy_rows(source: Store, loading: Loading, seen: Seen, total: int) -> None:
     """Copies every table in the order of its primary key, from where it stood."""
-    tables = tables_of(source.tables, left_out=_NOT_COPIED)
+    tables = tables_of(source.tables, left_out=OF_THE_DATABASE)
     progress = loading.load.progress
     done = progress.get("done", 0)
     with snapshot(source) as connection:
@@ -119,8 +126,8 @@ def compare(source: Store, target: Store, seen: Seen) -> tuple[dict[str, int], s
     """
     counted: dict[str, int] = {}
     whole = hashlib.sha256()
-    mine = tables_of(source.tables, left_out=_NOT_COPIED)
-    theirs = {name_of(table): table for table in tables_of(target.tables, left_out=_NOT_COPIED)}
+    mine = tables_of(source.tables, left_out=OF_THE_DATABASE)
+    theirs = {name_of(table): table for table in tables_of(target.tables, left_out=OF_THE_DATABASE)}
     with snapshot(source) as one, snapshot(target) as other:
         for place, table in enumerate(sorted(mine, key=name_of), 1):
             name = name_of(table)

@@ -184,7 +184,8 @@ def _empty(store: Store) -> None:
     """Removes every row of a database that is being loaded, and what it says of that, in one transaction."""
     with _writing(store.engine) as connection:
         for table in reversed(store.tables.metadata.sorted_tables):
-            connection.execute(delete(table))
+            if table is not store.tables.program:  # a migration's, which is not run again
+                connection.execute(delete(table))
 
 
 def columns_in(engine: Engine, part: str) -> dict[str, list[str]]:

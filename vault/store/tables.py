@@ -56,8 +56,10 @@ SEALED_OTHERWISE: Final = frozenset(
 # Keyed by epoch: rows of an epoch are dropped when it closes.
 KEYED_BY_EPOCH: Final = frozenset({"idempotency", "blind_index", "subject_refs"})
 MAX_SURROGATE: Final = 256  # characters
-OF_ONE_PLACE: Final = frozenset({"loads", "processes"})
-"""Tables that say how a database stands where it is: in no backup, and `loads` in no copy."""
+OF_THE_DATABASE: Final = frozenset({"loads", "program"})
+"""Tables that say how a database itself stands: in no backup, and in no copy."""
+OF_ONE_PLACE: Final = OF_THE_DATABASE | {"processes"}
+"""Those, and what ends with where the cell is: in no backup."""
 
 
 class Tables:
