@@ -20,10 +20,12 @@ from vault.config.keystores import files as secret_files
 from vault.crypto.randomness import new_key
 from vault.errors import CODES, CoatcheckError, Exit, IntegrityError
 from vault.keyring.epoch import open_epochs
+from vault.kms.erased import ErasedLog
 from vault.kms.halves import HalfStores
 from vault.kms.provider import Provider
 from vault.services import cryptoperiods, reindex
 from vault.services.audit import verify_newest
+from vault.services.backup_folder import newest_age
 from vault.services.cryptoperiods import due_rotations
 from vault.services.jobs import CANCELLED, FAILED, shown_job
 from vault.services.replacement import ending_keys
@@ -47,6 +49,7 @@ LONGEST_MONTH_S: Final = 31 * 86_400
 MAX_NAMED: Final = 10  # service keys
 OTHER_DESCRIPTORS: Final = 192  # what the server keeps for all that is no client
 NEWEST_EVENTS: Final = 1_000
+HOUR: Final = 3_600 * SECOND
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _CONTEXT: Final = b"doctor"
 
@@ -161,6 +164,7 @@ class Checkup:
                 findings += self._database(name, store)
                 findings += self._rotation(config, region, store)
                 findings += self._periods(config, region, store)
+                findings += self._backups(config, region, wiring, store)
                 findings += self._keys(config, region, wiring, store)
         except CoatcheckError as problem:
             findings.append(_error(name, problem))
@@ -241,6 +245,27 @@ class Checkup:
             yield Finding(f"{name} service keys", RISKY, detail, "coatcheck key list --kind api; rotate them")
         if not ending and not old:
             yield Finding(f"{name} service keys", OK, f"none ends within {config.keys.warning}")
+
+    def _backups(self, config: Config, region: str, wiring: Wiring, store: Store) -> Iterator[Finding]:
+        """How old the newest backup is, and whether what was erased is known."""
+        name, working = f"cell {region} backup", working_of(config, region)
+        remedy = f"coatcheck cell backup --region {region}"
+        epoch, now = store.read(store.record.head)[0][2], self._clock.now()
+        if working.custody_backup is None:
+            yield Finding(name, OK, "no folder is set (cell.REGION.custody_backup); a turn writes none")
+        elif (age := newest_age(working.custody_backup, region, epoch, now)) is None:
+            detail = f"no custody and record under epoch {epoch} in {working.custody_backup}"
+            yield Finding(name, RISKY, detail, remedy)
+        else:
+            old = working.custody_backup_keep.after(now - age) < now
+            detail = f"the newest custody and record are {age // HOUR} hours old"
+            yield Finding(name, RISKY if old else OK, detail, remedy if old else "")
+        try:
+            erased = ErasedLog(region, wiring.halves(region).folders).read()
+            if erased:
+                yield Finding(f"cell {region} erased.log", OK, f"{len(erased)} keys")
+        except CoatcheckError as problem:
+            yield _error(f"cell {region} erased.log", problem)
 
     def _keys(self, config: Config, region: str, wiring: Wiring, store: Store) -> Iterator[Finding]:
         name = f"cell {region}"

@@ -52,6 +52,7 @@ class Use(StrEnum):
     KEY_PAGE = "key page"
     CANARY = "canary"
     CUSTODY_BACKUP = "custody backup"
+    RECORD_BACKUP = "record backup"
 
     __hash__ = str.__hash__  # Enum's own is written in Python, and runs for every message that is sealed
 

@@ -218,12 +218,30 @@ CODES: Final[dict[str, Code]] = {
         host_permissions="A file or folder on this host cannot be used as it is.",
         not_initialised="There is no cell here yet. | Run `coatcheck init` first.",
         already_initialised="There is a cell here already. | Nothing was changed.",
+        no_backup="There is no whole backup of this cell in that folder.",
     ),
-    **_rows(0, Exit.CONFLICT, cell_locked="Another process holds the cell."),
+    **_rows(
+        0,
+        Exit.CONFLICT,
+        cell_locked="Another process holds the cell.",
+        cell_incomplete=(
+            "A restore or a copy into this cell has not ended. | Run the same command again; it goes on."
+        ),
+        source_changed=(
+            "What is loaded into this cell is not what it was begun with. | "
+            "`--again` empties it and begins anew."
+        ),
+    ),
     **_rows(0, Exit.UNAVAILABLE, address_in_use="The address is in use."),
     **_rows(0, Exit.UNAVAILABLE, service_unreachable="The service cannot be reached."),
     **_rows(0, Exit.USAGE, usage="The command was not understood."),
-    **_rows(0, Exit.INTEGRITY, audit_broken="The audit log is not intact."),
+    **_rows(
+        0,
+        Exit.INTEGRITY,
+        audit_broken="The audit log is not intact.",
+        backup_invalid="The backup cannot be used; nothing was changed. | `reason` says why.",
+        copy_differs="The copy is not what the source holds. | `--again` empties it and begins anew.",
+    ),
 }
 
 

@@ -16,9 +16,10 @@ from vault.config import CellSettings, Config
 from vault.config.certificate import check_key_mode
 from vault.config.database import SQLITE, is_file, place_of, sslmode_of
 from vault.config.keystores import credentials_of, guard_limits
-from vault.errors import CoatcheckError, IntegrityError, Misconfigured, Stale
+from vault.errors import CoatcheckError, Conflict, IntegrityError, Misconfigured, Stale
 from vault.keyring.epoch import create_epoch, needed_epochs, open_epochs
 from vault.keyring.ring import Keyring
+from vault.kms.erased import ErasedLog
 from vault.kms.halves import HalfStores
 from vault.kms.registry import Guard, ProviderSettings, Standing, local, open_provider
 from vault.ledger.command import Answer, Verb
@@ -35,6 +36,7 @@ from vault.services.upkeep import Upkeep, check_writable
 from vault.services.worker import WorkerThread
 from vault.store import migrations
 from vault.store.cell import Store
+from vault.store.loads import check_complete, read_load
 from vault.store.lock import CellLock, making
 from vault.store.postgresql import Server
 from vault.store.session import sqlite_url
@@ -148,6 +150,35 @@ class Wiring:
 
     def create(self, region: str, caller: Caller) -> bool:
         """Creates a cell, or finishes creating it; whether anything was created now."""
+        with self.vacant(region) as store:
+            if read_load(store.engine) is not None:
+                raise Conflict("cell_incomplete", region=region)
+            migrations.upgrade(store.engine)
+            if initialise.has_head(store):
+                for row in needed_epochs(store):
+                    self.halves(region).heal(row.number)
+                ErasedLog(region, self.halves(region).folders).heal()
+            else:
+                key_file = self._settings(region).key_file
+                if self.config.development and key_file is not None:
+                    local.make_key_file(self.config.path(key_file))
+                with contextlib.closing(self.provider(region)) as key_store:
+                    epoch = create_epoch(region, 1, key_store, self.halves(region))
+                initialise.write_epoch(store, region, epoch)
+        opened = self._open(region, finished=False)
+        try:
+            return initialise.finish(opened.cell, caller)
+        finally:
+            opened.close()
+
+    @contextlib.contextmanager
+    def vacant(self, region: str) -> Iterator[Store]:
+        """The database that a cell is made in, whatever is in it; a file is made. Nobody else makes it.
+
+        Raises:
+            Conflict: `cell_locked`.
+            Misconfigured: `host_permissions`.
+        """
         path = self.database_path(region)
         if path is not None:
             try:
@@ -159,47 +190,33 @@ class Wiring:
             if path is not None:
                 stack.enter_context(self._locked(path))
             store = self._store(region)
+            stack.callback(store.close)
             if path is None:
                 stack.enter_context(making(store.engine))
-            try:
-                migrations.upgrade(store.engine)
-                if initialise.has_head(store):
-                    for row in needed_epochs(store):
-                        self.halves(region).heal(row.number)
-                else:
-                    key_file = self._settings(region).key_file
-                    if self.config.development and key_file is not None:
-                        local.make_key_file(self.config.path(key_file))
-                    with contextlib.closing(self.provider(region)) as key_store:
-                        epoch = create_epoch(region, 1, key_store, self.halves(region))
-                    initialise.write_epoch(store, region, epoch)
-            finally:
-                store.close()
-        opened = self._open(region, finished=False)
-        try:
-            return initialise.finish(opened.cell, caller)
-        finally:
-            opened.close()
+            yield store
 
-    def open(self, region: str) -> OpenCell:
+    def open(self, region: str, *, loading: bool = False) -> OpenCell:
         """Opens a cell for this process.
 
+        Args:
+            loading: whether it is opened by what loads it: else it is refused until that has ended.
+
         Raises:
-            Conflict: `cell_locked`.
+            Conflict: `cell_locked`, `cell_incomplete`.
             Misconfigured: `not_initialised`, `migration_required`, `config_invalid`.
             Unavailable: `key_unavailable`, `database_unavailable`.
             IntegrityError: `integrity_failed`: the keys are not this cell's.
         """
-        return self._open(region, finished=True)
+        return self._open(region, finished=True, loading=loading)
 
-    def _open(self, region: str, *, finished: bool) -> OpenCell:
+    def _open(self, region: str, *, finished: bool, loading: bool = False) -> OpenCell:
         path = self._existing(region)
         if path is None:
-            return OpenCell(self._cell(region, finished), None)
+            return OpenCell(self._cell(region, finished, loading), None)
         lock = CellLock(path)
         lock.acquire()
         try:
-            return OpenCell(self._cell(region, finished), lock)
+            return OpenCell(self._cell(region, finished, loading), lock)
         except BaseException:
             lock.release()
             raise
@@ -229,6 +246,9 @@ class Wiring:
         store = self._store(region)
         try:
             migrations.check(store.engine)
+            check_complete(store)
+            if not initialise.has_head(store):  # a `create` or a load that was killed before its first row
+                raise Misconfigured("not_initialised", region=region)
             yield store
         finally:
             store.close()
@@ -243,11 +263,13 @@ class Wiring:
         finally:
             store.close()
 
-    def _cell(self, region: str, finished: bool) -> Cell:
+    def _cell(self, region: str, finished: bool, loading: bool) -> Cell:
         store = self._store(region)
         key_store = None
         try:
             migrations.check(store.engine)
+            if not loading:
+                check_complete(store)
             check_writable(store)
             rows = store.read(store.record.head)
             if not rows:
@@ -323,6 +345,7 @@ def working_of(config: Config, region: str) -> Working:
         rotation=None if cell.rotation is None else parse_period(cell.rotation),
         references=None if cell.reference_rotation is None else parse_period(cell.reference_rotation),
         custody_backup=None if cell.custody_backup is None else config.path(cell.custody_backup),
+        custody_backup_keep=parse_period(cell.custody_backup_keep),
     )
 
 

@@ -186,7 +186,7 @@ Usage: coatcheck grant show [OPTIONS] GRANT
 @pytest.mark.parametrize(
     ("rule", "planted"),
     [
-        (unknown_commands, "Run `coatcheck cell backup`."),
+        (unknown_commands, "Run `coatcheck cell bury`."),
         (unknown_commands, "```sh\nx=$(coatcheck grant\\\n narrow gr_1)\n```"),
         (unknown_commands, "```console\n$ coatcheck grant create --depth 3\n```"),
         (unknown_commands, "`coatcheck init --production=yes`"),

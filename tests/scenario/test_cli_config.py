@@ -60,7 +60,7 @@ database = "mysql://user:canary7f3a91@host/eu"
 kms = "local:keys/eu"
 half_stores = []
 passphrase = "canary7f3a91"
-custody_backup_keep = "P7D"
+custody_backup_keep = "a week"
 [cell."E U"]
 kms = "local:keys"
 """
@@ -78,7 +78,7 @@ kms = "local:keys"
     assert reasons["listen.adress"] == "is unknown; near: address"
     assert reasons["listen.workers"] == "is a number from 1 to 64"
     assert reasons["limits.items"] == "is a number from 1 to 1000000"
-    assert reasons["cell.eu.custody_backup_keep"] == "is not built yet in this version"
+    assert reasons["cell.eu.custody_backup_keep"] == "is a duration like P7D"
     assert "canary7f3a91" not in json.dumps(rows)
 
 

@@ -53,7 +53,7 @@ def test_what_it_looks_at(folder: Path) -> None:
             check.removeprefix(f"cell {region} ") for check in found if check.startswith(f"cell {region} ")
         }
         assert names == {
-            *("permissions", "database", "clock", "audit log", "epoch", "keys", "key store"),
+            *("permissions", "database", "clock", "audit log", "epoch", "backup", "keys", "key store"),
             *("data keys", "field keys", "service keys"),
         }
     for name in ("configuration", "listener", "administrators", "descriptors"):

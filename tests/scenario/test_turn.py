@@ -34,8 +34,8 @@ from vault.keyring.hierarchy import PAGE_KEYS, open_page, seal_page
 from vault.keyring.ring import Keyring
 from vault.services import processes, turning
 from vault.services.audit import verify
+from vault.services.backup_file import frames, read_whole, sha256_of
 from vault.services.cell import Working
-from vault.services.custody_backup import frames, read_back
 from vault.services.jobs import cancel_job, resume_job
 from vault.services.processes import Process
 from vault.services.reseal import reseal
@@ -428,22 +428,23 @@ def test_custody_is_backed_up_under_the_new_epoch_and_read_back(built: BuiltCell
     built.cell.working = Working(custody_backup=folder)
     Held(built, PEOPLE[:20])
     assert turn(built).state == "done"
-    (path,) = folder.iterdir()
-    assert path.stat().st_mode & 0o777 == 0o600
+    path, record = sorted(folder.iterdir())
+    assert path.stat().st_mode & 0o777 == record.stat().st_mode & 0o777 == 0o600
     evidence = built.run(list_epochs, by=HOST).items[0].turn.evidence["backup"]
     new = built.cell.keyring.epoch(2)
-    assert read_back(new, path).sha256 == evidence["sha256"]
+    for file, part in ((path, "custody"), (record, "record")):
+        assert sha256_of(file) == evidence[part]["sha256"]
+        assert sum(read_whole(file, new).values()) == evidence[part]["rows"]
     kept: dict[str, int] = {}
-    for table, those in frames(new, path):
-        if table:
-            kept[table] = kept.get(table, 0) + len(those)
+    for table, those in frames(path, new):
+        kept[table] = kept.get(table, 0) + len(those)
     assert kept["data_keys"] == len(rows(built, "data_keys"))
     assert kept["subject_refs"] == len(rows(built, "subject_refs")) == 20
     raw = path.read_bytes()
     for broken in (raw[:-1], raw[:-200], raw[:40] + raw[41:], raw[:-1] + bytes([raw[-1] ^ 1])):
         path.write_bytes(broken)
         with pytest.raises(IntegrityError):
-            read_back(new, path)
+            read_whole(path, new)
 
 
 def test_only_the_cells_custodian_turns(built: BuiltCell) -> None:

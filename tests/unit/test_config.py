@@ -121,7 +121,6 @@ TLS = '[tls]\ncertificate = "tls.crt"\nkey = "tls.key"\n'
 
 NOT_BUILT = {
     "tls.client_ca": TLS + 'client_ca = "x"\n',
-    "cell.eu.custody_backup_keep": f'{CELL}custody_backup_keep = "P7D"\n',
 }
 
 

@@ -10,6 +10,7 @@ import click
 from vault import __version__
 from vault.cli import (
     audit,
+    backup,
     catalog,
     cell,
     completion,
@@ -57,7 +58,7 @@ def version(door: Door) -> None:
 
 for module in (
     *(init, data, files, grants, identities, tenants, schema, catalog, keys, epochs, audit),
-    *(worker, jobs, cell, kms, doctor, config, profiles, completion),
+    *(worker, jobs, cell, backup, kms, doctor, config, profiles, completion),
 ):
     module.register(cli)
 

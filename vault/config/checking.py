@@ -210,6 +210,10 @@ def _wrong_cell(config: Config, place: str, cell: CellSettings) -> Iterator[Prob
             yield Problem(f"{place}.reference_rotation", reason)
     except ValueError:
         yield Problem(f"{place}.reference_rotation", "is a duration like P1Y")
+    try:
+        parse_period(cell.custody_backup_keep)
+    except ValueError:
+        yield Problem(f"{place}.custody_backup_keep", "is a duration like P7D")
     if cell.passphrase is not None and not cell.passphrase.startswith(ENV):
         yield Problem(f"{place}.passphrase", "is env:NAME, never the passphrase itself")
     if sum(setting is not None for setting in (cell.passphrase, cell.passphrase_file, cell.key_file)) > 1:

@@ -130,10 +130,17 @@ class CellSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     custody_backup: Annotated[
         str | None,
         _means(
-            "a folder for the backup of custody that a turn writes and reads back before it closes the old "
-            "epoch; none: it writes none"
+            "a folder for the backup of custody and record that a turn writes and reads back before it "
+            "closes the old epoch, and that `cell backup` writes into; none: a turn writes none"
         ),
     ] = None
+    custody_backup_keep: Annotated[
+        str,
+        _means(
+            "for how long backups of custody and record are kept at most, like `P7D`; older ones are removed "
+            "when another is written. The newest always stays"
+        ),
+    ] = "P7D"
 
 
 class RegionSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -329,7 +336,6 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 # Keys of the design that later versions build, by the table they stand in.
 NOT_BUILT: Final[dict[str, tuple[str, ...]]] = {
     "tls": ("client_ca",),
-    "cell.REGION": ("custody_backup_keep",),
 }
 NOT_BUILT_REASON: Final = "is not built yet in this version"
 _USERINFO: Final = re.compile(r"(?<=//)[^/@\s]*:[^/@\s]*(?=@)")

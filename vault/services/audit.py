@@ -21,6 +21,7 @@ from vault.store.cell import Store
 VERIFY_STEP = 5_000
 SCAN_ROWS = 500
 MAX_SCANS = 4  # what one request may look through for a page of a filtered list
+RESTORED = "cell.restore"  # whose event says how many events the restored record had
 WHAT_IT_SHOWS = (
     "numbering and leaf hashes only: without checkpoints this does not detect a log rewritten as a whole"
 )
@@ -91,9 +92,10 @@ def _number(store: Store, bound: int | str | None, parameter: str, default: int)
     low, high = 0, _head(store)
     while low < high:  # times never go back along the log
         middle = (low + high) // 2
-        rows = store.read(store.record.audit_range, {"first": middle, "end": middle + 1})
-        if rows and _at(rows[0][2]) < instant:
-            low = middle + 1
+        # Numbers that a restore skipped are those of the event behind them.
+        rows = store.read(store.record.event_from, {"first": middle})
+        if rows and _at(rows[0][1]) < instant:
+            low = max(middle, rows[0][0]) + 1
         else:
             high = middle
     return low
@@ -140,8 +142,6 @@ def verify(store: Store) -> Verified:
     for row in _checked(store, head):
         events += 1
         with_items += row[4] is not None
-    if events != head:
-        raise IntegrityError("audit_broken", number=events, reason="head")
     _check_outside(store, head)
     return Verified(events, with_items, WHAT_IT_SHOWS)
 
@@ -154,9 +154,7 @@ def verify_newest(store: Store, count: int) -> Verified:
     """
     head = _head(store)
     first = max(0, head - count)
-    rows = [row[4] is not None for row in _checked(store, head, first)]
-    if first + len(rows) != head:
-        raise IntegrityError("audit_broken", number=first + len(rows), reason="head")
+    rows = [row[4] is not None for row in _checked(store, head, first, partly=True)]
     _check_outside(store, head)
     return Verified(len(rows), sum(rows), WHAT_IT_SHOWS)
 
@@ -166,14 +164,26 @@ def _head(store: Store) -> int:
     return int(store.read(store.record.head)[0][1])
 
 
-def _checked(store: Store, head: int, first: int = 0) -> Iterator[Any]:
+def _checked(store: Store, head: int, first: int = 0, *, partly: bool = False) -> Iterator[Any]:
+    """The rows from a number to the head, each checked.
+
+    Args:
+        partly: whether there may be numbers before the first that a restore skipped.
+    """
     expected = first
     while expected < head:
         params = {"first": expected, "end": min(expected + VERIFY_STEP, head)}
         rows = store.read(store.record.audit_range, params)
+        if not rows:
+            # A restore may have skipped more numbers than are read at once.
+            [[number, _]] = store.read(store.record.event_from, {"first": expected}) or [[head, b""]]
+            rows = store.read(store.record.audit_range, {"first": number, "end": number + 1})
         for row in rows:
+            if row[0] >= head:
+                raise IntegrityError("audit_broken", number=expected, reason="head")
             if row[0] != expected:
-                raise IntegrityError("audit_broken", number=expected, reason="gap")
+                _check_skip(row, expected, partly=partly and expected == first)
+                expected = row[0]
             try:
                 _check_types(row)
                 check_event(row[2], bytes(row[1]), row[4], row[3])
@@ -184,7 +194,22 @@ def _checked(store: Store, head: int, first: int = 0) -> Iterator[Any]:
             expected += 1
             yield row
         if not rows:
-            return
+            raise IntegrityError("audit_broken", number=expected, reason="head")
+
+
+def _check_skip(row: Any, expected: int, *, partly: bool) -> None:
+    """Returns if the numbers before an event were skipped by the restore that it tells of.
+
+    Raises:
+        IntegrityError: `audit_broken`.
+    """
+    try:
+        event = _decoded(row[2])
+    except IntegrityError:
+        event = {}
+    if event.get("kind") == RESTORED and (event.get("events") == expected or partly):
+        return
+    raise IntegrityError("audit_broken", number=expected, reason="gap")
 
 
 def _check_types(row: Any) -> None:

@@ -25,6 +25,8 @@ from vault.store.cell import Store
 
 HOUR: Final[Micros] = 3_600 * SECOND
 MAX_SEEN: Final = 10_000  # service keys; beyond that the oldest are written once more
+KEEP: Final = Period(months=0, seconds=7 * 86_400)
+"""How long backups of custody are kept, if nothing else is said: `P7D`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +47,15 @@ class Working:
         pause_s: seconds between two transactions, for everybody else.
         rotation: how long an epoch is sealed under; None: until somebody turns it.
         references: how long references to people are made by one key; None: until somebody rotates it.
-        custody_backup: the folder that a turn writes a backup of custody into.
+        custody_backup: the folder that a turn writes a backup of custody and record into.
+        custody_backup_keep: how long such a backup is kept.
     """
 
     batch: int = 2_048
     pause_s: float = 0.0
     rotation: Period | None = None
     custody_backup: Path | None = None
+    custody_backup_keep: Period = KEEP
     references: Period | None = None
 
 

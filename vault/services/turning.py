@@ -8,7 +8,7 @@ flip      `write_epoch` is n+1: whatever was prepared under n is stale
 reseal    field keys, then single keys into pages, then pages; compare-and-swap, both epochs readable
 carry     references and index entries get their rows of n+1; look-ups still read n
 count     no key is under n, and the rows of n+1 are as many as those of n
-backup    custody is written under n+1 and read back, where a folder is configured
+backup    custody and record are written under n+1 and read back, where a folder is configured
 settle    answers to repeatable requests that are kept under n are waited for, or given up
 close     `read_epoch` is n+1
 drop      every process has dropped the key of n, or is long enough dead
@@ -25,8 +25,6 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Any, Final
 
-import msgspec
-
 from vault.clock import SECOND, format_time
 from vault.errors import CoatcheckError, IntegrityError, Unavailable
 from vault.keyring.epoch import StoredEpoch, create_epoch, open_epoch, stored_epochs
@@ -35,8 +33,9 @@ from vault.keystate.states import KeyState
 from vault.kms.halves import HalfStores
 from vault.kms.provider import Provider
 from vault.ledger.command import Command, Committed
+from vault.services.backup import write_backup
+from vault.services.backup_folder import alone, prune
 from vault.services.cell import Cell
-from vault.services.custody_backup import write_backup
 from vault.services.jobs import WAITING, Piece, Release, Work
 from vault.services.reseal import CarryOver, Swap, carry, moved, reseal
 from vault.services.turn_pieces import (
@@ -177,8 +176,10 @@ def _backup(cell: Cell, work: Work) -> Pieces:
     if folder is None:
         yield from _commit(work, Step(work, "settle", backup="not configured"))
         return
-    written = write_backup(cell, cell.keyring.epoch(epochs_of(work).write), folder)
-    yield from _commit(work, Step(work, "settle", backup=msgspec.to_builtins(written)))
+    of = epochs_of(work).write
+    with alone(folder):
+        made = write_backup(cell.store, _row(cell, of), cell.keyring.epoch(of), folder, turning=True)
+    yield from _commit(work, Step(work, "settle", backup=made.facts()))
 
 
 def _settle(cell: Cell, work: Work) -> Pieces:
@@ -209,6 +210,11 @@ def _sweep(cell: Cell, work: Work) -> Pieces:
     if any(left) or answers is not None:
         yield from _commit(work, Sweep(work, work.progress))
     else:
+        folder = cell.working.custody_backup
+        if folder is not None:  # those of the closed epoch, and those that have had their time
+            keep, now = cell.working.custody_backup_keep, cell.clock.now()
+            with alone(folder):
+                prune(folder, cell.region, epochs_of(work).write, keep, now)
         yield from _commit(work, Step(work, "prove"))
 
 

@@ -16,9 +16,10 @@ from typing import Final
 from sqlalchemy import text
 
 from vault.clock import format_time
-from vault.errors import BadInput, IntegrityError, Misconfigured, Unavailable
+from vault.errors import BadInput, Conflict, IntegrityError, Misconfigured, Unavailable
 from vault.store import migrations
 from vault.store.cell import Store
+from vault.store.loads import read_load
 from vault.store.lock import CellLock
 from vault.store.pipeline import CELL_LOCK, ServerClock
 
@@ -184,6 +185,8 @@ class Upkeep:
             IntegrityError: `integrity_failed`: the copy is not whole.
         """
         with self._locked():
+            if read_load(self.store.engine) is not None:
+                raise Conflict("cell_incomplete")
             if migrations.current(self.store.engine) != move.source:
                 raise Misconfigured(
                     "migration_required", reason="the database changed since it was looked at"

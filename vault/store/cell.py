@@ -139,6 +139,24 @@ class Store:
             rows += self.read(statement, {**listing, **params})
         return rows
 
+    def fold(self) -> None:
+        """Folds what was written into the file itself: of what was removed, nothing is left beside it.
+
+        A deleted row lies in SQLite's write-ahead log until that is cut. On a server nothing is done.
+
+        Raises:
+            Unavailable: `database_unavailable`: somebody reads from the log for longer than is waited.
+        """
+        if not self.is_file:
+            return
+        connection: Any = self.engine.raw_connection()
+        try:
+            busy = connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        finally:
+            connection.close()
+        if busy:
+            raise Unavailable("database_unavailable", reason="its log is being read")
+
     def close(self) -> None:
         """Closes all connections."""
         self.engine.dispose()

@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from vault.errors import Conflict, Misconfigured, Unavailable
+from vault.store.pipeline import CELL_LOCK
 
 _MAKING: Final = (0x636F6174, 0x6D616B65)  # of the database, beside `pipeline.CELL_LOCK`
 
@@ -91,15 +92,33 @@ def making(engine: Engine) -> Iterator[None]:
         Conflict: `cell_locked`.
         Unavailable: `database_unavailable`.
     """
+    with _alone(engine, _MAKING, "it is being made by another process"):
+        yield
+
+
+@contextlib.contextmanager
+def still(engine: Engine) -> Iterator[None]:
+    """For the copying of a cell on a server: nobody writes into it meanwhile, on whatever host.
+
+    Raises:
+        Conflict: `cell_locked`.
+        Unavailable: `database_unavailable`.
+    """
+    with _alone(engine, CELL_LOCK, "a service writes into it"):
+        yield
+
+
+@contextlib.contextmanager
+def _alone(engine: Engine, lock: tuple[int, int], reason: str) -> Iterator[None]:
     reader = engine.execution_options(isolation_level="AUTOCOMMIT")
     with contextlib.ExitStack() as stack:
         try:
             connection = stack.enter_context(reader.connect())
             # Of the connection, which is not given back to the pool: the lock goes with it.
             connection.detach()
-            taken = connection.exec_driver_sql("SELECT pg_try_advisory_lock(%s, %s)", _MAKING).scalar()
+            taken = connection.exec_driver_sql("SELECT pg_try_advisory_lock(%s, %s)", lock).scalar()
         except DBAPIError:
             raise Unavailable("database_unavailable") from None
         if not taken:
-            raise Conflict("cell_locked", reason="it is being made by another process")
+            raise Conflict("cell_locked", reason=reason)
         yield

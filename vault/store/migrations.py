@@ -121,6 +121,16 @@ def is_newest(engine: Engine) -> bool:
     return current(engine) == newest()
 
 
+def check_newest(engine: Engine) -> None:
+    """Returns if the database has the revision of this program: else it has what this program does not see.
+
+    Raises:
+        Misconfigured: `migration_required`.
+    """
+    if not is_newest(engine):
+        raise Misconfigured("migration_required", program=newest())
+
+
 def is_online(steps: Sequence[str]) -> bool:
     """Whether programs that know none of these migrations go on beside them."""
     script = ScriptDirectory(str(location()))

@@ -189,6 +189,10 @@ class RecordStatements:
             .values(revoked_at=bindparam("at"))
             .where(k.id == bindparam("api_key"), k.revoked_at == 0)
         )
+        # After a restore of a record that may not be the newest.
+        self.revoke_every_api_key = self._compiled(
+            update(t.api_keys).values(revoked_at=bindparam("at")).where(k.revoked_at == 0)
+        )
         self.revoke_api_keys_of = self._compiled(
             update(t.api_keys)
             .values(revoked_at=bindparam("at"))
@@ -315,6 +319,9 @@ class RecordStatements:
         self.revoke_grant = self._compiled(
             update(t.grants).values(revoked).where(g.id == bindparam("grant_id"), g.state == "active")
         )
+        self.revoke_every_grant = self._compiled(update(t.grants).values(revoked).where(g.state == "active"))
+        self.insert_load = self._compiled(insert(t.loads))
+        self.note_load = self._compiled(update(t.loads).values(progress=bindparam("new_progress")))
         self.revoke_grants_of = self._compiled(
             update(t.grants)
             .values(revoked)
@@ -336,6 +343,9 @@ class RecordStatements:
             .outerjoin(t.audit_items, t.audit_items.c.number == a.number)
             .where(and_(a.number >= bindparam("first"), a.number < bindparam("end")))
             .order_by(a.number)
+        )
+        self.event_from = self._compiled(
+            select(a.number, a.body).where(a.number >= bindparam("first")).order_by(a.number).limit(1)
         )
         self.audit_page = self._compiled(
             select(a.number, a.leaf, a.body, t.audit_items.c.salt, t.audit_items.c["items"])

@@ -56,6 +56,10 @@ SEALED_OTHERWISE: Final = frozenset(
 # Keyed by epoch: rows of an epoch are dropped when it closes.
 KEYED_BY_EPOCH: Final = frozenset({"idempotency", "blind_index", "subject_refs"})
 MAX_SURROGATE: Final = 256  # characters
+OF_THE_DATABASE: Final = frozenset({"loads", "program"})
+"""Tables that say how a database itself stands: in no backup, and in no copy."""
+OF_ONE_PLACE: Final = OF_THE_DATABASE | {"processes"}
+"""Those, and what ends with where the cell is: in no backup."""
 
 
 class Tables:
@@ -168,6 +172,7 @@ class Tables:
             Column("created_at", BigInteger, nullable=False),
             rowid=False,
         )
+        Index("ix_subjects_key", self.subjects.c.key)
         self.subject_refs = self._table(
             CUSTODY,
             "subject_refs",
@@ -179,6 +184,7 @@ class Tables:
             Column("key_version", Integer, nullable=False, server_default="1"),  # of the reference's key
             rowid=False,
         )
+        Index("ix_subject_refs_subject", self.subject_refs.c.subject)
         self.tokens = self._table(
             CUSTODY,
             "tokens",
@@ -427,6 +433,16 @@ class Tables:
             Column("evidence", Text, nullable=False),
             Column("started_at", BigInteger, nullable=False),
             Column("ended_at", BigInteger, nullable=False),  # 0: not yet
+        )
+        # One row while a restore or a copy into this cell is under way: nothing serves it meanwhile.
+        self.loads = self._table(
+            RECORD,
+            "loads",
+            Column("id", Integer, primary_key=True, autoincrement=False),
+            Column("kind", String(16), nullable=False),
+            Column("source", String(64), nullable=False),  # a digest: what is being loaded
+            Column("progress", Text, nullable=False),
+            Column("started_at", BigInteger, nullable=False),
         )
 
     def _values(self) -> None:

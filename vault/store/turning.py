@@ -9,11 +9,13 @@ from sqlalchemy import (
     Column,
     Integer,
     Table,
+    and_,
     bindparam,
     delete,
     func,
     insert,
     null,
+    or_,
     select,
     tuple_,
     update,
@@ -163,6 +165,21 @@ class TurnStatements:
         self.keys_in_page = StatementFamily(
             lambda size: select(k.id).where(k.page == bindparam("page"), k.id.in_(keys(size))), self._dialect
         )
+        # Where a key lies is part of what must not have changed: else it would be left there.
+        self.remove_data_key = self._compiled(
+            delete(t.data_keys).where(
+                k.id == bindparam("data_key"),
+                k.epoch == bindparam("was"),
+                or_(
+                    k.page == bindparam("of_page", type_=LargeBinary),
+                    and_(k.page.is_(None), bindparam("single", type_=Integer) == 1),
+                ),
+            )
+        )
+        s, r = t.subjects.c, t.subject_refs.c
+        mine = select(s.id).where(s.key == bindparam("data_key"))
+        self.drop_references_of = self._compiled(delete(t.subject_refs).where(r.subject.in_(mine)))
+        self.drop_subject_of = self._compiled(delete(t.subjects).where(s.key == bindparam("data_key")))
         self.pack_key = self._compiled(
             update(t.data_keys)
             .values(epoch=0, sealed=b"", page=bindparam("into"))

@@ -87,6 +87,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "id": PROCESS, "kind": "serve", "pid": 7, "started_at": 5, "lease_until": 60, "opened": 2,
         "dropped": 0, "destroyed": 0,
     },
+    "insert_load": {"id": 1, "kind": "copy", "source": "s", "progress": "{}", "started_at": 5},
     "insert_turn": {
         "opens": 2, "closes": 1, "job": "job_1", "steps": "{}", "evidence": "{}", "started_at": 5,
         "ended_at": 0,
@@ -145,6 +146,7 @@ QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
     "old_data_keys": ({"made_by": 9}, [(0,)]),
     "claims_of_key": ({"data_key": KEY}, [(1,)]),
     "audit_range": (PAGE, [(0, DIGEST, b"{}", DIGEST, b"{}")]),
+    "event_from": ({"first": -7}, [(0, b"{}")]),
     "audit_page": ({**PAGE, "most": 10}, [(0, DIGEST, b"{}", DIGEST, b"{}")]),
     "lock_head": ({}, [("eu", 0, 1, 1, 0, 0, 5)]),
     "latest_schemas": ({}, [("main", 1, "{}")]),
@@ -264,6 +266,12 @@ UPDATES: dict[str, tuple[dict[str, Any], int, list[tuple[Any, ...]] | None]] = {
     "drop_process": ({"process": PROCESS}, 1, None),
     "drop_other_processes": ({"process": NIL}, 1, None),
     "drop_dead_processes": ({"before": 61}, 1, None),
+    "note_load": ({"new_progress": "{}"}, 1, None),
+    "revoke_every_api_key": ({"at": 10}, 1, None),
+    "revoke_every_grant": ({}, 1, None),
+    "remove_data_key": ({"data_key": KEY, "was": 2, "of_page": b"", "single": 1}, 0, None),  # another epoch's
+    "drop_references_of": ({"data_key": KEY}, 1, None),
+    "drop_subject_of": ({"data_key": NIL}, 0, None),
     "note_turn": ({"of_turn": 2, "new_steps": "{}", "new_evidence": "{}", "at": 9}, 1, None),
 }
 
@@ -370,7 +378,7 @@ def test_an_update_changes_what_it_should(filled: Store, name: str) -> None:
     again = session.run(statement, params) if returned is None else len(session.rows(statement, params))
     repeatable = (
         *("add_issued", "add_rekeyed", "add_to_counter", "charge_grant", "place_index_entry"),
-        *("take_job", "note_turn"),  # by whoever holds the job's row
+        *("take_job", "note_turn", "note_load"),  # by whoever holds the row of the job, or the cell
     )
     assert again == (1 if name in repeatable else 0)
     session.rollback()
