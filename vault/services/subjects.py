@@ -87,6 +87,7 @@ class EnterSubjects(CallerCommand):
                 key=person.key.id,
                 sealed=person.sealed,
                 created_at=state.now,
+                listed=0,
             )
             for epoch, ref in person.refs.items():
                 writes.insert("subject_ref", epoch=epoch, ref=ref, subject=person.row)

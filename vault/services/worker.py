@@ -17,8 +17,9 @@ from typing import Final
 from vault.errors import CoatcheckError, Conflict, Misconfigured, Unavailable
 from vault.ledger.command import Command, Committed
 from vault.ledger.committer import drive
-from vault.services import turning
+from vault.services import transferring, transfers, turning
 from vault.services.cell import Cell
+from vault.services.enlisting import Enlisting
 from vault.services.jobs import FAILED, QUEUED, RUNNING, WAITING, Release, Take, Work
 from vault.services.processes import Process
 from vault.services.rotation import rotate_due
@@ -27,7 +28,10 @@ from vault.store.migrations import is_newest, newest
 from vault.store.work import JobRow
 
 Pieces = Generator[Command, Committed, None]
-KINDS: Final[dict[str, Callable[[Cell, Work], Pieces]]] = {turning.KIND: turning.advance}
+KINDS: Final[dict[str, Callable[[Cell, Work], Pieces]]] = {
+    turning.KIND: turning.advance,
+    transfers.KIND: transferring.advance,
+}
 """What does a piece of each kind of job."""
 
 LOOK_S: Final = 1.0  # between two looks for jobs that are due
@@ -60,6 +64,7 @@ class Worker:
             cell.attendant = Process(cell, "worker")
             cell.attendant.look()
         self._by = cell.attendant.id
+        self._enlisting = None if cell.directory is None else Enlisting(cell, cell.directory, self._by)
 
     def run_due(self) -> int:
         """Does all that is due now, and begins what is scheduled; how many jobs it had in its hands.
@@ -72,6 +77,8 @@ class Worker:
             self._scheduled = time.monotonic() + SCHEDULE_S
             drive(self._cell.committer, lambda: schedule_turn(self._cell), self._cell.forget)
             drive(self._cell.committer, lambda: rotate_due(self._cell), self._cell.forget)
+        if self._enlisting is not None:
+            self._enlisting.run()
         taken = 0
         while not self._stop.is_set() and self.run_one():
             taken += 1

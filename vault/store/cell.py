@@ -12,6 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from vault.clock import Clock
 from vault.errors import Unavailable
+from vault.store.crossing import CrossingStatements
 from vault.store.custody import CustodyStatements
 from vault.store.pipeline import ServerClock, ServerSession
 from vault.store.postgresql import Server
@@ -34,6 +35,7 @@ class _Statements(NamedTuple):
     requests: RequestStatements
     turning: TurnStatements
     work: WorkStatements
+    crossing: CrossingStatements
 
 
 _compiled: Final[dict[str, _Statements]] = {}
@@ -52,6 +54,7 @@ def _statements(name: str, dialect: Dialect) -> _Statements:
             RequestStatements(tables, dialect),
             TurnStatements(tables, dialect),
             WorkStatements(tables, dialect),
+            CrossingStatements(tables, dialect),
         )
     return found
 
@@ -80,10 +83,12 @@ class Store:
         self.requests = statements.requests
         self.turning = statements.turning
         self.work = statements.work
+        self.crossing = statements.crossing
 
     def insert(self, table: str) -> Statement:
         """The insert statement of a table, by its singular name."""
-        for part in (self.custody, self.record, self.values, self.requests, self.turning, self.work):
+        parts = (self.custody, self.record, self.values, self.requests, self.turning, self.work)
+        for part in (*parts, self.crossing):
             statement = getattr(part, f"insert_{table}", None)
             if isinstance(statement, Statement):
                 return statement
@@ -91,7 +96,7 @@ class Store:
 
     def update(self, name: str) -> Statement:
         """An update statement of record or custody, by its name."""
-        for part in (self.record, self.custody, self.requests, self.turning, self.work):
+        for part in (self.record, self.custody, self.requests, self.turning, self.work, self.crossing):
             statement = getattr(part, name, None)
             if isinstance(statement, Statement):
                 return statement

@@ -28,6 +28,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import SchemaItem
 
+from vault.store import crossing_tables
+
 CUSTODY: Final = "custody"
 RECORD: Final = "record"
 VALUES: Final = "values"
@@ -65,14 +67,20 @@ class Tables:
         dialect: `sqlite` or `postgresql`.
     """
 
+    directory_removals: Table  # these three: `vault.store.crossing_tables`
+    transfers: Table
+    arrivals: Table
+
     def __init__(self, dialect: str) -> None:
         self.dialect = dialect
         self.metadata = MetaData()
         self._custody()
         self._record()
         self._values()
+        crossing_tables.define(self)
 
-    def _table(self, part: str, name: str, /, *columns: SchemaItem, rowid: bool = True) -> Table:
+    def table(self, part: str, name: str, /, *columns: SchemaItem, rowid: bool = True) -> Table:
+        """A table of a part."""
         info = {"part": part, "name": name}
         if self.dialect == SQLITE:
             return Table(PREFIXES[part] + name, self.metadata, *columns, sqlite_with_rowid=rowid, info=info)
@@ -84,7 +92,7 @@ class Tables:
         return f"{table}.{column}"
 
     def _custody(self) -> None:
-        self.epochs = self._table(
+        self.epochs = self.table(
             CUSTODY,
             "epochs",
             Column("epoch", Integer, primary_key=True, autoincrement=False),
@@ -96,7 +104,7 @@ class Tables:
             Column("activated_at", BigInteger),  # absent: when it was made, or not yet
             Column("destroy_at", BigInteger),  # from when on every host destroys its half of it
         )
-        self.due_periods = self._table(
+        self.due_periods = self.table(
             CUSTODY,
             "due_periods",
             Column("tenant", String(64), primary_key=True),
@@ -104,7 +112,7 @@ class Tables:
             Column("due", String(10), primary_key=True),
             Column("state", String(16), nullable=False),
         )
-        self.data_keys = self._table(
+        self.data_keys = self.table(
             CUSTODY,
             "data_keys",
             Column("id", LargeBinary(16), primary_key=True),
@@ -127,7 +135,7 @@ class Tables:
         Index("ix_data_keys_of_page", d.page, sqlite_where=paged, postgresql_where=paged)
         Index("ix_data_keys_epoch", d.epoch, d.tenant, d["class"], d.due)  # what a turn packs, in order
         # Up to 256 data keys of one tenant, class and due period: a period that ends goes by the page.
-        self.key_pages = self._table(
+        self.key_pages = self.table(
             CUSTODY,
             "key_pages",
             Column("id", LargeBinary(16), primary_key=True),
@@ -142,7 +150,7 @@ class Tables:
         p = self.key_pages.c
         Index("ix_key_pages_period", p.tenant, p["class"], p.due)
         Index("ix_key_pages_epoch", p.epoch, p.id)
-        self.field_keys = self._table(
+        self.field_keys = self.table(
             CUSTODY,
             "field_keys",
             Column("id", LargeBinary(16), primary_key=True),
@@ -156,7 +164,7 @@ class Tables:
             Column("created_at", BigInteger, nullable=False),
             UniqueConstraint("tenant", "field", "purpose", "version", name="uq_field_keys_version"),
         )
-        self.subjects = self._table(
+        self.subjects = self.table(
             CUSTODY,
             "subjects",
             Column("id", LargeBinary(16), primary_key=True),
@@ -164,9 +172,11 @@ class Tables:
             Column("key", LargeBinary(16), ForeignKey(self._key(CUSTODY, "data_keys", "id")), nullable=False),
             Column("sealed", LargeBinary, nullable=False),
             Column("created_at", BigInteger, nullable=False),
+            # The generation of the directory in which the person is listed: 0 until that was done.
+            Column("listed", Integer, nullable=False, server_default="0"),
             rowid=False,
         )
-        self.subject_refs = self._table(
+        self.subject_refs = self.table(
             CUSTODY,
             "subject_refs",
             Column("epoch", Integer, primary_key=True, autoincrement=False),
@@ -176,7 +186,7 @@ class Tables:
             ),
             rowid=False,
         )
-        self.tokens = self._table(
+        self.tokens = self.table(
             CUSTODY,
             "tokens",
             Column("id", LargeBinary(16), primary_key=True),
@@ -186,7 +196,7 @@ class Tables:
             Column("surrogate", String(MAX_SURROGATE)),  # of a shaped token; absent: the token is opaque
             rowid=False,
         )
-        self.blind_index = self._table(
+        self.blind_index = self.table(
             CUSTODY,
             "blind_index",
             Column("epoch", Integer, primary_key=True, autoincrement=False),
@@ -195,7 +205,7 @@ class Tables:
             rowid=False,
         )
         # Every shaped surrogate ever issued. Rows outlive their tokens: none is issued twice.
-        self.surrogates = self._table(
+        self.surrogates = self.table(
             CUSTODY,
             "surrogates",
             Column("tenant", String(64), primary_key=True),
@@ -204,7 +214,7 @@ class Tables:
             Column("token", LargeBinary(16), nullable=False),
             rowid=False,
         )
-        self.issued = self._table(
+        self.issued = self.table(
             CUSTODY,
             "issued",
             Column("tenant", String(64), primary_key=True),
@@ -215,7 +225,7 @@ class Tables:
             Column("last_at", BigInteger, nullable=False),
         )
         # What became of surrogates that callers keep. Copies exist: nothing is ever subtracted from `issued`.
-        self.key_uses = self._table(
+        self.key_uses = self.table(
             CUSTODY,
             "key_uses",
             Column("tenant", String(64), primary_key=True),
@@ -225,7 +235,7 @@ class Tables:
             Column("used_at", BigInteger, nullable=False),  # to the minute; 0: never
         )
         # Nothing in the clear: a keyed reference, a keyed fingerprint of what was asked, the sealed answer.
-        self.idempotency = self._table(
+        self.idempotency = self.table(
             CUSTODY,
             "idempotency",
             Column("epoch", Integer, primary_key=True, autoincrement=False),
@@ -235,7 +245,7 @@ class Tables:
             Column("expires_at", BigInteger, nullable=False),
         )
         Index("ix_idempotency_expires_at", self.idempotency.c.expires_at)
-        self.audit_items = self._table(
+        self.audit_items = self.table(
             CUSTODY,
             "audit_items",
             Column("number", BigInteger, primary_key=True, autoincrement=False),
@@ -244,7 +254,7 @@ class Tables:
         )
 
     def _record(self) -> None:
-        self.head = self._table(
+        self.head = self.table(
             RECORD,
             "head",
             Column("id", Integer, primary_key=True, autoincrement=False),
@@ -257,7 +267,7 @@ class Tables:
             Column("last_at", BigInteger, nullable=False),
             CheckConstraint("id = 1", name="ck_head_one_row"),
         )
-        self.tenants = self._table(
+        self.tenants = self.table(
             RECORD,
             "tenants",
             Column("id", String(32), primary_key=True),
@@ -265,7 +275,7 @@ class Tables:
             Column("state", String(16), nullable=False),
             Column("created_at", BigInteger, nullable=False),
         )
-        self.principals = self._table(
+        self.principals = self.table(
             RECORD,
             "principals",
             Column("id", String(32), primary_key=True),
@@ -282,7 +292,7 @@ class Tables:
             UniqueConstraint("tenant", "name", "removed_at", name="uq_principals_name"),
         )
         Index("ix_principals_page", self.principals.c.tenant, self.principals.c.id)
-        self.api_keys = self._table(
+        self.api_keys = self.table(
             RECORD,
             "api_keys",
             Column("id", String(32), primary_key=True),
@@ -299,7 +309,7 @@ class Tables:
             Column("revoked_at", BigInteger, nullable=False),  # 0: valid
         )
         Index("ix_re_api_keys_principal", self.api_keys.c.principal)  # so on both databases
-        self.grants = self._table(
+        self.grants = self.table(
             RECORD,
             "grants",
             Column("id", String(32), primary_key=True),
@@ -329,13 +339,13 @@ class Tables:
         Index("ix_grants_agent_id", self.grants.c.agent_id)
         Index("ix_grants_page", self.grants.c.tenant, self.grants.c.id)
         Index("ix_grants_valid_until", self.grants.c.valid_until)  # those that live are few
-        self.grant_subjects = self._table(
+        self.grant_subjects = self.table(
             RECORD,
             "grant_subjects",
             Column("grant", String(32), ForeignKey(self._key(RECORD, "grants", "id")), primary_key=True),
             Column("subject", LargeBinary(16), primary_key=True),
         )
-        self.counters = self._table(
+        self.counters = self.table(
             RECORD,
             "counters",
             Column("principal", String(32), primary_key=True),
@@ -343,14 +353,14 @@ class Tables:
             Column("day", String(10), primary_key=True),
             Column("used", BigInteger, nullable=False),
         )
-        self.audit = self._table(
+        self.audit = self.table(
             RECORD,
             "audit",
             Column("number", BigInteger, primary_key=True, autoincrement=False),
             Column("leaf", LargeBinary(32), nullable=False),
             Column("body", LargeBinary, nullable=False),
         )
-        self.schemas = self._table(
+        self.schemas = self.table(
             RECORD,
             "schemas",
             Column("tenant", String(64), primary_key=True),
@@ -366,14 +376,14 @@ class Tables:
     def _work(self) -> None:
         """The program that is needed, jobs, processes that hold keys, and what turns left on the record."""
         # Written by migrations: the oldest program, by the newest migration that it knows, that may serve.
-        self.program = self._table(
+        self.program = self.table(
             RECORD,
             "program",
             Column("id", Integer, primary_key=True, autoincrement=False),
             Column("oldest", String(16), nullable=False),
             CheckConstraint("id = 1", name="ck_program_one_row"),
         )
-        self.jobs = self._table(
+        self.jobs = self.table(
             RECORD,
             "jobs",
             Column("id", String(32), primary_key=True),
@@ -398,7 +408,7 @@ class Tables:
         )
         Index("ix_jobs_page", self.jobs.c.tenant, self.jobs.c.id)
         Index("ix_jobs_due", self.jobs.c.state, self.jobs.c.due_at)
-        self.processes = self._table(
+        self.processes = self.table(
             RECORD,
             "processes",
             Column("id", LargeBinary(16), primary_key=True),
@@ -410,7 +420,7 @@ class Tables:
             Column("dropped", Integer, nullable=False),  # it holds no key of this epoch and those before
             Column("destroyed", Integer, nullable=False),  # nor have its half-stores a half of these
         )
-        self.turns = self._table(
+        self.turns = self.table(
             RECORD,
             "turns",
             Column("opens", Integer, primary_key=True, autoincrement=False),
@@ -423,7 +433,7 @@ class Tables:
         )
 
     def _values(self) -> None:
-        self.claims = self._table(
+        self.claims = self.table(
             VALUES,
             "claims",
             Column("token", LargeBinary(16), primary_key=True),
