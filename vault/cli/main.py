@@ -15,6 +15,7 @@ from vault.cli import (
     completion,
     config,
     data,
+    directories,
     doctor,
     epochs,
     files,
@@ -25,6 +26,7 @@ from vault.cli import (
     keys,
     kms,
     profiles,
+    regions,
     schema,
     tenants,
     worker,
@@ -57,7 +59,7 @@ def version(door: Door) -> None:
 
 for module in (
     *(init, data, files, grants, identities, tenants, schema, catalog, keys, epochs, audit),
-    *(worker, jobs, cell, kms, doctor, config, profiles, completion),
+    *(regions, directories, worker, jobs, cell, kms, doctor, config, profiles, completion),
 ):
     module.register(cli)
 

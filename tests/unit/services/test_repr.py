@@ -168,7 +168,7 @@ OPEN = {
     "Origin", "Page", "PlanAnswer", "RefusedValue", "Request", "SchemaAnswer", "SchemaBody",
     "ServerStanding", "Standing",
     "SurrogateAnswer", "TenantSchema", "TextColumn", "Turn", "Validity", "Verified", "VersionAnswer",
-    "VersionRow",
+    "VersionRow", "Arrived",
 }  # fmt: skip
 
 
