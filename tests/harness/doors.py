@@ -79,6 +79,7 @@ TAKEN: Final[dict[str, list[Any]]] = {
     "POST principals": [principal("other"), {"kind": "agent", "name": "agent:other"}],
     "POST directory/lookup": [{"subject": "person"}],
     "POST transfers": [
+        {"subject": "person", "to": "us", "legal_basis": "contract", "fields": [SSN]},
         {"subject": "person", "to": "us", "legal_basis": "contract", "fields": [HANDLE]},
         {"subject": "person", "to": "us", "legal_basis": "contract", "fields": [HANDLE], "mode": "move"},
     ],

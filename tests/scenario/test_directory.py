@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import delete, inspect
 
 from tests.support.cells import NAME, BuiltCell
+from tests.support.databases import new_database
 from tests.support.regions import Pair, make, opened, populate, two_regions, two_settings
 from vault.errors import CoatcheckError
 from vault.identifiers import uuid7
@@ -22,7 +25,9 @@ from vault.services.directory import RELIST, referred
 from vault.services.enlisting import Enlisting, note_removals
 from vault.services.regions import LookupBody, look_up
 from vault.services.subjects import find
-from vault.store.directory import DirectoryStore, Overrun, RegionRow
+from vault.store import migrations
+from vault.store.directory import CHAIN, DirectoryStore, DirectoryTables, Overrun, RegionRow
+from vault.store.session import open_engine
 
 PEOPLE = [f"person-{number}@example.org" for number in range(20)]
 
@@ -334,6 +339,26 @@ def again(pair: Pair) -> None:
         next(row[0] for row in pair.eu.cell.store.read(pair.eu.cell.store.tables.principals.select())
              if row[3] == "service:demo")
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_its_tables_are_those_of_its_migrations(kind: str, tmp_path: Path) -> None:
+    engine = open_engine(new_database(kind, tmp_path, empty=True))
+    try:
+        assert migrations.current(engine) is None
+        migrations.upgrade(engine, chain=CHAIN)
+        migrations.check(engine, CHAIN)
+        with pytest.raises(CoatcheckError):
+            migrations.check(engine)  # it is no cell's
+        with engine.connect() as connection:
+            options = {"compare_type": True, "include_object": lambda _o, name, *_: name != "alembic_version"}
+            context = MigrationContext.configure(connection, opts=options)
+            assert list(compare_metadata(context, DirectoryTables().metadata)) == []
+        migrations.downgrade(engine, "base", CHAIN)
+        assert [name for name in inspect(engine).get_table_names() if name != "alembic_version"] == []
+        migrations.upgrade(engine, chain=CHAIN)
+    finally:
+        engine.dispose()
 
 
 @pytest.mark.parametrize("damage", ["sealed", "key"])

@@ -50,8 +50,8 @@ ROLES: Final[dict[str, frozenset[str]]] = {
     ),
     "cell-admin": frozenset({"tenant:create", "tenant:read"}),
     "cell-custodian": frozenset({"epoch:turn", "job:control", "job:read", "key:read"}),
-    "privacy-officer": frozenset({"job:read", "transfer:create", "transfer:read"}),
     "key-custodian": frozenset({"key:destroy", "key:read", "key:rotate"}),
+    "privacy-officer": frozenset({"job:read", "transfer:create", "transfer:read"}),
 }
 """An admin arranges and does not read data; an auditor reads what happened and changes nothing; a custodian
 sees keys, and of the cell turns them, and reads no data either; a privacy officer moves what may leave."""

@@ -6,6 +6,7 @@ It is beside the cells: when it cannot be reached, look-ups are refused, and not
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -18,6 +19,9 @@ from vault.store.directory import ACTIVE, DESTROYED, DirectoryKeyRow, DirectoryS
 
 NAME: Final = ":directory"
 """In place of a region, in everything that binds a region: no region can have this name."""
+
+SLOW_S: Final = 0.5
+AWAY_S: Final = 1.0  # nobody looks for so long at a directory that took longer than that to be found away
 
 RELIST: Final = bytes(16)
 """In place of a reference that could not be made: everybody is listed anew, and who is not goes."""
@@ -45,6 +49,7 @@ class Directory:
         self._on_close = on_close
         self._key_stores = keys
         self._lock = threading.Lock()
+        self._not_before = 0.0
         self._store: DirectoryStore | None = None
         self._held: dict[int, DirectoryKey] = {}
         self._destroyed: set[int] = set()  # versions whose halves are gone here
@@ -115,7 +120,15 @@ class Directory:
         Raises:
             Unavailable: `directory_unavailable`.
         """
-        return self.store.find(self.references(tenant, subject))
+        if time.monotonic() < self._not_before:  # whoever asks need not wait for it too
+            raise Unavailable("directory_unavailable")
+        began = time.monotonic()
+        try:
+            return self.store.find(self.references(tenant, subject))
+        except Unavailable:
+            ended = time.monotonic()
+            self._not_before = ended + AWAY_S if ended - began > SLOW_S else 0.0
+            raise
 
     def create(self) -> bool:
         """Makes the first key, unless there is one; whether it was made now."""

@@ -76,7 +76,7 @@ class CountLookup(CallerCommand):
         needs.counters.add(self._counter)
 
     def decide(self, state: State, writes: Writes) -> CoatcheckError | None:
-        """Counts it, hit or miss: it is decided before anybody looks."""
+        """Counts it, hit or miss: of what was found it knows nothing."""
         self.check(state)
         refusal = None
         facts = {"credential": self.caller.api_key, **trace(self._origin)}
@@ -113,11 +113,12 @@ def look_up(cell: Cell, request: Request, body: LookupBody) -> Verb[LookupAnswer
     if cell.directory is None:
         raise BadInput("operation_unsupported", setting="directory")
     check_subject(body.subject)
+    # Looked at before, told after: by then it is on the record. A directory that is away costs nothing.
+    found = cell.directory.find(caller.principal.tenant, body.subject)
     counted = CountLookup(caller, request.origin, cell.directory.lookups_per_day)
     done = yield counted
     if done.value is not None:
         raise done.value
-    found = cell.directory.find(caller.principal.tenant, body.subject)
     if not found:
         raise Unknown("not_found", decision=counted.decision)
     # This one first: whoever asks here can go on here.

@@ -22,7 +22,7 @@ from vault.services.cell import Cell, Origin, TenantSchema
 from vault.services.gate import CallerCommand, Refused, Request, admit, authenticate, trace
 from vault.services.hidden import Hidden
 from vault.services.idempotency import Replayable, once
-from vault.services.jobs import DONE, FAILED, JobAnswer, insert_job, job_row, shown_job
+from vault.services.jobs import DONE, FAILED, JobAnswer, enter_job, job_row, shown_job
 from vault.services.listing import Listing, Page, check_limit
 from vault.services.subjects import check_subject, find
 from vault.store.crossing import ArrivalRow, TransferRow
@@ -114,9 +114,10 @@ class StartTransfer(CallerCommand):
         self.check(state)
         row = TransferRow(**self._row, created_at=state.now)
         writes.insert("transfer", **row._asdict())
-        insert_job(writes, self._job, state.now, transfer=row.id)
+        job = enter_job(writes, self._job, state.now)
         facts = {
             "transfer": row.id,
+            "job": job.id,
             "to": row.to,
             "mode": row.mode,
             "legal_basis": row.legal_basis,
@@ -126,7 +127,6 @@ class StartTransfer(CallerCommand):
         }
         items = {"subjects": {"ids": [format_id("sub", row.subject)]}}
         writes.event(Event("transfer.create", row.tenant, self.caller.actor, facts, items))
-        job = JobRow(**self._job, created_at=state.now, due_at=state.now, updated_at=state.now)
         return row, job
 
 
