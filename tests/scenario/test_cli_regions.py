@@ -140,7 +140,9 @@ def test_on_this_host(tmp_path: Path) -> None:
     service = deployment(tmp_path / "deployment")
     here = ("--config", service.folder, "--json")
     assert code_of(coatcheck_here("directory", "status", *here)) == "directory_unavailable"
+    assert checked(here)["code"] == "directory_unavailable"
     out(coatcheck_here("directory", "create", *here))
+    assert checked(here)["result"] == "ok"
     service.start()
     old = tokens(service, "person-3")
     assert service.stop() == 0
@@ -156,9 +158,16 @@ def test_on_this_host(tmp_path: Path) -> None:
     standing = out(coatcheck_here("directory", "status", *here))
     assert [(row["region"], row["key"]) for row in standing] == [("eu", 1), ("us", 1)]
     assert out(coatcheck_here("directory", "rotate", "--yes", *here)) == {"key": 2}
+    assert (checked(here)["result"], "eu, us" in checked(here)["detail"]) == ("risky", True)
     assert out(coatcheck_here("directory", "relist", *here)) == {"regions": 2}
     assert out(coatcheck_here("directory", "drop-region", "us", "--yes", *here))["entries"] >= 0
     assert code_of(coatcheck_here("directory", "drop-region", "us", "--yes", *here)) == "not_found"
+
+
+def checked(here: tuple[Any, ...]) -> Any:
+    """What `doctor` says of the directory."""
+    rows = json.loads(coatcheck_here("doctor", *here).stdout)
+    return next(row for row in rows if row["check"] == "directory")
 
 
 def test_without_a_directory(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,14 @@ from tests.support.cells import CITY, EMAIL, HANDLE, NAME, NOTE, SSN, TEXT, Buil
 from tests.support.regions import Pair, make, opened, populate, two_regions, two_settings
 from vault.clock import FixedClock, parse_time
 from vault.errors import CoatcheckError
-from vault.services import transferring
+from vault.ledger.committer import drive
+from vault.services import arriving, transferring, turning
+from vault.services.arriving import Arrived, Coming, receive
 from vault.services.batch import BatchRefused
 from vault.services.jobs import SteerBody, cancel_job, resume_job
 from vault.services.transfers import COPY, MOVE
+from vault.services.turn import TurnBody, start_turn
+from vault.services.turning import DROP
 from vault.services.worker import Worker
 
 ADA = "ada"
@@ -300,6 +305,50 @@ def test_a_second_transfer_gives_tokens_of_its_own(pair: Pair) -> None:
     assert one.old == other.old == token
     assert one.new != other.new
     assert shown(pair.us, NAME, one.new or "") == shown(pair.us, NAME, other.new or "") == "Ada"
+
+
+def test_what_was_moved_is_a_new_value_when_it_comes_back(pair: Pair) -> None:
+    """The token that it had is over, and is never another value's."""
+    token = pair.eu.token(EMAIL, "ada@example.org", ADA)
+    pair.transfer(ADA, EMAIL, mode=MOVE)
+    pair.work()
+    again = pair.eu.token(EMAIL, "ada@example.org", ADA)
+    assert again != token
+    assert (shown(pair.eu, EMAIL, again), shown(pair.eu, EMAIL, token)) == ("ada@example.org", None)
+
+
+def test_it_goes_on_through_keys_in_pages(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a turn of the epoch keys lie in pages, of values and of identifiers."""
+    monkeypatch.setattr(turning, "WAIT_S", 0.05)
+    made = fill(pair.eu)
+    pair.eu.run(start_turn, TurnBody(DROP), by=pair.eu.admin)
+    end = time.monotonic() + 60
+    while pair.eu.cell.keyring.in_use != (2, 2) and time.monotonic() < end:
+        pair.work()
+        time.sleep(0.05)
+    assert pair.eu.cell.keyring.in_use == (2, 2)
+    begun = pair.transfer(ADA, *FIELDS)
+    pair.work()
+    rows = pair.moved(begun.id)
+    assert {made[row.old][1] for row in rows} == {value for _, value in made.values()}
+    assert all(shown(pair.us, row.field, row.new or "") == made[row.old][1] for row in rows)
+    assert pair.lookup(ADA) == "eu"
+
+
+def test_two_who_bring_the_same_make_one_token(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second looked before the first had written; the ledger looks again, and the database is last."""
+    coming = [Coming(b"s" * 16, NAME, "Ada", None)]
+    given = ("main", "eu", "xfer_1", "contract", ADA, coming)
+
+    def bring() -> dict[bytes, Arrived]:
+        return drive(pair.us.cell.committer, lambda: receive(pair.us.cell, *given), pair.us.cell.forget)
+
+    first = bring()
+    assert bring() == first
+    monkeypatch.setattr(arriving, "arrivals", lambda *_: {})
+    assert code(bring) == "too_busy"
+    tokens = pair.us.cell.store.read(pair.us.cell.store.tables.tokens.select())
+    assert [bytes(row[0]) for row in tokens] == [first[b"s" * 16].token]
 
 
 def at(text: str) -> FixedClock:

@@ -150,6 +150,7 @@ def _wrong(config: Config, *, mode_is_known: bool) -> Iterator[Problem]:
     if config.log.level not in ("debug", "info", "warning", "error"):
         yield Problem("log.level", "is debug, info, warning or error")
     databases: dict[object, str] = {}
+    key_stores: dict[object, str] = {}
     for region, cell in config.cell.items():
         if not is_name(region):
             yield Problem("cell", "a region's name is a-z, 0-9, - . _")
@@ -159,6 +160,11 @@ def _wrong(config: Config, *, mode_is_known: bool) -> Iterator[Problem]:
         other = databases.setdefault(_which(config, store), place)
         if other != place:
             yield Problem(f"{place}.database", f"is the database of {other} too")
+        other = key_stores.setdefault(store.kms, place)
+        if other != place:
+            yield Problem(
+                f"{place}.kms", f"is the key store of {other} too: an end of the one's keys ends both"
+            )
     for region, elsewhere in config.region.items():
         if not is_name(region):
             yield Problem("region", "a region's name is a-z, 0-9, - . _")
@@ -271,5 +277,7 @@ def _risky_store(place: str, store: StoreSettings) -> Iterator[Problem]:
     if not store.kms.startswith("local:"):
         if covered:
             yield Problem(f"{place}.passphrase_file", "is for local: only, and not read here")
+    elif not covered and place == "directory":
+        yield Problem(f"{place}.passphrase_file", "is missing; a service asks nobody, so nobody is looked up")
     elif not covered:
         yield Problem(f"{place}.passphrase_file", "is missing, so a start asks on the terminal")

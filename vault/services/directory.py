@@ -169,7 +169,7 @@ class Directory:
     def standing(self) -> list[dict[str, Any]]:
         """Each region with its entries, by the version of the key that they are under."""
         store, counts = self.store, self.store.counts()
-        newest = store.key_rows()[-1].version
+        newest = max((row.version for row in store.key_rows()), default=0)
         rows: list[dict[str, Any]] = []
         for region in store.regions():
             versions = {version: n for (name, version), n in counts.items() if name == region.region}
