@@ -267,7 +267,7 @@ def job_row(kind: str, tenant: str, actor: str, params: dict[str, Any], step: st
 
 def enter_job(writes: Writes, row: dict[str, Any], now: Micros) -> JobRow:
     """Notes the insert of a new job, which is due at once; the event is the caller's."""
-    times = {"created_at": now, "due_at": now, "updated_at": now}
+    times: dict[str, Any] = {"created_at": now, "due_at": now, "updated_at": now}
     writes.insert("job", **row, **times)
     return JobRow(**row, **times)
 
