@@ -752,8 +752,9 @@ Adding is free. What something lives under stays as it is, and the plan's refusa
 - a *field* with values (`vaulted`), or with tokens or ciphertexts that callers keep (`vaultless`,
   `encrypted`), is not removed, not renamed, and changes no setting but `classification`, `subject`,
   `rotation`, `tokenize_budget` and `transfer_to`; `max_rows` and `max_bytes` may be raised, masks added.
-  `small` and `small_retention` change while no value lives that they decided about: a row that opens, or a value that
-  was ever passed. A field that a grant names which may still be used is not removed and keeps its protection.
+  `small` and `small_retention` change while no value lives that they decided about: a row that opens, or a
+  value that was ever passed. A field that a grant names which may still be used is not removed and keeps its
+  protection.
 - a *mask* that a grant which may still be used may show is neither removed nor changed.
 - a *purpose* with grants that may still be used is not removed; with such grants over `vaultless` fields it
   does not become `non_tpo`, because disclosures that must be accounted for are accounted for by person.

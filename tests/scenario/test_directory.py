@@ -25,8 +25,8 @@ from vault.services.directory import RELIST, referred
 from vault.services.enlisting import Enlisting, note_removals
 from vault.services.regions import LookupBody, look_up
 from vault.services.subjects import find
-from vault.store import migrations
-from vault.store.directory import CHAIN, DirectoryStore, DirectoryTables, Overrun, RegionRow
+from vault.store import directory_migrations, migrations
+from vault.store.directory import DirectoryStore, DirectoryTables, Overrun, RegionRow
 from vault.store.session import open_engine
 
 PEOPLE = [f"person-{number}@example.org" for number in range(20)]
@@ -346,17 +346,17 @@ def test_its_tables_are_those_of_its_migrations(kind: str, tmp_path: Path) -> No
     engine = open_engine(new_database(kind, tmp_path, empty=True))
     try:
         assert migrations.current(engine) is None
-        migrations.upgrade(engine, chain=CHAIN)
-        migrations.check(engine, CHAIN)
+        directory_migrations.upgrade(engine)
+        directory_migrations.check(engine)
         with pytest.raises(CoatcheckError):
             migrations.check(engine)  # it is no cell's
         with engine.connect() as connection:
             options = {"compare_type": True, "include_object": lambda _o, name, *_: name != "alembic_version"}
             context = MigrationContext.configure(connection, opts=options)
             assert list(compare_metadata(context, DirectoryTables().metadata)) == []
-        migrations.downgrade(engine, "base", CHAIN)
+        directory_migrations.downgrade(engine, "base")
         assert [name for name in inspect(engine).get_table_names() if name != "alembic_version"] == []
-        migrations.upgrade(engine, chain=CHAIN)
+        directory_migrations.upgrade(engine)
     finally:
         engine.dispose()
 
