@@ -361,6 +361,18 @@ def test_its_tables_are_those_of_its_migrations(kind: str, tmp_path: Path) -> No
         engine.dispose()
 
 
+def test_listing_everybody_anew_leaves_time_for_other_work(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(pair.eu, PEOPLE)
+    monkeypatch.setattr(enlisting, "BATCH", 4)
+    monkeypatch.setattr(enlisting, "SLICE_S", -1.0)
+    listing = Enlisting(pair.eu.cell, pair.eu.cell.directory, uuid7())  # type: ignore[arg-type]
+    assert [listing.run() for _ in range(7)] == [0, 4, 4, 4, 4, 4, 0]
+    assert len(entries(pair)) == len(PEOPLE)
+    assert directory_store(pair).regions()[0].through == 1
+
+
 @pytest.mark.parametrize("damage", ["sealed", "key"])
 def test_a_person_that_does_not_open_stops_nobody_else(pair: Pair, damage: str) -> None:
     fill(pair.eu, PEOPLE)

@@ -169,6 +169,25 @@ def test_the_cell_has_to_permit_it_too(pair: Pair) -> None:
     assert code(pair.transfer, ADA, NAME) == "residency_refused"
 
 
+def test_a_permission_that_is_withdrawn_stops_what_was_begun(pair: Pair) -> None:
+    made = fill(pair.eu)
+    begun = pair.transfer(ADA, *FIELDS)
+    pair.eu.cell.transfer_to = frozenset()
+    pair.work()
+    failed = pair.read(begun.id)
+    assert (failed.state, failed.error, failed.moved) == ("failed", "residency_refused", 0)
+    assert pair.us.events(kind="transfer.receive") == pair.eu.events(kind="transfer.send") == []
+    pair.eu.cell.transfer_to = frozenset({"us"})
+    pair.eu.apply(pair.eu.schema.replace(', "us"]', "]"))
+    pair.eu.run(resume_job, begun.job, SteerBody(), by=pair.eu.admin)
+    pair.work()
+    assert pair.read(begun.id).error == "residency_refused"
+    pair.eu.apply(pair.eu.schema)
+    pair.eu.run(resume_job, begun.job, SteerBody(), by=pair.eu.admin)
+    pair.work()
+    assert pair.read(begun.id).moved == len(made)
+
+
 def test_a_cell_of_another_process_is_refused(pair: Pair) -> None:
     fill(pair.eu)
     begun = pair.transfer(ADA, NAME)

@@ -18,7 +18,7 @@ from typing import Any, Final
 from vault.audit.event import Event
 from vault.context import EncryptionContext, Use
 from vault.envelope.seal import open_message
-from vault.errors import IntegrityError, Unavailable
+from vault.errors import CoatcheckError, IntegrityError, Stale
 from vault.keyring.directory import DirectoryKey
 from vault.ledger.command import Command, Needs, State, Writes
 from vault.services.cell import Cell
@@ -29,6 +29,7 @@ from vault.store.custody import KeyRow
 from vault.store.directory import Overrun, RegionRow
 
 BATCH: Final = 500
+SLICE_S: Final = 1.0
 FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 60.0
 ACTOR: Final = "directory"
@@ -103,13 +104,18 @@ class Enlisting:
         self._compared = False  # whether the directory was found to be no older than the cell
 
     def run(self) -> int:
-        """Does what is to be done now, unless the directory was away a moment ago; how many were listed."""
+        """Does what is to be done now, for a while, unless the directory was away a moment ago.
+
+        Returns:
+            how many were listed.
+        """
         if time.monotonic() < self._not_before:
             return 0
         try:
             listed = self._run()
-        except (Unavailable, IntegrityError) as problem:
-            _log.warning("directory not told", extra={"code": problem.code})
+        except (CoatcheckError, Stale) as problem:
+            code = problem.code if isinstance(problem, CoatcheckError) else "too_busy"
+            _log.warning("directory not told", extra={"code": code})
             self._not_before = time.monotonic() + self._pause_s
             self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
             return 0
@@ -137,11 +143,13 @@ class Enlisting:
         if held is None:
             return 0
         newest = self._directory.keys()[0]
-        listed = 0
-        while rows := self._unlisted(held.generation):
+        listed, end = 0, time.monotonic() + SLICE_S
+        while rows := self._unlisted(held.generation, BATCH):
             listed += len(rows)
             self._list(held, newest, rows)
-        while refs := self._removals():
+            if time.monotonic() > end:
+                return listed  # the worker has other work too, and may be told to stop
+        while refs := self._removals(BATCH):
             if RELIST in refs:
                 store.anew(region)
                 self._cell.committer.execute(Removed([RELIST]))
@@ -156,12 +164,12 @@ class Enlisting:
     def _waiting(self, generation: int) -> bool:
         return bool(self._unlisted(generation, 1) or self._removals(1))
 
-    def _unlisted(self, generation: int, most: int = BATCH) -> list[SubjectRow]:
+    def _unlisted(self, generation: int, most: int) -> list[SubjectRow]:
         crossing = self._cell.store.crossing
         rows = self._cell.store.read(crossing.unlisted, {"generation": generation, "most": most})
         return [SubjectRow(bytes(row[0]), row[1], bytes(row[2]), bytes(row[3])) for row in rows]
 
-    def _removals(self, most: int = BATCH) -> list[bytes]:
+    def _removals(self, most: int) -> list[bytes]:
         crossing = self._cell.store.crossing
         return [bytes(row[0]) for row in self._cell.store.read(crossing.directory_removals, {"most": most})]
 

@@ -49,7 +49,7 @@ class JobAnswer(Replayable, frozen=True, omit_defaults=True, kw_only=True):
     """A job.
 
     Attributes:
-        kind: what is done: `epoch.turn`.
+        kind: what is done: `epoch.turn`, `transfer`.
         step: where it is in that.
         of: what it is done to, such as the two epochs of a turn.
         rate: rows a second, lately.

@@ -23,7 +23,7 @@ from vault.audit.event import Event, listed
 from vault.clock import DAY, Micros
 from vault.context import Use, encode_for
 from vault.envelope.seal import open_encoded
-from vault.errors import IntegrityError
+from vault.errors import Denied, IntegrityError
 from vault.identifiers import format_id
 from vault.keystate.states import KeyState, may_open
 from vault.ledger.command import Command, Committed, State, Writes
@@ -126,6 +126,7 @@ def advance(cell: Cell, work: Work) -> Pieces:
     Raises:
         Unavailable: a key store, a database or the other cell is out of reach; it is tried again.
         IntegrityError: a claim does not open; a person must look.
+        Denied: `residency_refused`: it is not permitted any more.
     """
     row = stored(cell, work.params["transfer"])
     other = cell.neighbours.get(row.to)
@@ -142,6 +143,7 @@ def advance(cell: Cell, work: Work) -> Pieces:
 def _send(cell: Cell, other: Cell, work: Work, row: TransferRow) -> Pieces:
     now = work.progress
     above = bytes.fromhex(now.cursor.get("above", ""))
+    _check_permitted(cell, row)
     through, going = _next(cell, row, above)
     if through is None:
         until = cell.clock.now() + KEPT
@@ -174,6 +176,18 @@ def _send(cell: Cell, other: Cell, work: Work, row: TransferRow) -> Pieces:
     then = replace(now, state=RUNNING, cursor=cursor, done=now.done + moved, total=now.done + moved)
     yield Sent(work, then, row, gone)
     work.progress = then
+
+
+def _check_permitted(cell: Cell, row: TransferRow) -> None:
+    """Returns if what was permitted when it was asked for is so still.
+
+    Raises:
+        Denied: `residency_refused`.
+    """
+    rules = cell.schemas.of(row.tenant, fresh=True).schema.fields
+    permitted = {name for name, rule in rules.items() if row.to in rule.transfer_to}
+    if row.to not in cell.transfer_to or not permitted.issuperset(msgspec.json.decode(row.fields)):
+        raise Denied("residency_refused")
 
 
 def _forget(cell: Cell, other: Cell, work: Work, row: TransferRow) -> Pieces:

@@ -60,6 +60,7 @@ class Worker:
         self._cell = cell
         self._stop = stop or threading.Event()
         self._scheduled = 0.0
+        self._listed_at = 0.0
         if cell.attendant is None:
             cell.attendant = Process(cell, "worker")
             cell.attendant.look()
@@ -77,8 +78,7 @@ class Worker:
             self._scheduled = time.monotonic() + SCHEDULE_S
             drive(self._cell.committer, lambda: schedule_turn(self._cell), self._cell.forget)
             drive(self._cell.committer, lambda: rotate_due(self._cell), self._cell.forget)
-        if self._enlisting is not None:
-            self._enlisting.run()
+        self._enlist()
         taken = 0
         while not self._stop.is_set() and self.run_one():
             taken += 1
@@ -107,6 +107,12 @@ class Worker:
             self._give_back(work, None)
         return True
 
+    def _enlist(self) -> None:
+        """Tells the directory, if there is one, of people who are new or gone."""
+        if self._enlisting is not None:
+            self._enlisting.run()
+        self._listed_at = time.monotonic()
+
     def _is_newest(self) -> bool:
         """Whether no newer program is at work on the cell; nobody migrates a file that is held."""
         return self._cell.store.is_file or is_newest(self._cell.store.engine)
@@ -118,6 +124,8 @@ class Worker:
             if self._stop.is_set():
                 self._perform(lambda: _release(work, QUEUED, "", "", 0))
                 return
+            if time.monotonic() >= self._listed_at + LOOK_S:
+                self._enlist()  # a job may take hours
             self._perform(lambda: piece(self._cell, work))
             if work.progress.state == RUNNING and self._cell.working.pause_s:
                 self._stop.wait(self._cell.working.pause_s)
