@@ -1,7 +1,7 @@
 """The directory's database: its keys' rows, the regions that report to it, and entries without names.
 
-It is no cell's. An entry is a keyed reference and a region, and nothing of when or in which order it was
-made, so that whoever has this database and a cell's cannot match the rows of the two. Every write is a short
+It is no cell's. An entry is a keyed reference and a region, and nothing of when it was made, so that whoever
+has this database and a cell's does not find the rows of the two beside each other. Every write is a short
 transaction of its own, under the fence of the one runner that a region has at a time.
 """
 
