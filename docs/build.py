@@ -751,9 +751,10 @@ Adding is free. What something lives under stays as it is, and the plan's refusa
 
 - a *field* with values (`vaulted`), or with tokens or ciphertexts that callers keep (`vaultless`,
   `encrypted`), is not removed, not renamed, and changes no setting but `classification`, `subject`,
-  `rotation` and `tokenize_budget`; `max_rows` and `max_bytes` may be raised, masks added. `small` and
-  `small_retention` change while no value lives that they decided about: a row that opens, or a value that
-  was ever passed. A field that a grant names which may still be used is not removed and keeps its protection.
+  `rotation`, `tokenize_budget` and `transfer_to`; `max_rows` and `max_bytes` may be raised, masks added.
+  `small` and `small_retention` change while no value lives that they decided about: a row that opens, or a
+  value that was ever passed. A field that a grant names which may still be used is not removed and keeps its
+  protection.
 - a *mask* that a grant which may still be used may show is neither removed nor changed.
 - a *purpose* with grants that may still be used is not removed; with such grants over `vaultless` fields it
   does not become `non_tpo`, because disclosures that must be accounted for are accounted for by person.
@@ -809,6 +810,7 @@ _TABLES: Final = {
         "small": "vaultless: what happens to values of which fewer than 1,000,000 look alike: they are "
         "refused, get an opaque token and a row, or are handed back as they are, **without protection**",
         "small_retention": '`small = "vaulted"`: the class of those rows, one with a period',
+        "transfer_to": "vaulted: regions into which a person's values may be transferred; none: they stay",
     },
     "fields.NAME.tokenize_budget": {"per_day": "values a UTC day, of each principal"},
 }
@@ -820,6 +822,7 @@ _VALUES: Final = {
     "alphabet": f"{codes(NAMED)}, or 2 to 65,536 distinct characters",
     "retention": "a class's name",
     "small_retention": "a class's name",
+    "transfer_to": "list",
     "masks": '`{ last4 = "***-**-{last:4}" }`',
     "bearer": "table",
     "surrogate": "one of [templates](templates.md)",

@@ -78,6 +78,7 @@ _REMEDIES: Final = {
     "integrity_failed": "put the keys of this cell back; these are damaged or another cell's",
     "database_unavailable": "see that the file is there, whole, and this user's",
     "audit_broken": "keep the database as it is, and find out who could write to it",
+    "directory_unavailable": "coatcheck directory create; or see that its database and key store are there",
     "host_permissions": "see that the file is there, and change its mode or owner",
 }
 
@@ -141,7 +142,7 @@ class Checkup:
         findings += self._process(config)
         for region in config.cell:
             findings += self.cell(config, region)
-        return findings
+        return [*findings, *self._directory(config)]
 
     def cell(self, config: Config, region: str) -> list[Finding]:
         """What is to be said of one cell."""
@@ -279,6 +280,24 @@ class Checkup:
                 yield from _halves(name, halves, sorted(epochs))
         except CoatcheckError as problem:
             yield _error(f"{name} keys", problem)
+
+    def _directory(self, config: Config) -> Iterator[Finding]:
+        directory = Wiring(config, self._prompt, self._clock).directory(asks=True)
+        if directory is None:
+            return
+        with contextlib.closing(directory):
+            try:
+                rows, keys = directory.standing(), directory.keys()
+            except CoatcheckError as problem:
+                yield _error("directory", problem)
+                return
+        behind = sorted({str(row["region"]) for row in rows if not row["complete"]})
+        if behind:
+            remedy = "see that a worker of the region runs; coatcheck directory drop-region, if it is no more"
+            yield Finding("directory", RISKY, f"not everybody is listed of: {', '.join(behind)}", remedy)
+        else:
+            listed = sum(row["entries"] for row in rows)
+            yield Finding("directory", OK, f"{listed} entries under key {keys[0].version}")
 
     def _transport(self, config: Config) -> Iterator[Finding]:
         address = config.listen.address

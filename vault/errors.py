@@ -110,6 +110,9 @@ CODES: Final[dict[str, Code]] = {
         widening_refused="A grant can be narrowed, never widened.",
         schema_refused="The schema cannot be applied. | `refusals` says why, one line each.",
         retention_unkeepable="The field's protection cannot keep its retention class.",
+        transfer_unsupported=(
+            "That transfer cannot be done by this service. | Both cells must be open in one process."
+        ),
         template_invalid="The template does not exist or its parameters are wrong.",
     ),
     # who the caller is
@@ -137,6 +140,10 @@ CODES: Final[dict[str, Code]] = {
         delegation_denied="The grantor may not give this: it lies outside its own ceiling.",
         plain_delivery_denied="Plain delivery is not allowed for this purpose.",
         self_approval="Nobody grants to itself.",
+        residency_refused=(
+            "The value may not leave its region for that one. | Both the cell and the field's schema name "
+            "the regions that values may be transferred into."
+        ),
         proxy_required="This listener answers its proxies only. | See [listen] in coatcheck.toml.",
     ),
     **_rows(
@@ -186,7 +193,8 @@ CODES: Final[dict[str, Code]] = {
         421,
         Exit.UNAVAILABLE,
         retry="elsewhere",
-        misdirected_region="This service does not host that region.",
+        misdirected_region="This service does not host that region. | Ask the service at `url`, if one is "
+        "named, with a credential of that region; nothing was passed on to it.",
     ),
     # what fails around us
     **_rows(
@@ -200,6 +208,7 @@ CODES: Final[dict[str, Code]] = {
         "Ask again with the same Idempotency-Key, or look before asking again.",
         audit_unavailable="The audit log cannot be written, so nothing was done.",
         draining="The service is shutting down.",
+        directory_unavailable="The directory cannot be reached. | Tokens and values do not need it.",
     ),
     **_rows(422, Exit.INTEGRITY, ciphertext_invalid="The ciphertext cannot be opened here."),
     **_rows(

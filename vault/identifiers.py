@@ -35,6 +35,7 @@ PREFIXES: Final = {
     "key": "cryptographic key",
     "req": "request",
     "sub": "data subject",
+    "xfer": "transfer into another region",
 }
 
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford base32: no I, L, O, U

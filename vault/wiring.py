@@ -7,24 +7,18 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from vault.authn.identities import Caller, Identities
-from vault.clock import Clock, SystemClock, parse_period
-from vault.config import CellSettings, Config
-from vault.config.certificate import check_key_mode
-from vault.config.database import SQLITE, is_file, place_of, sslmode_of
-from vault.config.keystores import credentials_of, guard_limits
+from vault.clock import parse_period
+from vault.config import Config
 from vault.errors import CoatcheckError, Conflict, IntegrityError, Misconfigured, Stale
 from vault.keyring.epoch import create_epoch, needed_epochs, open_epochs
 from vault.keyring.ring import Keyring
 from vault.kms.erased import ErasedLog
-from vault.kms.halves import HalfStores
-from vault.kms.registry import Guard, ProviderSettings, Standing, local, open_provider
+from vault.kms.registry import Standing, local
 from vault.ledger.command import Answer, Verb
 from vault.ledger.committer import Committer, drive
-from vault.secret import Secret
 from vault.services import initialise
 from vault.services.cell import Cell, Limits, Schemas, Working
 from vault.services.gate import Request, flush_failures, host_caller
@@ -38,11 +32,10 @@ from vault.store import migrations
 from vault.store.cell import Store
 from vault.store.loads import check_complete, read_load
 from vault.store.lock import CellLock, making
-from vault.store.postgresql import Server
 from vault.store.session import sqlite_url
+from vault.stores import Prompt, Stores
 
 FLUSH_EVERY_S = 60.0
-Prompt = Callable[[str], Secret]
 
 
 @dataclass(slots=True)
@@ -78,75 +71,14 @@ class OpenCell:
             self.lock.release()
 
 
-class Wiring:
-    """A deployment being put together.
+class Wiring(Stores):
+    """A deployment being put together: `Stores`, and what is opened of them.
 
     Args:
         config: its settings.
         prompt: asks for a cell's passphrase when neither file nor variable has it; None: never asks.
         clock: where the time comes from.
     """
-
-    def __init__(self, config: Config, prompt: Prompt | None = None, clock: Clock | None = None) -> None:
-        self.config = config
-        self._prompt = prompt
-        self._clock = clock or SystemClock()
-
-    def database_path(self, region: str) -> Path | None:
-        """A SQLite cell's file; None if the cell is on a server."""
-        database = self._settings(region).database
-        return self.config.path(database.removeprefix(SQLITE)) if is_file(database) else None
-
-    def server(self, region: str) -> Server:
-        """How the server of a cell is reached."""
-        cell, config = self._settings(region), self.config
-        place = place_of(cell.database)
-        if cell.database_key is not None:
-            check_key_mode(config.path(cell.database_key))
-
-        def path(text: str | None) -> Path | None:
-            return None if text is None else config.path(text)
-
-        return Server(
-            *place,
-            sslmode_of(cell, place),
-            partial(config.database_password_of, region),
-            path(cell.database_root_certificate),
-            path(cell.database_certificate),
-            path(cell.database_key),
-            cell.database_connections,
-        )
-
-    def provider(self, region: str, kms: str | None = None) -> Guard:
-        """A cell's key store, guarded; whoever has it closes it.
-
-        Args:
-            kms: another one, in place of the one that is configured.
-        """
-        cell = self._settings(region)
-        uri = cell.kms if kms is None else kms
-        passphrase = None
-        if cell.key_file is None:
-            passphrase = self.config.passphrase_of(region)
-            if passphrase is None and self._prompt is not None and self.asks(region):
-                passphrase = self._prompt(region)
-        key_file = None if cell.key_file is None else self.config.path(cell.key_file)
-        base = Path(self.config.base)
-        limits = guard_limits(cell.kms_limits, local=uri.startswith("local:"))
-        credentials = credentials_of(cell.kms_auth, region, base, uri)
-        settings = ProviderSettings(region, base, passphrase, key_file, credentials, limits.deadline_s)
-        return Guard(open_provider(uri, settings), limits, region)
-
-    def asks(self, region: str) -> bool:
-        """Whether somebody has to be asked for a cell's passphrase."""
-        cell = self._settings(region)
-        named = (cell.key_file, cell.passphrase_file, cell.passphrase)
-        return cell.kms.startswith("local:") and named == (None, None, None)
-
-    def halves(self, region: str) -> HalfStores:
-        """A cell's half-stores."""
-        folders = [self.config.path(text) for text in self._settings(region).half_stores]
-        return HalfStores(region, folders)
 
     def create(self, region: str, caller: Caller) -> bool:
         """Creates a cell, or finishes creating it; whether anything was created now."""
@@ -159,7 +91,7 @@ class Wiring:
                     self.halves(region).heal(row.number)
                 ErasedLog(region, self.halves(region).folders).heal()
             else:
-                key_file = self._settings(region).key_file
+                key_file = self.settings(region).key_file
                 if self.config.development and key_file is not None:
                     local.make_key_file(self.config.path(key_file))
                 with contextlib.closing(self.provider(region)) as key_store:
@@ -181,11 +113,7 @@ class Wiring:
         """
         path = self.database_path(region)
         if path is not None:
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            except OSError:
-                raise Misconfigured("host_permissions", path=str(path)) from None
+            self.make_file(path)
         with contextlib.ExitStack() as stack:
             if path is not None:
                 stack.enter_context(self._locked(path))
@@ -210,7 +138,7 @@ class Wiring:
         return self._open(region, finished=True, loading=loading)
 
     def _open(self, region: str, *, finished: bool, loading: bool = False) -> OpenCell:
-        path = self._existing(region)
+        path = self.existing(region)
         if path is None:
             return OpenCell(self._cell(region, finished, loading), None)
         lock = CellLock(path)
@@ -226,7 +154,7 @@ class Wiring:
         if cell.key_store is None or not cell.key_store.remote:
             return
         key_store, halves = cell.key_store, self.halves(cell.region)
-        hold_s = self._settings(cell.region).kms_limits.hold_s
+        hold_s = self.settings(cell.region).kms_limits.hold_s
 
         def told(standing: Standing) -> None:
             if standing.cause:
@@ -242,7 +170,7 @@ class Wiring:
     @contextlib.contextmanager
     def reader(self, region: str) -> Iterator[Store]:
         """A cell's database for reading only: no lock, no keys, beside a running service."""
-        self._existing(region)
+        self.existing(region)
         store = self._store(region)
         try:
             migrations.check(store.engine)
@@ -256,7 +184,7 @@ class Wiring:
     @contextlib.contextmanager
     def upkeep(self, region: str) -> Iterator[Upkeep]:
         """A cell's database, whatever version it has: no lock, no keys."""
-        path = self._existing(region)
+        path = self.existing(region)
         store = self._store(region)
         try:
             yield Upkeep(path, store)
@@ -303,22 +231,14 @@ class Wiring:
             terms=terms_of(self.config),
             keys=lambda: (key_store, self.halves(region)),
             key_store=key_store,
+            directory=self.directory(),
+            regions=self.config.urls(),
+            transfer_to=frozenset(self.config.cell[region].transfer_to),
         )
 
     def _store(self, region: str) -> Store:
         path = self.database_path(region)
         return Store(self.server(region) if path is None else sqlite_url(path), self._clock)
-
-    def _existing(self, region: str) -> Path | None:
-        """A SQLite cell's file, which is there; None on a server, where asking it tells.
-
-        Raises:
-            Misconfigured: `not_initialised`.
-        """
-        path = self.database_path(region)
-        if path is not None and not path.exists():
-            raise Misconfigured("not_initialised", region=region)
-        return path
 
     @contextlib.contextmanager
     def _locked(self, path: Path) -> Iterator[None]:
@@ -328,12 +248,6 @@ class Wiring:
             yield
         finally:
             lock.release()
-
-    def _settings(self, region: str) -> CellSettings:
-        settings = self.config.cell.get(region)
-        if settings is None:
-            raise Misconfigured("config_invalid", setting=f"cell.{region}", reason="is missing")
-        return settings
 
 
 def working_of(config: Config, region: str) -> Working:
@@ -370,6 +284,8 @@ class Deployment:
         self.config = config
         self.open_cells = cells
         self.cells = {region: opened.cell for region, opened in cells.items()}
+        for region, cell in self.cells.items():
+            cell.neighbours.update({name: other for name, other in self.cells.items() if name != region})
         self._workers: list[WorkerThread] = []
         for opened in cells.values():
             opened.attend(kind)
@@ -460,4 +376,4 @@ def as_host(tenant: str = initialise.MAIN_TENANT) -> Caller:
     return host_caller(os.getuid(), tenant)
 
 
-__all__ = ["Deployment", "OpenCell", "Request", "Wiring", "as_host", "deploy", "perform"]
+__all__ = ["Deployment", "OpenCell", "Prompt", "Request", "Wiring", "as_host", "deploy", "perform"]

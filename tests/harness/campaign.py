@@ -220,6 +220,14 @@ class Campaign:
         for change in ({"replays": p.word()}, {p.word(): 1}, {"replays": [p.text()]}):
             for path in ("epochs/turn", f"jobs/{UNKNOWN_JOB}/cancel", f"jobs/{UNKNOWN_JOB}/resume"):
                 self.call("POST", path, change, key=self.admin)
+        for asked in ({"subject": p.word()}, {"subject": p.text() + "\0"}, {p.word(): p.ssn()}, [p.card()]):
+            self.call("POST", "directory/lookup", asked, key=self.admin)
+        wanted = {"subject": p.word(), "to": "us", "legal_basis": "contract", "fields": [NAME]}
+        for more in (
+            {}, {"to": p.word()}, {"legal_basis": p.word()}, {"fields": [p.word()]}, {"mode": p.word()},
+            {p.word(): p.ssn()}, {"subject": p.text() + "\n"}, {"subject": [p.card()]},
+        ):  # fmt: skip
+            self.call("POST", "transfers", wanted | more, key=self.admin)
         word = {"by": p.reason(), "statement": p.reason()}
         done = self.call("POST", f"keys/{key}/destroy", {"attestation": word}, key=self.admin)
         assert done.status == 200, done.body

@@ -32,7 +32,7 @@ from vault.errors import CODES
 from vault.policy.permissions import PERMISSIONS
 
 UNKNOWN_ID: Final = "01M84HD64DFW18BYTQYF0BJRJQ"
-PREFIXES: Final = {"grants": "gr", "principals": "pr", "keys": "ck", "tenants": "tn"}
+PREFIXES: Final = {"grants": "gr", "principals": "pr", "keys": "ck", "tenants": "tn", "transfers": "xfer"}
 BY_NAME: Final = {route.method + " " + route.path: route for route in ROUTES}
 WITH_BODY: Final = [name for name, route in BY_NAME.items() if route.body is not None]
 
@@ -80,6 +80,12 @@ TAKEN: Final[dict[str, list[Any]]] = {
     "POST schema/plan": [{"toml": "[purposes.a]"}, {"document": {"purposes": {"a": {"activity": "x"}}}}],
     "POST schema/apply": [{"toml": "[purposes.a]", "digest": "0" * 64}],
     "POST principals": [principal("other"), {"kind": "agent", "name": "agent:other"}],
+    "POST directory/lookup": [{"subject": "person"}],
+    "POST transfers": [
+        {"subject": "person", "to": "us", "legal_basis": "contract", "fields": [SSN]},
+        {"subject": "person", "to": "us", "legal_basis": "contract", "fields": [HANDLE]},
+        {"subject": "person", "to": "us", "legal_basis": "contract", "fields": [HANDLE], "mode": "move"},
+    ],
     "POST tenants": [{"name": "acme"}],
     "POST principals/{id}/keys": [{"expires": "2100-01-01T00:00:00Z", "networks": ["127.0.0.0/8"]}],
 }  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any, Final
 from tests.support.cells import AGENT, EMAIL, HANDLE, NAME, SCHEMA, SSN, VISIT
 from tests.support.service import Answer
 from tests.support.within import Door
-from tests.unit.services.calls import a_job, a_stopped_job
+from tests.unit.services.calls import a_job, a_stopped_job, a_transfer, with_directory, with_neighbour
 
 VALUE: Final = "123-45-6789"
 PERSON: Final = "Ada Lovelace"
@@ -237,6 +237,15 @@ DRIVES: Final[dict[str, dict[str, Drive]]] = {
     "DELETE keys/{id}": {"one": lambda d: Sent(f"keys/{key_of(d)}", key=d.built.admin)},
     "GET audit": {"all": lambda d: Sent("audit", key=d.built.admin)},
     "GET epochs": {"all": lambda d: Sent("epochs", key=d.built.admin)},
+    "GET regions": {"all": lambda _: Sent("regions")},
+    "POST directory/lookup": {
+        "one": lambda d: Sent("directory/lookup", {"subject": with_directory(d.built)}, d.built.admin)
+    },
+    "POST transfers": {"one": lambda d: Sent("transfers", with_neighbour(d.built), d.built.admin)},
+    "GET transfers/{id}": {"one": lambda d: Sent(f"transfers/{a_transfer(d.built)}", key=d.built.admin)},
+    "GET transfers/{id}/tokens": {
+        "one": lambda d: Sent(f"transfers/{a_transfer(d.built)}/tokens", key=d.built.admin)
+    },
     "POST epochs/turn": {"one": lambda d: Sent("epochs/turn", {}, d.built.admin)},
     "GET jobs": {"all": lambda d: Sent("jobs", key=d.built.admin)},
     "GET jobs/{id}": {"one": lambda d: Sent(f"jobs/{a_job(d.built)}", key=d.built.admin)},

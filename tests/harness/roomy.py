@@ -45,6 +45,7 @@ surrogate = "alphanumeric(length=9, case='lower')"
 max_rows = 1000000
 deterministic = "field"
 retention = "customer"
+transfer_to = ["us"]
 """
 )
 

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from tests.support.cells import NAME, SSN, VISIT, BuiltCell, development_cell, reveal
-from tests.unit.services.calls import NEW_SCHEMA, a_job, grant_id, rows
+from tests.unit.services.calls import NEW_SCHEMA, a_job, grant_id, rows, with_neighbour
 from vault.api.app import ROUTES
 from vault.api.openapi import codes_of, document
 from vault.api.route import Call, Route
@@ -117,6 +117,9 @@ ASKED: dict[str, Callable[[BuiltCell], Asked]] = {
         b.admin, {"id": b.service_id}, {}, {"expires": "2100-01-01T00:00:00Z"}
     ),
     "POST epochs/turn": lambda b: (b.admin, {}, {"replays": "keep"}, {"replays": "drop"}),
+    "POST transfers": lambda b: (
+        b.admin, {}, with_neighbour(b), with_neighbour(b) | {"legal_basis": "explicit_consent"}
+    ),
     "POST jobs/{id}/cancel": lambda b: (b.admin, {"id": a_job(b)}, None, None),
     "POST jobs/{id}/resume": lambda b: (
         b.admin, {"id": b.run(cancel_job, a_job(b), by=b.admin).id}, None, None

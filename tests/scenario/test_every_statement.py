@@ -24,7 +24,10 @@ from vault.ledger import group
 from vault.services.audit import verify
 
 FULL: Final = bool(os.environ.get("COATCHECK_FULL"))
-REFUSALS: Final = {"database_unavailable", "outcome_unknown", "audit_unavailable", "too_busy"}
+REFUSALS: Final = {
+    *("database_unavailable", "outcome_unknown", "audit_unavailable", "too_busy"),
+    "directory_unavailable",  # the look-up's own database
+}
 MOST: Final = 200  # statements of one verb
 Open = Callable[[Path], AbstractContextManager[BuiltCell]]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -12,21 +13,40 @@ import pytest
 from tests.harness.doors import BY_NAME, Doors, bodies_taken, initialise_doors, path_of
 from tests.harness.hostile import bodies
 from tests.harness.jsonschema import Validator
-from tests.harness.roomy import AGENT, NAME, PURPOSE, SCHEMA, SSN, TEXT, grant_body
-from tests.support.service import Answer
+from tests.harness.roomy import AGENT, HANDLE, NAME, PURPOSE, SCHEMA, SSN, TEXT, grant_body
+from tests.support.service import Answer, coatcheck_here
 from vault.api.app import ROUTES
 from vault.api.openapi import document
 from vault.api.route import Route
+from vault.config import load
+from vault.identifiers import uuid7
+from vault.wiring import Wiring
 
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "trace"}
+MORE = """
+[cell.us]
+database = "sqlite:///us.db"
+kms = "local:keys/us"
+half_stores = ["keys/us"]
+key_file = "keys/us/development.key"
+schema = "schema.toml"
+
+[directory]
+database = "sqlite:///directory.db"
+kms = "local:keys/directory"
+half_stores = ["keys/directory"]
+key_file = "keys/directory/development.key"
+"""
 DOCUMENT = json.loads(json.dumps(document(ROUTES)))
 VALIDATOR = Validator(DOCUMENT)
 
 
 @pytest.fixture(scope="module")
 def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
-    service = initialise_doors(tmp_path_factory.mktemp("openapi") / "deployment")
+    service = initialise_doors(tmp_path_factory.mktemp("openapi") / "deployment", MORE)
+    assert coatcheck_here("directory", "create", "--config", service.folder).returncode == 0
     service.settings["COATCHECK_WORKER__INSIDE"] = "false"  # a job is to stand where it was put
+    service.settings["COATCHECK_CELL__EU__TRANSFER_TO"] = '["us"]'
     try:
         service.start()
         yield Doors(service)
@@ -207,6 +227,14 @@ def test_answers_agree(doors: Doors) -> None:
     word = {"attestation": {"by": "Ada", "statement": "none is left"}}
     call("POST keys/{id}/destroy", word, id=field_key)
     call("GET audit")
+    call("GET regions")
+    enlist(doors, "p1")
+    call("POST directory/lookup", {"subject": "p1"})
+    call("POST tokenize", {"field": HANDLE, "values": ["ada"], "subjects": ["p1"]})
+    asked = {"subject": "p1", "to": "us", "legal_basis": "relocation", "fields": [HANDLE], "mode": "move"}
+    transfer = call("POST transfers", asked)
+    call("GET transfers/{id}", id=transfer["id"])
+    call("GET transfers/{id}/tokens", id=transfer["id"])
     call("GET epochs")
     job = call("POST epochs/turn", {"replays": "drop"})
     call("GET jobs")
@@ -214,6 +242,18 @@ def test_answers_agree(doors: Doors) -> None:
     call("POST jobs/{id}/cancel", id=job["id"])
     call("POST jobs/{id}/resume", id=job["id"])
     assert seen == BY_NAME.keys(), "a route that this test does not call yet"
+
+
+def enlist(doors: Doors, person: str) -> None:
+    """Lists a person, as a worker would."""
+    directory = Wiring(load(doors.service.folder / "coatcheck.toml")).directory()
+    assert directory is not None
+    with closing(directory):
+        directory.store.enter("eu", 1)
+        held = directory.store.take("eu", uuid7())
+        assert held is not None
+        newest = directory.keys()[0]
+        directory.store.put(held, newest.version, [newest.of("main", person)])
 
 
 @pytest.mark.parametrize("name", list(BY_NAME))

@@ -98,6 +98,7 @@ protection = "vaulted"
 deterministic = "subject"
 retention = "customer"
 tokenize_budget = { per_day = 1000 }
+transfer_to = ["us"]
 
 [fields."customer.phone"]
 template = "text(max=40)"
@@ -313,7 +314,10 @@ class BuiltCell:
         )
         more = ["cell-admin", "cell-custodian"] if self.tenant == initialise.MAIN_TENANT else []
         _, self.admin = self.principal(
-            "operator", "admin", roles=["admin", "auditor", "key-custodian", *more]
+            "operator",
+            "admin",
+            roles=["admin", "auditor", "key-custodian", "privacy-officer", *more],
+            permissions=["directory:lookup"],
         )
 
 

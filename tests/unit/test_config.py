@@ -384,10 +384,43 @@ class TestServers:
             build(made, {}, BASE)
         assert refusal.value.facts["reason"] == "is the database of cell.eu too"
 
+    @pytest.mark.parametrize("other", ["us", "directory"])
+    def test_one_key_store_is_one_cell_s_or_the_directory_s(self, other: str) -> None:
+        """The end of a root version of the one would be the end of the other's keys."""
+        table = document(database="sqlite:///other.db")["cell"]["eu"]
+        made = document() | ({"directory": table} if other == "directory" else {})
+        if other == "us":
+            made["cell"]["us"] = table
+        with pytest.raises(Misconfigured) as refusal:
+            build(made, {}, BASE)
+        place = "directory" if other == "directory" else "cell.us"
+        assert refusal.value.facts["setting"] == f"{place}.kms"
+        table["kms"] = "local:keys/other"
+        build(made, {}, BASE)
+
+    @pytest.mark.parametrize(
+        "url", ["us.example", "ftp://us.example", "https://", "https://a:b@us.example", "https://us.example?x=1",
+                "https://us.example#x", "https://us.example:0", "https://us.example:99999", "http://[", ""],
+    )  # fmt: skip
+    def test_an_address_that_is_told_is_a_plain_one(self, url: str) -> None:
+        for made in (document(url=url), {**document(), "region": {"us": {"url": url}}}):
+            with pytest.raises(Misconfigured) as refusal:
+                build(made, {}, BASE)
+            assert str(refusal.value.facts["setting"]).endswith(".url")
+            assert "a:b" not in str(refusal.value.facts)
+        for good in ("https://us.example", "http://127.0.0.1:8700", "https://[::1]:1/base"):
+            assert build(document(url=good), {}, BASE).urls() == {"eu": good}
+
+    @pytest.mark.parametrize("to", [["us"], ["eu"], [""]])
+    def test_values_go_only_into_cells_of_the_same_file(self, to: list[str]) -> None:
+        with pytest.raises(Misconfigured) as refusal:
+            build(document(transfer_to=to), {}, BASE)
+        assert refusal.value.facts["setting"] == "cell.eu.transfer_to"
+
     def test_several_processes(self) -> None:
         made = {**document(database=SERVER), "listen": {"workers": 4}}
         assert build(made, {}, BASE).listen.workers == 4
-        made["cell"]["us"] = document()["cell"]["eu"]
+        made["cell"]["us"] = document(kms="local:keys/us")["cell"]["eu"]
         with pytest.raises(Misconfigured) as refusal:
             build(made, {}, BASE)
         assert refusal.value.facts == {

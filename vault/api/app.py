@@ -26,6 +26,7 @@ from vault.api import (
     jobs,
     keys,
     openapi,
+    regions,
     schema,
     tenants,
 )
@@ -52,6 +53,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *keys.ROUTES,
     *epochs.ROUTES,
     *jobs.ROUTES,
+    *regions.ROUTES,
     *audit.ROUTES,
 )
 _EXPECTED: Final = frozenset({"draining", "too_busy"})  # answered by design, and counted

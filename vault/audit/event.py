@@ -75,6 +75,7 @@ KINDS: Final[dict[str, str]] = {
     "decrypt": "a grant was used on ciphertexts, or its use refused",
     "denied": "an authenticated request was refused before it could change anything",
     "detokenize": "a grant was used on tokens, or its use refused",
+    "directory.lookup": "somebody asked in which region a person is, or was refused that",
     "encrypt": "values were turned into ciphertexts",
     "epoch.turn": "a turn of the cell's epoch took a step",
     "grant.create": "a grant was created, or refused by the grantor's ceiling",
@@ -96,6 +97,10 @@ KINDS: Final[dict[str, str]] = {
     "subject.create": "data subjects were entered",
     "tenant.create": "a tenant was created, with its keys and its first admin",
     "tokenize": "values were turned into tokens",
+    "transfer.create": "a transfer of a person's values into another region was begun",
+    "transfer.receive": "values of a transfer arrived, and have tokens here",
+    "transfer.remove": "values of a transfer that have arrived were removed here",
+    "transfer.send": "values are opened, to be sent into another region",
     "unauthenticated": "requests without a valid credential, counted over a minute",
 }
 

@@ -19,7 +19,7 @@ from vault.cli.output import Output, use_color
 from vault.client.http import DEFAULT_TIMEOUT_S, Client
 from vault.config import Config, find_file, load
 from vault.config.profiles import find_profile
-from vault.errors import BadInput, CoatcheckError, Internal, Misconfigured
+from vault.errors import BadInput, CoatcheckError, Internal, Misconfigured, Unavailable
 from vault.identifiers import new_id
 from vault.secret import Secret
 from vault.services.cell import Cell, Origin
@@ -73,8 +73,11 @@ class Door:
 
         Raises:
             Misconfigured: `config_invalid`: none, several, or one that is not configured.
+            Unavailable: `misdirected_region`: another service hosts it.
         """
         named = self._options.get("region")
+        if named in config.region and named not in config.cell:
+            raise Unavailable("misdirected_region", region=str(named), url=config.region[str(named)].url)
         if named is None and len(config.cell) == 1:
             return next(iter(config.cell))
         if named is None or named not in config.cell:

@@ -16,6 +16,7 @@ from vault.services.jobs import CANCELLED, DONE, FAILED
 from vault.services.listing import Page
 
 POLL_S: Final = 0.5
+PICKUP: Final = "pickup"  # what it has to do is done; what it made waits for somebody
 WIDTH: Final = 24  # of the bar
 COLUMNS: Final = ("id", "kind", "state", "step", "done", "total", "waits_for", "error")
 
@@ -95,7 +96,7 @@ def watch(door: Door, read: Callable[[], dict[str, Any]]) -> None:
     while True:
         job = read()
         bar.show(job)
-        if job["state"] in (DONE, FAILED, CANCELLED):
+        if job["state"] in (DONE, FAILED, CANCELLED) or job.get("waits_for") == PICKUP:
             break
         time.sleep(POLL_S)
     bar.end()

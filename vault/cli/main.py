@@ -16,6 +16,7 @@ from vault.cli import (
     completion,
     config,
     data,
+    directories,
     doctor,
     epochs,
     files,
@@ -26,6 +27,7 @@ from vault.cli import (
     keys,
     kms,
     profiles,
+    regions,
     schema,
     tenants,
     worker,
@@ -58,7 +60,7 @@ def version(door: Door) -> None:
 
 for module in (
     *(init, data, files, grants, identities, tenants, schema, catalog, keys, epochs, audit),
-    *(worker, jobs, cell, backup, kms, doctor, config, profiles, completion),
+    *(regions, directories, worker, jobs, cell, backup, kms, doctor, config, profiles, completion),
 ):
     module.register(cli)
 

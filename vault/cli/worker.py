@@ -23,7 +23,7 @@ def _add(cli: click.Group) -> None:
     @command(cli, "worker", "host")
     @click.option("--once", is_flag=True, help="Do what is due now, and end.")
     def worker(door: Door, once: bool) -> None:
-        """Do the cells' jobs until SIGTERM or Ctrl-C: turns of epochs, as they are asked for or scheduled.
+        """Do the cells' jobs until SIGTERM or Ctrl-C: turns of epochs and transfers; tell the directory.
 
         A SQLite cell is one process's: there `serve` does them itself, unless `worker.inside` is false.
         """

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vault.config.checking import Problem, read
-from vault.config.settings import DEFAULT_PORT, CellSettings, Config
+from vault.config.settings import DEFAULT_PORT, DIRECTORY, CellSettings, Config, StoreSettings
 from vault.errors import Fact, Misconfigured
 
 FILE_NAME: Final = "coatcheck.toml"
@@ -162,6 +162,6 @@ def _value(text: str) -> Any:
 
 
 __all__ = [
-    "CellSettings", "Config", "FILE_NAME", "NOT_SETTINGS", "Problem", "Settings", "assemble", "build",
-    "find_file", "load", "load_all", "no_color_wanted",
+    "CellSettings", "Config", "DIRECTORY", "FILE_NAME", "NOT_SETTINGS", "Problem", "Settings",
+    "StoreSettings", "assemble", "build", "find_file", "load", "load_all", "no_color_wanted",
 ]  # fmt: skip

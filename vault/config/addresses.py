@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 MAX_PORT: Final = 65_535
 _PORT: Final = re.compile(r"[0-9]{1,5}")
@@ -34,6 +35,16 @@ def split_address(text: str) -> Address:
     if address is None:
         raise ValueError("names a host, not an IP address or localhost")
     return Address(host, int(port), address.is_loopback)
+
+
+def is_service_url(text: str) -> bool:
+    """Whether a text is where a service is reached: http or https, a host, and nobody's credentials."""
+    try:
+        parts = urlsplit(text)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return known and "@" not in text and not parts.query and not parts.fragment and text.isprintable()
 
 
 def plain_address(text: str) -> IPv4Address | IPv6Address | None:

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import inspect
 
 from vault.clock import parse_period
-from vault.config.addresses import split_address
+from vault.config.addresses import is_service_url, split_address
 from vault.config.database import SQLITE, is_file, place_of, risky_database, wrong_database
 from vault.config.keystores import wrong_key_store
 from vault.config.settings import (
@@ -23,6 +23,7 @@ from vault.config.settings import (
     CellSettings,
     Config,
     KeySettings,
+    StoreSettings,
 )
 from vault.identifiers import is_name
 
@@ -33,6 +34,7 @@ SHORTEST_REFERENCES_S: Final = 86_400
 SHORTEST_TERM_S: Final = 60
 LONGEST_OVERLAP_S: Final = 31 * 86_400
 MAX_PROBLEMS: Final = 100
+WHERE: Final = "is https://HOST or http://HOST, without a user: whoever asks the wrong service is told it"
 _BROAD_BITS: Final = {4: 16, 6: 48}  # a network of more addresses than this prefix has is not "the proxies"
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -159,18 +161,26 @@ def _wrong(config: Config, *, mode_is_known: bool) -> Iterator[Problem]:
     if config.log.level not in ("debug", "info", "warning", "error"):
         yield Problem("log.level", "is debug, info, warning or error")
     databases: dict[object, str] = {}
+    key_stores: dict[object, str] = {}
     for region, cell in config.cell.items():
         if not is_name(region):
             yield Problem("cell", "a region's name is a-z, 0-9, - . _")
-        if cell.key_file is not None and strict:
-            reason = "a key file beside the data is for development only; use passphrase_file"
-            yield Problem(f"cell.{region}.key_file", reason)
         yield from _wrong_cell(config, f"cell.{region}", cell)
-        for name, reason in wrong_database(cell, strict=strict):
-            yield Problem(f"cell.{region}.{name}", reason)
-        other = databases.setdefault(_which(config, cell), region)
-        if other != region:
-            yield Problem(f"cell.{region}.database", f"is the database of cell.{other} too")
+    for place, store in config.stores().items():
+        yield from _wrong_store(config, place, store, strict=strict)
+        other = databases.setdefault(_which(config, store), place)
+        if other != place:
+            yield Problem(f"{place}.database", f"is the database of {other} too")
+        other = key_stores.setdefault(store.kms, place)
+        if other != place:
+            yield Problem(
+                f"{place}.kms", f"is the key store of {other} too: an end of the one's keys ends both"
+            )
+    for region, elsewhere in config.region.items():
+        if not is_name(region):
+            yield Problem("region", "a region's name is a-z, 0-9, - . _")
+        if not is_service_url(elsewhere.url):
+            yield Problem(f"region.{region}.url", WHERE)
     yield from _wrong_keys(config.keys)
     if config.tls is not None and config.tls.minimum != TLS_MINIMUM:
         yield Problem("tls.minimum", f"is {TLS_MINIMUM}; nothing older is spoken")
@@ -180,7 +190,7 @@ def _wrong(config: Config, *, mode_is_known: bool) -> Iterator[Problem]:
     yield from _wrong_listeners(config)
 
 
-def _which(config: Config, cell: CellSettings) -> object:
+def _which(config: Config, cell: StoreSettings) -> object:
     """A database, however its setting is spelt."""
     try:
         place = None if is_file(cell.database) else place_of(cell.database)
@@ -192,12 +202,11 @@ def _which(config: Config, cell: CellSettings) -> object:
 
 
 def _wrong_cell(config: Config, place: str, cell: CellSettings) -> Iterator[Problem]:
-    if not cell.half_stores:
-        yield Problem(f"{place}.half_stores", "is empty")
-    if len({config.path(folder) for folder in cell.half_stores}) < len(cell.half_stores):
-        yield Problem(f"{place}.half_stores", "names a folder twice")
-    for setting, reason in wrong_key_store(cell.kms, cell.kms_auth):
-        yield Problem(f"{place}.{setting}", reason)
+    if cell.url is not None and not is_service_url(cell.url):
+        yield Problem(f"{place}.url", WHERE)
+    others = {region for region in config.cell if f"cell.{region}" != place}
+    if not others.issuperset(cell.transfer_to):
+        yield Problem(f"{place}.transfer_to", "names other regions that have a [cell] here")
     try:
         if cell.rotation is not None and parse_period(cell.rotation).shortest_seconds < SHORTEST_ROTATION_S:
             yield Problem(f"{place}.rotation", "is at least an hour: each turn opens and seals every key")
@@ -214,10 +223,25 @@ def _wrong_cell(config: Config, place: str, cell: CellSettings) -> Iterator[Prob
         parse_period(cell.custody_backup_keep)
     except ValueError:
         yield Problem(f"{place}.custody_backup_keep", "is a duration like P7D")
-    if cell.passphrase is not None and not cell.passphrase.startswith(ENV):
+
+
+def _wrong_store(config: Config, place: str, store: StoreSettings, *, strict: bool) -> Iterator[Problem]:
+    """What is wrong with a database and a key store, of a cell or of the directory."""
+    if store.key_file is not None and strict:
+        reason = "a key file beside the data is for development only; use passphrase_file"
+        yield Problem(f"{place}.key_file", reason)
+    if not store.half_stores:
+        yield Problem(f"{place}.half_stores", "is empty")
+    if len({config.path(folder) for folder in store.half_stores}) < len(store.half_stores):
+        yield Problem(f"{place}.half_stores", "names a folder twice")
+    for setting, reason in wrong_key_store(store.kms, store.kms_auth):
+        yield Problem(f"{place}.{setting}", reason)
+    if store.passphrase is not None and not store.passphrase.startswith(ENV):
         yield Problem(f"{place}.passphrase", "is env:NAME, never the passphrase itself")
-    if sum(setting is not None for setting in (cell.passphrase, cell.passphrase_file, cell.key_file)) > 1:
+    if sum(setting is not None for setting in (store.passphrase, store.passphrase_file, store.key_file)) > 1:
         yield Problem(place, "goes with one of passphrase_file, passphrase and key_file")
+    for name, reason in wrong_database(store, strict=strict):
+        yield Problem(f"{place}.{name}", reason)
 
 
 def _wrong_keys(keys: KeySettings) -> Iterator[Problem]:
@@ -277,19 +301,23 @@ def risks(config: Config) -> Iterator[Problem]:
             yield Problem("listen.trusted_proxies", f"{network} is broad: all in it can name any address")
     if config.log.level == "debug":
         yield Problem("log.level", "is debug: libraries log what they please")
-    for region, cell in config.cell.items():
-        yield from (Problem(f"cell.{region}.{name}", reason) for name, reason in risky_database(cell))
-        if len(cell.half_stores) < 2:
-            yield Problem(f"cell.{region}.half_stores", "only one; put a second on another disk")
-        if cell.key_file is not None:
-            yield Problem(f"cell.{region}.key_file", "a key file beside the data")
-        if cell.passphrase is not None:
-            yield Problem(
-                f"cell.{region}.passphrase", "other processes of this user can read an environment variable"
-            )
-        covered = not cell.passphrase is cell.passphrase_file is cell.key_file is None
-        if not cell.kms.startswith("local:"):
-            if covered:
-                yield Problem(f"cell.{region}.passphrase_file", "is for local: only, and not read here")
-        elif not covered:
-            yield Problem(f"cell.{region}.passphrase_file", "is missing, so a start asks on the terminal")
+    for place, store in config.stores().items():
+        yield from _risky_store(place, store)
+
+
+def _risky_store(place: str, store: StoreSettings) -> Iterator[Problem]:
+    yield from (Problem(f"{place}.{name}", reason) for name, reason in risky_database(store))
+    if len(store.half_stores) < 2:
+        yield Problem(f"{place}.half_stores", "only one; put a second on another disk")
+    if store.key_file is not None:
+        yield Problem(f"{place}.key_file", "a key file beside the data")
+    if store.passphrase is not None:
+        yield Problem(f"{place}.passphrase", "other processes of this user can read an environment variable")
+    covered = not store.passphrase is store.passphrase_file is store.key_file is None
+    if not store.kms.startswith("local:"):
+        if covered:
+            yield Problem(f"{place}.passphrase_file", "is for local: only, and not read here")
+    elif not covered and place == "directory":
+        yield Problem(f"{place}.passphrase_file", "is missing; a service asks nobody, so nobody is looked up")
+    elif not covered:
+        yield Problem(f"{place}.passphrase_file", "is missing, so a start asks on the terminal")

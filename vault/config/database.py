@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, unquote
 from vault.config.addresses import MAX_PORT, plain_address
 
 if TYPE_CHECKING:
-    from vault.config.settings import CellSettings
+    from vault.config.settings import StoreSettings
 
 SQLITE: Final = "sqlite:///"
 POSTGRESQL: Final = "postgresql+psycopg://"
@@ -90,12 +90,12 @@ def place_of(database: str) -> Place:
     return Place(tuple(one["host"].strip("[]") for one in whole), ports, unquote(user), unquote(name))
 
 
-def sslmode_of(cell: CellSettings, place: Place) -> str:
+def sslmode_of(cell: StoreSettings, place: Place) -> str:
     """How TLS to the server is done: as it is set, else verified in full beyond this host."""
     return cell.database_sslmode or ("prefer" if place.local else VERIFY_FULL)
 
 
-def wrong_database(cell: CellSettings, *, strict: bool) -> Iterator[tuple[str, str]]:
+def wrong_database(cell: StoreSettings, *, strict: bool) -> Iterator[tuple[str, str]]:
     """What is wrong with a cell's database, as (setting, reason).
 
     Args:
@@ -125,12 +125,12 @@ def wrong_database(cell: CellSettings, *, strict: bool) -> Iterator[tuple[str, s
         yield "database_sslmode", f"is {VERIFY_FULL} in production, beyond this host"
 
 
-def weak(cell: CellSettings, place: Place) -> bool:
+def weak(cell: StoreSettings, place: Place) -> bool:
     """Whether somebody on the way could read or be the server."""
     return not place.local and sslmode_of(cell, place) != VERIFY_FULL
 
 
-def risky_database(cell: CellSettings) -> Iterator[tuple[str, str]]:
+def risky_database(cell: StoreSettings) -> Iterator[tuple[str, str]]:
     """What is allowed about a cell's database, and yet to be thought about."""
     if is_file(cell.database):
         return

@@ -26,6 +26,15 @@ def _means(description: str, lowest: int | None = None, highest: int | None = No
     return Meta(description=description, ge=lowest, le=highest)
 
 
+DIRECTORY: Final = ":directory"
+"""In place of a region where a database and its keys are the directory's; no region can have this name."""
+
+
+def table_of(region: str) -> str:
+    """The table of the file that a region's settings stand in."""
+    return "directory" if region == DIRECTORY else f"cell.{region}"
+
+
 class Listen(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Where the service listens, and who stands before it."""
 
@@ -61,8 +70,8 @@ class TlsSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     minimum: Annotated[str, _means("the oldest version of TLS: `1.3`, the only one")] = "1.3"
 
 
-class CellSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """One region's cell. Relative paths are relative to the file's folder."""
+class StoreSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A database and a key store of its own. Relative paths are relative to the file's folder."""
 
     database: Annotated[
         str,
@@ -107,12 +116,26 @@ class CellSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         None
     )
     key_file: Annotated[str | None, _means("a key file in place of a passphrase; in development only")] = None
+    kms_auth: KmsAuth | None = None
+    kms_limits: KmsLimits = KmsLimits()
+
+
+class CellSettings(StoreSettings, forbid_unknown_fields=True, frozen=True):
+    """One region's cell. Relative paths are relative to the file's folder."""
+
     schema: Annotated[
         str | None, _means("the file that `schema plan` and `schema apply` read when none is named")
     ] = None
-    url: Annotated[str | None, _means("where clients reach this cell; nothing reads it yet")] = None
-    kms_auth: KmsAuth | None = None
-    kms_limits: KmsLimits = KmsLimits()
+    url: Annotated[
+        str | None, _means("where clients reach this cell: what `region list` and the directory say")
+    ] = None
+    transfer_to: Annotated[
+        list[str],
+        _means(
+            "regions of this configuration into which values of people may be transferred, where the schema "
+            "of their field says so too; none: nothing leaves"
+        ),
+    ] = []
     rotation: Annotated[
         str | None,
         _means(
@@ -141,6 +164,15 @@ class CellSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
             "when another is written. The newest always stays"
         ),
     ] = "P7D"
+
+
+class DirectorySettings(StoreSettings, forbid_unknown_fields=True, frozen=True):
+    """The directory, which tells in which region a person is. Its database and keys are no cell's."""
+
+    lookups_per_day: Annotated[
+        int,
+        _means("look-ups of each principal a day: it is told who is a customer", 1, 1_000_000_000),
+    ] = 1_000
 
 
 class RegionSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -242,6 +274,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     tls: TlsSettings | None = None
     cell: dict[str, CellSettings] = {}
     region: dict[str, RegionSettings] = {}
+    directory: DirectorySettings | None = None
     ledger: LedgerSettings = LedgerSettings()
     worker: WorkerSettings = WorkerSettings()
     keys: KeySettings = KeySettings()
@@ -289,18 +322,36 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         """The networks of the proxies in front."""
         return tuple(ip_network(text) for text in self.listen.trusted_proxies)
 
+    def store_of(self, region: str) -> StoreSettings:
+        """The database and key store of a cell, or of the directory."""
+        if region == DIRECTORY and self.directory is not None:
+            return self.directory
+        return self.cell[region]
+
+    def stores(self) -> dict[str, StoreSettings]:
+        """Every database with its key store, by the table of the file that it stands in."""
+        found: dict[str, StoreSettings] = {table_of(region): cell for region, cell in self.cell.items()}
+        return found if self.directory is None else {**found, table_of(DIRECTORY): self.directory}
+
+    def urls(self) -> dict[str, str]:
+        """Where every region that the file speaks of is reached; its own without `url` by the listener."""
+        return {
+            **{region: settings.url for region, settings in self.region.items()},
+            **{region: settings.url or self.url() for region, settings in self.cell.items()},
+        }
+
     def database_password_of(self, region: str) -> str | None:
         """The password of a cell's database, as it is now; None if it has none.
 
         Raises:
             Misconfigured: `host_permissions`, `config_invalid`.
         """
-        cell = self.cell[region]
+        cell = self.store_of(region)
         if cell.database_password_file is not None:
             try:
                 return self.path(cell.database_password_file).read_text(encoding="utf-8").rstrip("\r\n")
             except (OSError, UnicodeDecodeError):
-                setting = f"cell.{region}.database_password_file"
+                setting = f"{table_of(region)}.database_password_file"
                 raise Misconfigured("host_permissions", setting=setting) from None
         if cell.database_password is None:
             return None
@@ -308,25 +359,27 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         if not value:
             raise Misconfigured(
                 "config_invalid",
-                setting=f"cell.{region}.database_password",
+                setting=f"{table_of(region)}.database_password",
                 reason="is env:NAME of a set variable",
             )
         return value
 
     def passphrase_of(self, region: str) -> Secret | None:
         """A cell's passphrase, from its file or an environment variable; None without either."""
-        cell = self.cell[region]
+        cell = self.store_of(region)
         if cell.passphrase_file is not None:
             try:
                 return Secret(self.path(cell.passphrase_file).read_bytes().rstrip(b"\r\n"))
             except OSError:
-                raise Misconfigured("host_permissions", setting=f"cell.{region}.passphrase_file") from None
+                raise Misconfigured(
+                    "host_permissions", setting=f"{table_of(region)}.passphrase_file"
+                ) from None
         if cell.passphrase is not None:
             value = os.environ.get(cell.passphrase.removeprefix(ENV))
             if not value:
                 raise Misconfigured(
                     "config_invalid",
-                    setting=f"cell.{region}.passphrase",
+                    setting=f"{table_of(region)}.passphrase",
                     reason="is env:NAME of a set variable",
                 )
             return Secret(value.encode())

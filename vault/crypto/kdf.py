@@ -29,6 +29,9 @@ class Label(Enum):
     REQUEST_REFERENCE = b"coatcheck/request-reference/"  # key of a request -> what its row is found by
     REQUEST_FINGERPRINT = b"coatcheck/request-fingerprint/"  # key of a request -> MAC key over what it asks
     REQUEST_SEALING = b"coatcheck/request-sealing/"  # key of a request -> the key that seals its answer
+    DIRECTORY = b"coatcheck/directory/"  # two halves -> root of a version of the directory's key
+    DIRECTORY_REFERENCE = b"coatcheck/directory-reference/"  # that root -> MAC key over people's identifiers
+    DIRECTORY_PROOF = b"coatcheck/directory-proof/"  # that root -> MAC key that proves it is this version
     ROOT_WRAP = b"coatcheck/root-wrap/"  # local root key -> the key that wraps kms halves
 
 

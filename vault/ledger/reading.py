@@ -13,6 +13,7 @@ from typing import Any
 from vault.clock import day_of
 from vault.ledger.state import Head, Needs, Overtaken, State, collect_tokens
 from vault.store.cell import Store
+from vault.store.crossing import ArrivalRow
 from vault.store.custody import KeyRow
 from vault.store.rows import ApiKeyRow, decode_grant, decode_principal
 from vault.store.session import Asked, Row, Session, StatementFamily
@@ -157,6 +158,10 @@ def load(session: Session, store: Store, needs: Needs, state: State) -> None:
     for tenant in sorted(needs.living_grants):
         found = session.rows(record.living_grants, {"tenant": tenant, "at": state.now})
         state.living_grants[tenant] = [(row[0], row[1]) for row in found]
+    for transfer in sorted({transfer for transfer, _ in needs.arrivals}):
+        sources = sorted(source for of, source in needs.arrivals if of == transfer)
+        for row in session.family(store.crossing.arrivals, sources, of_transfer=transfer):
+            state.arrivals[transfer, bytes(row[1])] = ArrivalRow(*row)
     _work(session, store, needs, state)
 
 

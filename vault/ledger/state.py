@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from vault.audit.event import Event
 from vault.clock import Micros
+from vault.store.crossing import ArrivalRow
 from vault.store.custody import KeyRow, Slot
 from vault.store.rows import ApiKeyRow, EpochsInUse, GrantRow, PrincipalRow
 from vault.store.session import Params
@@ -111,6 +112,7 @@ class Needs:
     unended: set[str] = field(default_factory=set)  # kinds of jobs whose unended ones are read
     due_job: bool = False  # whether a job that is due, and that nobody has, is read
     processes: bool = False  # whether all processes that hold keys are read
+    arrivals: set[tuple[str, bytes]] = field(default_factory=set)  # (transfer, row of the token that it had)
 
 
 @dataclass(slots=True)
@@ -138,6 +140,7 @@ class State:
     unended: dict[str, list[JobRow]] = field(default_factory=dict)  # by kind
     due_job: JobRow | None = None
     processes: list[ProcessRow] = field(default_factory=list)
+    arrivals: dict[tuple[str, bytes], ArrivalRow] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

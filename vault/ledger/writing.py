@@ -38,6 +38,9 @@ _INSERT_ORDER: Final = (
     "job",
     "process",
     "turn",
+    "directory_removal",
+    "transfer",
+    "arrival",
 )
 
 
@@ -50,9 +53,13 @@ _SORTED_BY: Final[dict[str, tuple[str, ...]]] = {
     "surrogate": ("tenant", "field", "surrogate"),
     "index_entry": ("epoch", "entry"),
     "idempotency": ("epoch", "ref"),
+    "directory_removal": ("ref",),
+    "arrival": ("transfer", "source"),
 }
 # Inserts of which another process may have made the row: how many were made has to be looked at.
-_CHECKED: Final = frozenset({"data_key", "idempotency"})
+_CHECKED: Final = frozenset({"data_key", "idempotency", "arrival"})
+# Inserts that may find the row there, and leave it: there is nothing to be looked at.
+_IDLE: Final = frozenset({"due_period", "directory_removal"})
 
 
 class Missed(Exception):
@@ -155,7 +162,7 @@ def write(session: Session, store: Store, writes: Writes, trial: Trial) -> None:
     state, record = writes.state, store.record
     for table in _INSERT_ORDER:
         rows = _in_order(writes, table)
-        if rows and session.run_many(store.insert(table), rows) < len(rows) and table != "due_period":
+        if rows and session.run_many(store.insert(table), rows) < len(rows) and table not in _IDLE:
             raise Overtaken
     for grant, uses in sorted(writes.charges.items()):
         session.run(record.charge_grant, {"grant_id": grant, "by": uses})

@@ -15,6 +15,7 @@ from vault.schema.refusals import is_label
 # Alphabetical. `*` in the key stands for a name of the schema, never for "any".
 PERMISSIONS: Final[dict[str, str]] = {
     "audit:read": "read the audit log",
+    "directory:lookup": "ask in which region a person is",
     "encrypt:*": "turn values of a field into ciphertexts",
     "epoch:turn": "turn the cell's epoch; of the tenant main only",
     "grant:create:*": "create grants for a purpose, inside one's ceiling",
@@ -33,6 +34,8 @@ PERMISSIONS: Final[dict[str, str]] = {
     "tenant:create": "create tenants; of the tenant main only",
     "tenant:read": "see all tenants of the cell; of the tenant main only",
     "tokenize:*": "turn values of a field into tokens",
+    "transfer:create": "transfer values of people into another region, where that is permitted",
+    "transfer:read": "see transfers and what became of their tokens",
 }
 
 ROLES: Final[dict[str, frozenset[str]]] = {
@@ -48,9 +51,10 @@ ROLES: Final[dict[str, frozenset[str]]] = {
     "cell-admin": frozenset({"tenant:create", "tenant:read"}),
     "cell-custodian": frozenset({"epoch:turn", "job:control", "job:read", "key:read"}),
     "key-custodian": frozenset({"job:control", "job:read", "key:destroy", "key:read", "key:rotate"}),
+    "privacy-officer": frozenset({"job:read", "transfer:create", "transfer:read"}),
 }
 """An admin arranges and does not read data; an auditor reads what happened and changes nothing; a custodian
-sees keys, and of the cell turns them, and reads no data either."""
+sees keys, and of the cell turns them, and reads no data either; a privacy officer moves what may leave."""
 
 CELL_WIDE: Final = frozenset({"epoch:turn", "tenant:create", "tenant:read"})
 """What only principals of the tenant that the cell began with can hold."""

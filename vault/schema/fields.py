@@ -17,6 +17,7 @@ from vault.formats.mask import Mask
 from vault.formats.normalize import Normalization
 from vault.formats.surrogate import Surrogate, parse_surrogate
 from vault.formats.template import MAX_LENGTH, Template
+from vault.identifiers import is_name
 from vault.schema.opaque import takes_opaque_tokens
 from vault.schema.refusals import Refusals, is_label, shown
 from vault.schema.rules import (
@@ -33,6 +34,7 @@ MAX_BYTES: Final = 1024 * 1024  # of an encrypted value; a batch is a few MiB
 MAX_ROWS: Final = 10**12
 SMALLEST_SPACE: Final = 1_000_000  # surrogates; as for FF1, SP 800-38G
 ROOM: Final = 100  # surrogates a row: one in a hundred made-up tokens at most is somebody's
+MAX_REGIONS: Final = 100
 MAX_BUDGET: Final = 10**12  # values a day
 SHORTEST_ROTATION_S: Final = 86_400
 LONGEST_ROTATION_S: Final = 10 * 366 * 86_400  # seconds; SP 800-57 part 1, 5.3.6 advises two years or less
@@ -53,6 +55,7 @@ _KNOWN: Final = (
     "rotation",
     "small",
     "small_retention",
+    "transfer_to",
 )
 
 _VAULTLESS, _VAULTED, _ENCRYPTED = Protection.VAULTLESS, Protection.VAULTED, Protection.ENCRYPTED
@@ -69,6 +72,7 @@ _GOES_WITH: Final[Mapping[str, tuple[tuple[Protection, ...], str]]] = {
         (_VAULTLESS, _VAULTED),
         "goes with vaultless fields, and with deterministic ones: others have no key that is rotated",
     ),
+    "transfer_to": ((_VAULTED,), "goes with vaulted fields: of others the cell has no values"),
 }
 
 
@@ -107,6 +111,7 @@ def read_field(
         "rotation": _rotation(refusals, place, table),
         "small": Small(small),
         "small_retention": _small_class(refusals, place, table, retention),
+        "transfer_to": _regions(refusals, place, table),
     }
     if protection is None:
         return None
@@ -215,6 +220,19 @@ def _surrogate(refusals: Refusals, place: str, table: Mapping[str, Any]) -> Surr
     if surrogate.space < SMALLEST_SPACE:
         refusals.add(f"{place}.surrogate", f"has {surrogate.space:,} tokens, fewer than {SMALLEST_SPACE:,}")
     return surrogate
+
+
+def _regions(refusals: Refusals, place: str, table: Mapping[str, Any]) -> frozenset[str]:
+    """The regions into which values may be transferred: none, unless they are named."""
+    named = table.get("transfer_to", [])
+    if not isinstance(named, list) or len(named) > MAX_REGIONS or not all(map(_is_region, named)):
+        refusals.add(f"{place}.transfer_to", f"is a list of at most {MAX_REGIONS} regions")
+        return frozenset()
+    return frozenset(named)
+
+
+def _is_region(value: object) -> bool:
+    return isinstance(value, str) and is_name(value)
 
 
 def _optional(refusals: Refusals, place: str, table: Mapping[str, Any], key: str, high: int) -> int | None:

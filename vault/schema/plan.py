@@ -51,13 +51,14 @@ _FIELD: Final[Mapping[str, Callable[[FieldRule], object]]] = {
     "max_bytes": lambda rule: rule.max_bytes,
     "tokenize_budget": lambda rule: rule.budget_per_day,
     "rotation": lambda rule: rule.rotation,
+    "transfer_to": lambda rule: rule.transfer_to,
     "small": lambda rule: rule.small,
     "small_retention": lambda rule: rule.small_retention,
 }
 
 # What a field may change while values live under it; everything else decides how a token is made, what it
 # is compared with, or when it dies. Bounds may be raised; masks are the grants' matter.
-_FREE: Final = frozenset({"classification", "subject", "masks", "tokenize_budget", "rotation"})
+_FREE: Final = frozenset({"classification", "subject", "masks", "tokenize_budget", "rotation", "transfer_to"})
 _MAY_RISE: Final = frozenset({"max_rows", "max_bytes"})
 # What only values that are too few for FF1 depend on, which are counted by themselves.
 _OF_SMALL: Final = frozenset({"small", "small_retention"})

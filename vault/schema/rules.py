@@ -96,6 +96,7 @@ class FieldRule:
         rotation: after how long the FF1 key, or the index key, is due for a new version.
         small: what happens to values that FF1 has too few of (vaultless).
         small_retention: the class of their rows, where they are vaulted; else empty.
+        transfer_to: regions into which values may be transferred; none: they stay.
     """
 
     name: str
@@ -115,6 +116,7 @@ class FieldRule:
     rotation: Period | None = None
     small: Small = Small.REFUSE
     small_retention: str = ""
+    transfer_to: frozenset[str] = frozenset()
 
     @property
     def row_class(self) -> str:

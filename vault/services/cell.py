@@ -19,6 +19,7 @@ from vault.keyring.ring import Keyring
 from vault.kms.guard import Guard
 from vault.ledger.committer import Committer
 from vault.schema.document import EMPTY, Schema, parse_document
+from vault.services.directory import Directory
 from vault.services.key_terms import KeyTerms
 from vault.services.uses import KeyUses
 from vault.store.cell import Store
@@ -211,6 +212,12 @@ class Cell:
     working: Working = Working()
     keys: KeyStores | None = None
     attendant: Attendant | None = None
+    directory: Directory | None = field(default=None, repr=False)
+    regions: Mapping[str, str] = field(default_factory=dict)  # every region that is known, and its address
+    neighbours: dict[str, Cell] = field(
+        default_factory=dict, repr=False
+    )  # the other cells that this process has open
+    transfer_to: frozenset[str] = frozenset()  # regions that values of people may be transferred into
 
     def forget(self) -> None:
         """Drops everything remembered of the database, after something was found stale."""
@@ -237,4 +244,6 @@ class Cell:
         if self.key_store is not None:
             self.key_store.close()  # first, as whoever looks at it may read the database
         self.keyring.forget()
+        if self.directory is not None:
+            self.directory.close()
         self.store.close()

@@ -135,7 +135,7 @@ class Issue(CallerCommand):
             budget = count.rule.budget_per_day
             if budget is not None and state.counters.get(self._budget(count), 0) + count.values > budget:
                 refusal = Denied("budget_exhausted", field=count.rule.name, decision=self.decision)
-                writes.event(self._event(refusal))
+                writes.event(self.event(refusal))
                 return refusal
             self._check_space(state, count)
         self._write(state, writes)
@@ -195,8 +195,8 @@ class Issue(CallerCommand):
         for count in self._counts:
             if count.values:
                 self._count(state, writes, tenant, count)
-        due_after_seal(self._schema, self._keys.values(), state, writes)
-        writes.event(self._event(None))
+        self.due(state, writes)
+        writes.event(self.event(None))
 
     def _insert(self, state: State, writes: Writes, row: Vaulted) -> None:
         """A token that is new, under its entry and with its surrogate registered."""
@@ -243,7 +243,12 @@ class Issue(CallerCommand):
             facts = {"code": "token_space_half", "field": name, "issued": before + made, "most": most}
             writes.event(Event("alert", tenant, self.caller.actor, facts))
 
-    def _event(self, refusal: CoatcheckError | None) -> Event:
+    def due(self, state: State, writes: Writes) -> None:
+        """Moves the end of keys that values were sealed under."""
+        due_after_seal(self._schema, self._keys.values(), state, writes)
+
+    def event(self, refusal: CoatcheckError | None) -> Event:
+        """What the log says of it."""
         fields: list[dict[str, Any]] = []
         for count in self._counts:
             entry: dict[str, Any] = {"field": count.rule.name, "values": count.values}

@@ -49,7 +49,7 @@ class JobAnswer(Replayable, frozen=True, omit_defaults=True, kw_only=True):
     """A job.
 
     Attributes:
-        kind: what is done: `epoch.turn`, or `key.reindex`: the rotation of an index key.
+        kind: what is done: `epoch.turn`; `key.reindex`: the rotation of an index key; `transfer`.
         step: where it is in that.
         of: what it is done to, such as the two epochs of a turn.
         rate: rows a second, lately.
@@ -265,9 +265,16 @@ def job_row(kind: str, tenant: str, actor: str, params: dict[str, Any], step: st
     }
 
 
+def enter_job(writes: Writes, row: dict[str, Any], now: Micros) -> JobRow:
+    """Notes the insert of a new job, which is due at once; the event is the caller's."""
+    times: dict[str, Any] = {"created_at": now, "due_at": now, "updated_at": now}
+    writes.insert("job", **row, **times)
+    return JobRow(**row, **times)
+
+
 def insert_job(writes: Writes, row: dict[str, Any], now: Micros, **facts: Any) -> None:
     """Notes the insert of a new job, which is due at once, and its event."""
-    writes.insert("job", **row, created_at=now, due_at=now, updated_at=now)
+    enter_job(writes, row, now)
     facts = {"job": row["id"], "of": row["kind"], **facts}
     writes.event(Event("job.create", row["tenant"], row["created_by"], facts))
 

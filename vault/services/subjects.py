@@ -89,6 +89,7 @@ class EnterSubjects(CallerCommand):
                 key=person.key.id,
                 sealed=person.sealed,
                 created_at=state.now,
+                listed=0,
             )
             for epoch, version, ref in person.refs:
                 of = {"epoch": epoch, "ref": ref, "key_version": version}

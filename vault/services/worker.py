@@ -17,8 +17,9 @@ from typing import Final
 from vault.errors import CoatcheckError, Conflict, Misconfigured, Unavailable
 from vault.ledger.command import Command, Committed
 from vault.ledger.committer import drive
-from vault.services import reindex, turning
+from vault.services import reindex, transferring, transfers, turning
 from vault.services.cell import Cell
+from vault.services.enlisting import Enlisting
 from vault.services.jobs import FAILED, QUEUED, RUNNING, WAITING, Release, Take, Work
 from vault.services.processes import Process
 from vault.services.replacement import warn_of_ends
@@ -31,6 +32,7 @@ Pieces = Generator[Command, Committed, None]
 KINDS: Final[dict[str, Callable[[Cell, Work], Pieces]]] = {
     turning.KIND: turning.advance,
     reindex.KIND: reindex.advance,
+    transfers.KIND: transferring.advance,
 }
 """What does a piece of each kind of job."""
 
@@ -60,10 +62,12 @@ class Worker:
         self._cell = cell
         self._stop = stop or threading.Event()
         self._scheduled = 0.0
+        self._listed_at = 0.0
         if cell.attendant is None:
             cell.attendant = Process(cell, "worker")
             cell.attendant.look()
         self._by = cell.attendant.id
+        self._enlisting = None if cell.directory is None else Enlisting(cell, cell.directory, self._by)
 
     def run_due(self) -> int:
         """Does all that is due now, and begins what is scheduled; how many jobs it had in its hands.
@@ -77,6 +81,7 @@ class Worker:
             drive(self._cell.committer, lambda: schedule_turn(self._cell), self._cell.forget)
             drive(self._cell.committer, lambda: rotate_due(self._cell), self._cell.forget)
             drive(self._cell.committer, lambda: warn_of_ends(self._cell), self._cell.forget)
+        self._enlist()
         taken = 0
         while not self._stop.is_set() and self.run_one():
             taken += 1
@@ -105,6 +110,12 @@ class Worker:
             self._give_back(work, None)
         return True
 
+    def _enlist(self) -> None:
+        """Tells the directory, if there is one, of people who are new or gone."""
+        if self._enlisting is not None:
+            self._enlisting.run()
+        self._listed_at = time.monotonic()
+
     def _is_newest(self) -> bool:
         """Whether no newer program is at work on the cell; nobody migrates a file that is held."""
         return self._cell.store.is_file or is_newest(self._cell.store.engine)
@@ -116,6 +127,8 @@ class Worker:
             if self._stop.is_set():
                 self._perform(lambda: _release(work, QUEUED, "", "", 0))
                 return
+            if time.monotonic() >= self._listed_at + LOOK_S:
+                self._enlist()  # a job may take hours
             self._perform(lambda: piece(self._cell, work))
             if work.progress.state == RUNNING and self._cell.working.pause_s:
                 self._stop.wait(self._cell.working.pause_s)

@@ -12,6 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from vault.clock import Clock
 from vault.errors import Unavailable
+from vault.store.crossing import CrossingStatements
 from vault.store.custody import CustodyStatements
 from vault.store.indexes import IndexStatements
 from vault.store.pipeline import ServerClock, ServerSession
@@ -36,6 +37,7 @@ class _Statements(NamedTuple):
     turning: TurnStatements
     work: WorkStatements
     indexes: IndexStatements
+    crossing: CrossingStatements
 
 
 _compiled: Final[dict[str, _Statements]] = {}
@@ -55,6 +57,7 @@ def _statements(name: str, dialect: Dialect) -> _Statements:
             TurnStatements(tables, dialect),
             WorkStatements(tables, dialect),
             IndexStatements(tables, dialect),
+            CrossingStatements(tables, dialect),
         )
     return found
 
@@ -84,10 +87,12 @@ class Store:
         self.turning = statements.turning
         self.work = statements.work
         self.indexes = statements.indexes
+        self.crossing = statements.crossing
 
     def insert(self, table: str) -> Statement:
         """The insert statement of a table, by its singular name."""
-        for part in (self.custody, self.record, self.values, self.requests, self.turning, self.work):
+        parts = (self.custody, self.record, self.values, self.requests, self.turning, self.work)
+        for part in (*parts, self.crossing):
             statement = getattr(part, f"insert_{table}", None)
             if isinstance(statement, Statement):
                 return statement
@@ -95,7 +100,8 @@ class Store:
 
     def update(self, name: str) -> Statement:
         """An update statement of record or custody, by its name."""
-        for part in (self.record, self.custody, self.requests, self.turning, self.work, self.indexes):
+        parts = (self.record, self.custody, self.requests, self.turning, self.work)
+        for part in (*parts, self.indexes, self.crossing):
             statement = getattr(part, name, None)
             if isinstance(statement, Statement):
                 return statement

@@ -28,6 +28,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import SchemaItem
 
+from vault.store import crossing_tables
+
 CUSTODY: Final = "custody"
 RECORD: Final = "record"
 VALUES: Final = "values"
@@ -69,14 +71,20 @@ class Tables:
         dialect: `sqlite` or `postgresql`.
     """
 
+    directory_removals: Table  # these three: `vault.store.crossing_tables`
+    transfers: Table
+    arrivals: Table
+
     def __init__(self, dialect: str) -> None:
         self.dialect = dialect
         self.metadata = MetaData()
         self._custody()
         self._record()
         self._values()
+        crossing_tables.define(self)
 
-    def _table(self, part: str, name: str, /, *columns: SchemaItem, rowid: bool = True) -> Table:
+    def table(self, part: str, name: str, /, *columns: SchemaItem, rowid: bool = True) -> Table:
+        """A table of a part."""
         info = {"part": part, "name": name}
         if self.dialect == SQLITE:
             return Table(PREFIXES[part] + name, self.metadata, *columns, sqlite_with_rowid=rowid, info=info)
@@ -88,7 +96,7 @@ class Tables:
         return f"{table}.{column}"
 
     def _custody(self) -> None:
-        self.epochs = self._table(
+        self.epochs = self.table(
             CUSTODY,
             "epochs",
             Column("epoch", Integer, primary_key=True, autoincrement=False),
@@ -100,7 +108,7 @@ class Tables:
             Column("activated_at", BigInteger),  # absent: when it was made, or not yet
             Column("destroy_at", BigInteger),  # from when on every host destroys its half of it
         )
-        self.due_periods = self._table(
+        self.due_periods = self.table(
             CUSTODY,
             "due_periods",
             Column("tenant", String(64), primary_key=True),
@@ -108,7 +116,7 @@ class Tables:
             Column("due", String(10), primary_key=True),
             Column("state", String(16), nullable=False),
         )
-        self.data_keys = self._table(
+        self.data_keys = self.table(
             CUSTODY,
             "data_keys",
             Column("id", LargeBinary(16), primary_key=True),
@@ -131,7 +139,7 @@ class Tables:
         Index("ix_data_keys_of_page", d.page, sqlite_where=paged, postgresql_where=paged)
         Index("ix_data_keys_epoch", d.epoch, d.tenant, d["class"], d.due)  # what a turn packs, in order
         # Up to 256 data keys of one tenant, class and due period: a period that ends goes by the page.
-        self.key_pages = self._table(
+        self.key_pages = self.table(
             CUSTODY,
             "key_pages",
             Column("id", LargeBinary(16), primary_key=True),
@@ -146,7 +154,7 @@ class Tables:
         p = self.key_pages.c
         Index("ix_key_pages_period", p.tenant, p["class"], p.due)
         Index("ix_key_pages_epoch", p.epoch, p.id)
-        self.field_keys = self._table(
+        self.field_keys = self.table(
             CUSTODY,
             "field_keys",
             Column("id", LargeBinary(16), primary_key=True),
@@ -162,7 +170,7 @@ class Tables:
             Column("filling", Integer, nullable=False, server_default="0"),
             UniqueConstraint("tenant", "field", "purpose", "version", name="uq_field_keys_version"),
         )
-        self.subjects = self._table(
+        self.subjects = self.table(
             CUSTODY,
             "subjects",
             Column("id", LargeBinary(16), primary_key=True),
@@ -170,10 +178,12 @@ class Tables:
             Column("key", LargeBinary(16), ForeignKey(self._key(CUSTODY, "data_keys", "id")), nullable=False),
             Column("sealed", LargeBinary, nullable=False),
             Column("created_at", BigInteger, nullable=False),
+            # The generation of the directory in which the person is listed: 0 until that was done.
+            Column("listed", Integer, nullable=False, server_default="0"),
             rowid=False,
         )
         Index("ix_subjects_key", self.subjects.c.key)
-        self.subject_refs = self._table(
+        self.subject_refs = self.table(
             CUSTODY,
             "subject_refs",
             Column("epoch", Integer, primary_key=True, autoincrement=False),
@@ -185,7 +195,7 @@ class Tables:
             rowid=False,
         )
         Index("ix_subject_refs_subject", self.subject_refs.c.subject)
-        self.tokens = self._table(
+        self.tokens = self.table(
             CUSTODY,
             "tokens",
             Column("id", LargeBinary(16), primary_key=True),
@@ -195,7 +205,7 @@ class Tables:
             Column("surrogate", String(MAX_SURROGATE)),  # of a shaped token; absent: the token is opaque
             rowid=False,
         )
-        self.blind_index = self._table(
+        self.blind_index = self.table(
             CUSTODY,
             "blind_index",
             Column("epoch", Integer, primary_key=True, autoincrement=False),
@@ -205,7 +215,7 @@ class Tables:
             rowid=False,
         )
         # Every shaped surrogate ever issued. Rows outlive their tokens: none is issued twice.
-        self.surrogates = self._table(
+        self.surrogates = self.table(
             CUSTODY,
             "surrogates",
             Column("tenant", String(64), primary_key=True),
@@ -214,7 +224,7 @@ class Tables:
             Column("token", LargeBinary(16), nullable=False),
             rowid=False,
         )
-        self.issued = self._table(
+        self.issued = self.table(
             CUSTODY,
             "issued",
             Column("tenant", String(64), primary_key=True),
@@ -225,7 +235,7 @@ class Tables:
             Column("last_at", BigInteger, nullable=False),
         )
         # What became of surrogates that callers keep. Copies exist: nothing is ever subtracted from `issued`.
-        self.key_uses = self._table(
+        self.key_uses = self.table(
             CUSTODY,
             "key_uses",
             Column("tenant", String(64), primary_key=True),
@@ -235,7 +245,7 @@ class Tables:
             Column("used_at", BigInteger, nullable=False),  # to the minute; 0: never
         )
         # Nothing in the clear: a keyed reference, a keyed fingerprint of what was asked, the sealed answer.
-        self.idempotency = self._table(
+        self.idempotency = self.table(
             CUSTODY,
             "idempotency",
             Column("epoch", Integer, primary_key=True, autoincrement=False),
@@ -245,7 +255,7 @@ class Tables:
             Column("expires_at", BigInteger, nullable=False),
         )
         Index("ix_idempotency_expires_at", self.idempotency.c.expires_at)
-        self.audit_items = self._table(
+        self.audit_items = self.table(
             CUSTODY,
             "audit_items",
             Column("number", BigInteger, primary_key=True, autoincrement=False),
@@ -254,7 +264,7 @@ class Tables:
         )
 
     def _record(self) -> None:
-        self.head = self._table(
+        self.head = self.table(
             RECORD,
             "head",
             Column("id", Integer, primary_key=True, autoincrement=False),
@@ -267,7 +277,7 @@ class Tables:
             Column("last_at", BigInteger, nullable=False),
             CheckConstraint("id = 1", name="ck_head_one_row"),
         )
-        self.tenants = self._table(
+        self.tenants = self.table(
             RECORD,
             "tenants",
             Column("id", String(32), primary_key=True),
@@ -275,7 +285,7 @@ class Tables:
             Column("state", String(16), nullable=False),
             Column("created_at", BigInteger, nullable=False),
         )
-        self.principals = self._table(
+        self.principals = self.table(
             RECORD,
             "principals",
             Column("id", String(32), primary_key=True),
@@ -292,7 +302,7 @@ class Tables:
             UniqueConstraint("tenant", "name", "removed_at", name="uq_principals_name"),
         )
         Index("ix_principals_page", self.principals.c.tenant, self.principals.c.id)
-        self.api_keys = self._table(
+        self.api_keys = self.table(
             RECORD,
             "api_keys",
             Column("id", String(32), primary_key=True),
@@ -312,7 +322,7 @@ class Tables:
             Column("replaced_by", String(32)),  # the key that took its place; absent: none
         )
         Index("ix_re_api_keys_principal", self.api_keys.c.principal)  # so on both databases
-        self.grants = self._table(
+        self.grants = self.table(
             RECORD,
             "grants",
             Column("id", String(32), primary_key=True),
@@ -342,13 +352,13 @@ class Tables:
         Index("ix_grants_agent_id", self.grants.c.agent_id)
         Index("ix_grants_page", self.grants.c.tenant, self.grants.c.id)
         Index("ix_grants_valid_until", self.grants.c.valid_until)  # those that live are few
-        self.grant_subjects = self._table(
+        self.grant_subjects = self.table(
             RECORD,
             "grant_subjects",
             Column("grant", String(32), ForeignKey(self._key(RECORD, "grants", "id")), primary_key=True),
             Column("subject", LargeBinary(16), primary_key=True),
         )
-        self.counters = self._table(
+        self.counters = self.table(
             RECORD,
             "counters",
             Column("principal", String(32), primary_key=True),
@@ -356,14 +366,14 @@ class Tables:
             Column("day", String(10), primary_key=True),
             Column("used", BigInteger, nullable=False),
         )
-        self.audit = self._table(
+        self.audit = self.table(
             RECORD,
             "audit",
             Column("number", BigInteger, primary_key=True, autoincrement=False),
             Column("leaf", LargeBinary(32), nullable=False),
             Column("body", LargeBinary, nullable=False),
         )
-        self.schemas = self._table(
+        self.schemas = self.table(
             RECORD,
             "schemas",
             Column("tenant", String(64), primary_key=True),
@@ -379,14 +389,14 @@ class Tables:
     def _work(self) -> None:
         """The program that is needed, jobs, processes that hold keys, and what turns left on the record."""
         # Written by migrations: the oldest program, by the newest migration that it knows, that may serve.
-        self.program = self._table(
+        self.program = self.table(
             RECORD,
             "program",
             Column("id", Integer, primary_key=True, autoincrement=False),
             Column("oldest", String(16), nullable=False),
             CheckConstraint("id = 1", name="ck_program_one_row"),
         )
-        self.jobs = self._table(
+        self.jobs = self.table(
             RECORD,
             "jobs",
             Column("id", String(32), primary_key=True),
@@ -411,7 +421,7 @@ class Tables:
         )
         Index("ix_jobs_page", self.jobs.c.tenant, self.jobs.c.id)
         Index("ix_jobs_due", self.jobs.c.state, self.jobs.c.due_at)
-        self.processes = self._table(
+        self.processes = self.table(
             RECORD,
             "processes",
             Column("id", LargeBinary(16), primary_key=True),
@@ -423,7 +433,7 @@ class Tables:
             Column("dropped", Integer, nullable=False),  # it holds no key of this epoch and those before
             Column("destroyed", Integer, nullable=False),  # nor have its half-stores a half of these
         )
-        self.turns = self._table(
+        self.turns = self.table(
             RECORD,
             "turns",
             Column("opens", Integer, primary_key=True, autoincrement=False),
@@ -435,7 +445,7 @@ class Tables:
             Column("ended_at", BigInteger, nullable=False),  # 0: not yet
         )
         # One row while a restore or a copy into this cell is under way: nothing serves it meanwhile.
-        self.loads = self._table(
+        self.loads = self.table(
             RECORD,
             "loads",
             Column("id", Integer, primary_key=True, autoincrement=False),
@@ -446,7 +456,7 @@ class Tables:
         )
 
     def _values(self) -> None:
-        self.claims = self._table(
+        self.claims = self.table(
             VALUES,
             "claims",
             Column("token", LargeBinary(16), primary_key=True),

@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Integer,
+    LargeBinary,
     Table,
     and_,
     bindparam,

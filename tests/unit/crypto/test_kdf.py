@@ -93,6 +93,9 @@ def test_labels_are_published_unique_and_none_begins_another() -> None:
         "REQUEST_REFERENCE": b"coatcheck/request-reference/",
         "REQUEST_FINGERPRINT": b"coatcheck/request-fingerprint/",
         "REQUEST_SEALING": b"coatcheck/request-sealing/",
+        "DIRECTORY": b"coatcheck/directory/",
+        "DIRECTORY_REFERENCE": b"coatcheck/directory-reference/",
+        "DIRECTORY_PROOF": b"coatcheck/directory-proof/",
         "ROOT_WRAP": b"coatcheck/root-wrap/",
     }
     for one, other in itertools.permutations(Label, 2):

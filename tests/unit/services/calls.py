@@ -9,13 +9,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+
 import vault.services
-from tests.support.cells import AGENT, EMAIL, NAME, SCHEMA, SSN, VISIT, BuiltCell, reveal
+from tests.support.cells import AGENT, CITY, EMAIL, NAME, SCHEMA, SSN, VISIT, BuiltCell, reveal
+from vault.config import build
+from vault.identifiers import uuid7
 from vault.services.audit import AuditQuery, read_audit
 from vault.services.coverage import read_coverage
 from vault.services.decrypt import DecryptBody, DecryptItem, decrypt
 from vault.services.detokenize import detokenize
 from vault.services.encrypt import EncryptBody, EncryptItem, encrypt
+from vault.services.enlisting import Enlisting
 from vault.services.explain import TemplateQuestion, explain_field, explain_template
 from vault.services.field_keys import (
     Attestation,
@@ -38,6 +43,7 @@ from vault.services.identities import (
 from vault.services.jobs import cancel_job, list_jobs, read_job, resume_job
 from vault.services.keys import KeyFilter, list_stored_keys, read_stored_key
 from vault.services.listing import Page
+from vault.services.regions import LookupBody, list_regions, look_up
 from vault.services.rehearse import CheckBody, rehearse
 from vault.services.rekey import RekeyBody, rekey, rekey_in_place
 from vault.services.replacement import ReplaceBody, replace_key
@@ -58,8 +64,10 @@ from vault.services.service_keys import (
 )
 from vault.services.tenants import TenantBody, create_tenant, list_tenants
 from vault.services.tokenize import TokenizeBody, tokenize
+from vault.services.transfers import TransferBody, list_moved, read_transfer, start_transfer
 from vault.services.turn import TurnBody, list_epochs, start_turn
 from vault.tokens.lines import Lines
+from vault.wiring import Wiring
 
 VALUE: Final = "123-45-6789"
 PERSON: Final = "Ada Lovelace"
@@ -161,6 +169,45 @@ def a_stopped_job(built: BuiltCell) -> str:
     return str(built.run(cancel_job, a_job(built), by=built.admin).id)
 
 
+def with_directory(built: BuiltCell) -> str:
+    """Gives the cell a directory, which lists a person; that person."""
+    if built.cell.directory is None:
+        settings = {
+            "database": "sqlite:///directory.db",
+            "kms": "local:keys/directory",
+            "half_stores": ["keys/directory"],
+            "key_file": "keys/directory/development.key",
+        }
+        config = build({"mode": "development", "directory": settings}, {}, built.config.path("."))
+        wiring = Wiring(config)
+        wiring.create_directory()
+        built.cell.directory = wiring.directory()
+    assert built.cell.directory is not None
+    built.token(CITY, "Rom", PERSON)
+    listing = Enlisting(built.cell, built.cell.directory, uuid7())
+    for _ in range(3):
+        listing.run()
+    return PERSON
+
+
+def with_neighbour(built: BuiltCell) -> dict[str, Any]:
+    """Lets values of a person go into another cell, a fake: it is the same one. A body to ask with."""
+    built.token(CITY, "Rom", PERSON)
+    built.cell.regions = {"eu": "http://eu.example", "us": "http://us.example"}
+    built.cell.transfer_to = frozenset({"us"})
+    built.cell.neighbours["us"] = built.cell
+    return {"subject": PERSON, "to": "us", "legal_basis": "contract", "fields": [CITY]}
+
+
+def _transfer(built: BuiltCell) -> TransferBody:
+    return msgspec.convert(with_neighbour(built), TransferBody)
+
+
+def a_transfer(built: BuiltCell) -> str:
+    """A transfer that nobody does."""
+    return str(built.run(start_transfer, _transfer(built), by=built.admin).id)
+
+
 def _key_of(credential: str) -> str:
     return "_".join(credential.split("_")[:2])
 
@@ -247,6 +294,11 @@ CALLS: Final[dict[str, Call]] = {
     ),
     "start_turn": Call(start_turn, lambda b: (b.admin, (TurnBody(),)), 1, "epoch:turn"),
     "list_epochs": Call(list_epochs, lambda b: (b.admin, ()), 0, "key:read"),
+    "list_regions": Call(list_regions, lambda b: (b.service, ()), 0),
+    "look_up": Call(look_up, lambda b: (b.admin, (LookupBody(with_directory(b)),)), 1, "directory:lookup"),
+    "start_transfer": Call(start_transfer, lambda b: (b.admin, (_transfer(b),)), 1, "transfer:create"),
+    "read_transfer": Call(read_transfer, lambda b: (b.admin, (a_transfer(b),)), 0, "transfer:read"),
+    "list_moved": Call(list_moved, lambda b: (b.admin, (a_transfer(b), Page())), 0, "transfer:read"),
     "list_jobs": Call(list_jobs, lambda b: (b.admin, (Page(),)), 0, "job:read"),
     "read_job": Call(read_job, lambda b: (b.admin, (a_job(b),)), 0, "job:read"),
     "cancel_job": Call(cancel_job, lambda b: (b.admin, (a_job(b),)), 1, "job:control"),

@@ -165,12 +165,12 @@ def structs() -> list[type[Any]]:
 
 # Holds no text of a caller: names of the schema, numbers, states, our own ids. (A TextColumn hides itself.)
 OPEN = {
-    "AuditQuery", "BackupFile", "Cell", "ChangeAnswer", "CheckAnswer", "Counted", "Coverage",
-    "DomainAnswer", "Due", "FieldAnswer", "GrantFilter", "GrantLimits", "GrantUse", "Index",
-    "IndexRow", "KeyBody", "KeyFilter", "KeyTerms", "Limits", "Move", "NewSubject", "Origin",
-    "Page", "PlanAnswer", "RefusedValue", "Removed", "ReplaceBody", "Request", "SchemaAnswer",
-    "SchemaBody", "ServerStanding", "Standing", "SurrogateAnswer", "TenantSchema", "TextColumn",
-    "Turn", "Validity", "Verified", "VersionAnswer", "VersionRow",
+    "Arrived", "AuditQuery", "BackupFile", "Cell", "ChangeAnswer", "CheckAnswer", "Counted",
+    "Coverage", "DomainAnswer", "Due", "FieldAnswer", "GrantFilter", "GrantLimits", "GrantUse",
+    "Index", "IndexRow", "KeyBody", "KeyFilter", "KeyTerms", "Limits", "Move", "NewSubject",
+    "Origin", "Page", "PlanAnswer", "RefusedValue", "Removed", "ReplaceBody", "Request",
+    "SchemaAnswer", "SchemaBody", "ServerStanding", "Standing", "SurrogateAnswer", "TenantSchema",
+    "TextColumn", "Turn", "Validity", "Verified", "VersionAnswer", "VersionRow",
 }  # fmt: skip
 
 

@@ -40,7 +40,8 @@ ROWS: dict[str, dict[str, Any]] = {
         **SLOT, "id": KEY, "state": "active", "epoch": 1, "sealed": b"d", "created_at": 5,
         "due_at": None, "page": None,
     },
-    "insert_subject": {"id": SUBJECT, "tenant": "main", "key": KEY, "sealed": b"s", "created_at": 5},
+    "insert_subject": {"id": SUBJECT, "tenant": "main", "key": KEY, "sealed": b"s", "created_at": 5,
+                       "listed": 0},
     "insert_subject_ref": {"epoch": 1, "ref": REF, "subject": SUBJECT, "key_version": 1},
     "insert_token": {"id": TOKEN, "tenant": "main", "field": "customer.name", "created_at": 5,
                      "surrogate": "4711"},
@@ -92,8 +93,18 @@ ROWS: dict[str, dict[str, Any]] = {
         "opens": 2, "closes": 1, "job": "job_1", "steps": "{}", "evidence": "{}", "started_at": 5,
         "ended_at": 0,
     },
+    "insert_directory_removal": {"ref": REF},
+    "insert_transfer": {
+        "id": "xfer_1", "tenant": "main", "subject": SUBJECT, "to": "us", "fields": "[]",
+        "legal_basis": "contract", "mode": "copy", "job": "job_1", "created_by": "host:0", "created_at": 5,
+    },
+    "insert_arrival": {
+        "transfer": "xfer_1", "source": TOKEN, "field": "customer.name", "token": NIL, "code": "value_length",
+    },
 }  # fmt: skip
 
+ARRIVAL = ("xfer_1", TOKEN, "customer.name", NIL, "value_length")
+SUBJECT_ROW = (SUBJECT, "main", KEY, b"s")
 KEY_ROW = (KEY, "main", SUBJECT, "customer", "2028-11", "active", 1, b"d", "active", None, None)
 PAGE_ROW = (PAGE_ID, "main", "customer", "2028-11", 1, 1, 3, b"p")
 JOB = (
@@ -185,6 +196,17 @@ QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
     "jobs_page": ({"tenant": "main", "below": "job_~", "most": 10}, [JOB]),
     "processes": ({}, [(PROCESS, "serve", 7, 60, 2, 0, 0)]),
     "turns": ({}, [(2, 1, "job_1", "{}", "{}", 5, 0)]),
+    "unlisted": ({"generation": 1, "most": 10}, [SUBJECT_ROW]),
+    "most_listed": ({}, [(0,)]),
+    "directory_removals": ({"most": 10}, [(REF,)]),
+    "transfer": (
+        {"transfer_id": "xfer_1"},
+        [("xfer_1", "main", SUBJECT, "us", "[]", "contract", "copy", "job_1", "host:0", 5)],
+    ),
+    "subject_row": ({"subject_id": SUBJECT}, [SUBJECT_ROW]),
+    "keys_of_subject": ({"tenant": "main", "subject": SUBJECT}, [(KEY,)]),
+    "tokens_through": ({"above": b"", "most": 10}, [(TOKEN,)]),
+    "arrivals_page": ({"of_transfer": "xfer_1", "above": b"", "most": 10}, [ARRIVAL]),
 }
 FAMILIES: dict[str, tuple[list[Any], dict[str, Any], list[tuple[Any, ...]]]] = {
     "data_keys": ([KEY, NIL, TOKEN], {}, [KEY_ROW]),
@@ -205,6 +227,12 @@ FAMILIES: dict[str, tuple[list[Any], dict[str, Any], list[tuple[Any, ...]]]] = {
     "key_pages": ([PAGE_ID, NIL], {}, [PAGE_ROW]),
     "keys_in_page": ([KEY, NIL], {"page": PAGE_ID}, []),
     "jobs": (["job_1", "job_2"], {}, [JOB]),
+    "sent": (
+        [KEY, NIL],
+        {"above": b"", "through": TOKEN, "tenant": "main"},
+        [(TOKEN, "customer.name", "4711", KEY, b"c")],
+    ),
+    "arrivals": ([TOKEN, NIL], {"of_transfer": "xfer_1"}, [ARRIVAL]),
 }
 HEAD = {
     "events": 2, "write_by": 0, "read_by": 0, "fence_by": 1, "schema_by": 1, "at": 9,
@@ -272,6 +300,10 @@ UPDATES: dict[str, tuple[dict[str, Any], int, list[tuple[Any, ...]] | None]] = {
     "remove_data_key": ({"data_key": KEY, "was": 2, "of_page": b"", "single": 1}, 0, None),  # another epoch's
     "drop_references_of": ({"data_key": KEY}, 1, None),
     "drop_subject_of": ({"data_key": NIL}, 0, None),
+    "note_listed": ({"of_subject": SUBJECT, "now_listed": 2}, 1, None),
+    "drop_directory_removal": ({"of_ref": REF}, 1, None),
+    "drop_claim": ({"of_token": TOKEN, "of_key": KEY}, 1, None),
+    "drop_arrivals": ({"of_transfer": "xfer_1", "through": TOKEN}, 1, None),
     "note_turn": ({"of_turn": 2, "new_steps": "{}", "new_evidence": "{}", "at": 9}, 1, None),
 }
 
@@ -279,16 +311,8 @@ UPDATES: dict[str, tuple[dict[str, Any], int, list[tuple[Any, ...]] | None]] = {
 def statements(store: Store) -> dict[str, Statement | StatementFamily]:
     """Every statement and family of a store, by name."""
     found: dict[str, Statement | StatementFamily] = {}
-    parts = (
-        store.custody,
-        store.record,
-        store.values,
-        store.requests,
-        store.turning,
-        store.work,
-        store.indexes,
-    )
-    for part in parts:
+    parts = (store.custody, store.record, store.values, store.requests, store.turning, store.work)
+    for part in (*parts, store.indexes, store.crossing):
         for name, thing in vars(part).items():
             if isinstance(thing, Statement | StatementFamily):
                 assert name not in found
@@ -471,7 +495,10 @@ def test_what_is_inserted_if_absent_is_left_as_it_is(filled: Store, name: str) -
     session.close()
 
 
-KEPT = ("insert_due_period", "insert_data_key", "insert_idempotency", "insert_process")
+KEPT = (
+    *("insert_due_period", "insert_data_key", "insert_idempotency", "insert_process"),
+    *("insert_directory_removal", "insert_arrival"),
+)
 
 
 def test_an_answer_replaces_the_expired_one_that_was_seen_and_no_other(filled: Store) -> None:

@@ -18,7 +18,7 @@ DIALECTS = ["sqlite", "postgresql"]
 # Bytes that are not sealed: ids, digests, references, salts, and what the log says.
 OPEN = {
     "id", "subject", "key", "token", "ref", "digest", "leaf", "salt", "body", "items", "row", "sealed_half",
-    "entry", "fingerprint", "page", "runner",
+    "entry", "fingerprint", "page", "runner", "source",
 }  # fmt: skip
 
 
