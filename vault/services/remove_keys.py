@@ -23,6 +23,9 @@ from vault.kms.erased import Erased, ErasedLog
 from vault.ledger.command import ROWS_A_WEIGHT, Command, Needs, State, Verb, Writes
 from vault.retention.period import IDENTIFIER_CLASS
 from vault.services.cell import Cell
+from vault.services.directory import RELIST, Directory, referred
+from vault.services.enlisting import identifiers, note_removals
+from vault.store.crossing import SubjectRow
 from vault.store.custody import KeyRow
 from vault.store.turning import PageRow
 
@@ -48,6 +51,7 @@ class _Changes:
 
     keys: list[dict[str, Any]] = field(default_factory=list)
     people: list[bytes] = field(default_factory=list)
+    refs: list[bytes] = field(default_factory=list)
     pages: list[dict[str, Any]] = field(default_factory=list)
     dropped: list[dict[str, Any]] = field(default_factory=list)
 
@@ -76,6 +80,7 @@ class RemoveKeys(Command):
         for key in changes.people:
             writes.update("drop_references_of", data_key=key)
             writes.update("drop_subject_of", data_key=key)
+        note_removals(writes, changes.refs)
         writes.change("remove_data_key", changes.keys)
         writes.change("reseal_page", changes.pages)
         writes.change("drop_page", changes.dropped)
@@ -145,10 +150,34 @@ def _changes(cell: Cell, rows: list[KeyRow]) -> _Changes:
             changes.people.append(row.id)
         if row.page is not None:
             by_page[row.page].add(row.id)
+    if cell.directory is not None and changes.people:
+        changes.refs = _listed_as(
+            cell, cell.directory, [row for row in rows if row.class_ == IDENTIFIER_CLASS]
+        )
     if by_page:
         for found in cell.store.read_keys(cell.store.turning.key_pages, sorted(by_page)):
             _without(cell, changes, PageRow(*found), by_page)
     return changes
+
+
+def _listed_as(cell: Cell, directory: Directory, keys: list[KeyRow]) -> list[bytes]:
+    """The references under which the directory may have the people whose identifiers these keys seal.
+
+    Of those whose identifier does not open any more it cannot be said: then everybody is listed anew.
+    """
+    refs: set[bytes] = set()
+    by_tenant: dict[str, list[bytes]] = defaultdict(list)
+    for key in keys:
+        by_tenant[key.tenant].append(key.subject)
+    for tenant, people in sorted(by_tenant.items()):
+        found = cell.store.read_keys(cell.store.indexes.people_of_tenant, people, tenant=tenant)
+        rows = [SubjectRow(bytes(row[0]), tenant, bytes(row[2]), bytes(row[1])) for row in found]
+        try:
+            for _, subject in identifiers(cell, rows):
+                refs.update([RELIST] if subject is None else referred(directory, tenant, [subject]))
+        except Unavailable:  # a key that may not be used any more
+            return [RELIST]
+    return [RELIST] if RELIST in refs else sorted(refs)
 
 
 def _without(cell: Cell, changes: _Changes, page: PageRow, gone: dict[bytes, set[bytes]]) -> None:
