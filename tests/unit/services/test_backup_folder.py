@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from vault.clock import DAY, parse_period, parse_time
-from vault.services.backup_folder import found_in, name_for, newest_age, pairs, prune
+from vault.errors import Unavailable
+from vault.services.backup_folder import alone, found_in, name_for, newest_age, pairs, prune
 
 NOW = parse_time("2026-11-30T12:00:00Z")
 KEEP = parse_period("P7D")
@@ -76,3 +79,11 @@ def test_another_regions_files_are_let_alone(tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"x")
     assert prune(tmp_path, "eu", 2, KEEP, NOW) == []
     assert left(tmp_path) == {name}
+
+
+def test_one_at_a_time_writes_into_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "backups"
+    with alone(folder), pytest.raises(Unavailable, match="too_busy"), alone(folder):
+        raise AssertionError("two held it")
+    with alone(folder):
+        assert folder.stat().st_mode & 0o777 == 0o700
