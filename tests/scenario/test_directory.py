@@ -28,6 +28,7 @@ from vault.services.subjects import find
 from vault.store import directory_migrations, migrations
 from vault.store.directory import DirectoryStore, DirectoryTables, Overrun, RegionRow
 from vault.store.session import open_engine
+from vault.wiring import Wiring
 
 PEOPLE = [f"person-{number}@example.org" for number in range(20)]
 
@@ -331,6 +332,26 @@ def test_a_directory_that_is_lost_or_restored_is_filled_again(tmp_path: Path) ->
         expire(pair)
         pair.work()
         assert len(entries(pair)) == len(PEOPLE)
+
+
+def test_a_directory_that_is_made_anew_has_another_key(tmp_path: Path) -> None:
+    """Though it is version 1 again, of the same root and half, and the process goes on."""
+    with two_regions(tmp_path) as pair:
+        fill(pair.eu, PEOPLE)
+        pair.work()
+        directory = pair.eu.cell.directory
+        assert directory is not None
+        old = {bytes(ref) for ref, _, _ in entries(pair)}
+        directory.store.close()
+        directory._store = None
+        for part in tmp_path.glob("directory.db*"):
+            part.unlink()
+        assert Wiring(pair.config).create_directory()
+        for _ in range(3):
+            Enlisting(pair.eu.cell, directory, uuid7()).run()
+            expire(pair)
+        assert [pair.lookup(one) for one in PEOPLE] == ["eu"] * len(PEOPLE)
+        assert old.isdisjoint({bytes(ref) for ref, _, _ in entries(pair)})
 
 
 def again(pair: Pair) -> None:

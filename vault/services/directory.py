@@ -51,7 +51,7 @@ class Directory:
         self._lock = threading.Lock()
         self._not_before = 0.0
         self._store: DirectoryStore | None = None
-        self._held: dict[int, DirectoryKey] = {}
+        self._held: dict[bytes, DirectoryKey] = {}  # by id: a directory made anew counts from 1 again
         self._destroyed: set[int] = set()  # versions whose halves are gone here
         self._ended: set[int] = set()  # versions whose roots are gone
 
@@ -83,9 +83,9 @@ class Directory:
         if not living:
             raise Unavailable("directory_unavailable")
         with self._lock:
-            held = {row.version: self._held.get(row.version) or self._opened(row) for row in living}
+            held = {row.id: self._held.get(row.id) or self._opened(row) for row in living}
             self._held = held
-        return [held[row.version] for row in reversed(living)]
+        return [held[row.id] for row in reversed(living)]
 
     def _opened(self, row: DirectoryKeyRow) -> DirectoryKey:
         try:
