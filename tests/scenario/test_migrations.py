@@ -179,12 +179,12 @@ def test_a_database_of_another_version_is_not_opened(engine: Engine) -> None:
     migrations.upgrade(engine)
     program = Tables(engine.dialect.name).program
     with engine.begin() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = 'ffff'"))
-        connection.execute(program.update().values(oldest="fffe"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(program.update().values(oldest="9998"))
     with pytest.raises(Misconfigured) as refusal:
         migrations.check(engine)
     assert refusal.value.code == "migration_required"
-    assert refusal.value.facts == {"database": "ffff", "program": migrations.newest()}
+    assert refusal.value.facts == {"database": "9999", "program": migrations.newest()}
     with engine.begin() as connection:
         connection.execute(program.delete())
     with pytest.raises(Misconfigured, match="migration_required"):

@@ -112,7 +112,8 @@ def check(engine: Engine) -> None:
     if found is None:
         raise Misconfigured("not_initialised")
     program = newest()
-    if found != program and (is_known(found) or not _serves(engine, program)):
+    newer = found.isdecimal() and found > program
+    if found != program and not (newer and _serves(engine, program)):
         raise Misconfigured("migration_required", database=found, program=program)
 
 
