@@ -12,17 +12,18 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import delete, inspect
+from sqlalchemy import inspect
 
 from tests.support.cells import NAME, BuiltCell
 from tests.support.databases import new_database
+from tests.support.hosted import keys_of, remove
 from tests.support.regions import Pair, make, opened, populate, two_regions, two_settings
 from vault.errors import CoatcheckError
 from vault.identifiers import uuid7
-from vault.ledger.command import Command, Needs, State, Writes
+from vault.ledger.command import Command
 from vault.services import enlisting
 from vault.services.directory import RELIST, referred
-from vault.services.enlisting import Enlisting, note_removals
+from vault.services.enlisting import Enlisting
 from vault.services.regions import LookupBody, look_up
 from vault.services.subjects import find
 from vault.store import directory_migrations, migrations
@@ -166,27 +167,9 @@ def test_a_worker_that_dies_between_directory_and_cell_loses_nobody(
     assert len(entries(pair)) == len(PEOPLE)
 
 
-class Forget(Command):
-    """What an erasure will do about the directory: removes people's rows, and notes their references."""
-
-    def __init__(self, built: BuiltCell, people: list[str]) -> None:
-        self._rows = list(find(built.cell, "main", people).values())
-        self._refs = referred(built.cell.directory, "main", people)
-
-    def needs(self, needs: Needs) -> None:
-        pass
-
-    def decide(self, state: State, writes: Writes) -> None:
-        note_removals(writes, self._refs)
-
-
 def forget(built: BuiltCell, people: list[str]) -> None:
-    rows = list(find(built.cell, "main", people).values())
-    built.cell.committer.execute(Forget(built, people))
-    tables = built.cell.store.tables
-    with built.cell.store.engine.begin() as connection:
-        connection.execute(delete(tables.subject_refs).where(tables.subject_refs.c.subject.in_(rows)))
-        connection.execute(delete(tables.subjects).where(tables.subjects.c.id.in_(rows)))
+    """Removes people's keys, as an erasure does: their rows go, and their references are noted."""
+    remove(built, keys_of(built, *people))
 
 
 def removals(built: BuiltCell) -> int:
