@@ -7,68 +7,38 @@ import resource
 import shutil
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from vault.clock import SECOND, Clock, Period, SystemClock, format_time
+from vault.clock import SECOND, Clock, SystemClock
 from vault.config import Config, Settings
 from vault.config.certificate import read_certificate, server_context
 from vault.config.checking import risks
 from vault.config.keystores import files as secret_files
 from vault.crypto.randomness import new_key
 from vault.errors import CODES, CoatcheckError, Exit, IntegrityError
+from vault.finding import OK, RISKY, WRONG, Finding
 from vault.keyring.epoch import open_epochs
 from vault.kms.erased import ErasedLog
 from vault.kms.halves import HalfStores
 from vault.kms.provider import Provider
-from vault.services import cryptoperiods, reindex
+from vault.overdue import periods, rotation
 from vault.services.audit import verify_newest
 from vault.services.backup_folder import newest_age
-from vault.services.cryptoperiods import due_rotations
-from vault.services.jobs import CANCELLED, FAILED, shown_job
-from vault.services.replacement import ending_keys
-from vault.services.turn import overdue
-from vault.services.turning import KIND
 from vault.services.upkeep import ServerStanding, hear
 from vault.store.cell import Store
-from vault.store.work import JobRow
-from vault.wiring import Prompt, Wiring, terms_of, working_of
-
-OK: Final = "ok"
-RISKY: Final = "risky"
-WRONG: Final = "wrong"
+from vault.wiring import Prompt, Wiring, working_of
 
 EXPIRY_WARNING: Final = timedelta(days=30)  # long enough to renew, short enough for 90-day certificates
 LITTLE_SPACE_BYTES: Final = 1024**3
 NO_SPACE_BYTES: Final = 100 * 1024**2
 LARGE_WAL_BYTES: Final = 256 * 1024**2  # SQLite folds it back at about 4 MiB, unless a reader holds it open
-LONGEST_USE_S: Final = 2 * 366 * 86_400  # SP 800-57 part 1, 5.3.6: keys that encrypt data
-LONGEST_MONTH_S: Final = 31 * 86_400
-MAX_NAMED: Final = 10  # service keys
 OTHER_DESCRIPTORS: Final = 192  # what the server keeps for all that is no client
 NEWEST_EVENTS: Final = 1_000
 HOUR: Final = 3_600 * SECOND
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _CONTEXT: Final = b"doctor"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of `doctor`.
-
-    Attributes:
-        result: `ok`, `risky` or `wrong`.
-        remedy: what to do about it; empty where nothing is to be done.
-        code: of the error that was found, where there is one.
-    """
-
-    check: str
-    result: str
-    detail: str
-    remedy: str = ""
-    code: str = ""
 
 
 _REMEDIES: Final = {
@@ -163,8 +133,8 @@ class Checkup:
                     findings.append(Finding(f"{name} database", RISKY, detail, remedy))
             with wiring.reader(region) as store:
                 findings += self._database(name, store)
-                findings += self._rotation(config, region, store)
-                findings += self._periods(config, region, store)
+                findings += rotation(config, region, store, self._clock.now())
+                findings += periods(config, region, store, self._clock.now())
                 findings += self._backups(config, region, wiring, store)
                 findings += self._keys(config, region, wiring, store)
         except CoatcheckError as problem:
@@ -186,66 +156,6 @@ class Checkup:
             yield Finding(f"{name} audit log", OK, f"the newest {checked.events} events are intact")
         except CoatcheckError as problem:
             yield _error(f"{name} audit log", problem)
-
-    def _rotation(self, config: Config, region: str, store: Store) -> Iterator[Finding]:
-        """Whether the epoch is turned in time, and whether a turn needs a person."""
-        name = f"cell {region} epoch"
-        rotation = working_of(config, region).rotation
-        for job in store.read(store.work.jobs_unended, {"kind": KIND}):
-            shown = shown_job(JobRow(*job))
-            if shown.state in (FAILED, CANCELLED):
-                detail = f"its turn is {shown.state} at {shown.step} ({shown.error or 'by a person'})"
-                yield Finding(name, WRONG, detail, f"coatcheck jobs resume {shown.id}", shown.error or "")
-        if rotation is None:
-            yield Finding(name, OK, "no cryptoperiod is set (cell.REGION.rotation); it turns when it is told")
-        elif overdue(store, rotation, self._clock.now()):
-            remedy = "see that a worker runs (worker.inside, or coatcheck worker); coatcheck epoch turn"
-            yield Finding(name, RISKY, f"its cryptoperiod of {config.cell[region].rotation} is over", remedy)
-        else:
-            yield Finding(name, OK, f"inside its cryptoperiod of {config.cell[region].rotation}")
-
-    def _periods(self, config: Config, region: str, store: Store) -> Iterator[Finding]:
-        """Field keys and service keys that have been in use for longer than they are meant to be."""
-        name, now = f"cell {region}", self._clock.now()
-        working = working_of(config, region)
-        due = due_rotations(store, cryptoperiods.terms_of(store, working.rotation, working.references), now)
-        for key in due:
-            of = f"{key.purpose.value} key of {key.field or 'references'} of tenant {key.tenant}"
-            detail = f"the {of} has been due since {format_time(key.end)[:10]}"
-            remedy = "see that a worker runs (worker.inside, or coatcheck worker); coatcheck key rotate"
-            yield Finding(f"{name} field keys", RISKY, detail, remedy)
-        if not due:
-            yield Finding(f"{name} field keys", OK, "inside their cryptoperiods")
-        made_by = {"made_by": now - LONGEST_USE_S * SECOND}
-        old = int(store.read(store.custody.old_data_keys, made_by)[0][0])
-        if old:
-            detail = f"{old} have taken values for more than two years: their classes have no due periods"
-            remedy = "if you have to keep to two years: classes that count from creation (ADR 0035)"
-            yield Finding(f"{name} data keys", RISKY, detail, remedy)
-        else:
-            yield Finding(f"{name} data keys", OK, "none has taken values for more than two years")
-        for job in store.read(store.work.jobs_unended, {"kind": reindex.KIND}):
-            shown = shown_job(JobRow(*job))
-            if shown.state in (FAILED, CANCELLED):
-                detail = f"a rotation is {shown.state} at {shown.step} ({shown.error or 'by a person'})"
-                yield Finding(f"{name} field keys", WRONG, detail, f"coatcheck jobs resume {shown.id}")
-        yield from self._service_keys(config, name, store, now)
-
-    def _service_keys(self, config: Config, name: str, store: Store, now: int) -> Iterator[Finding]:
-        terms = terms_of(config)
-        ending = [key for key in ending_keys(store, terms, now) if not key.replaced]
-        for key in ending[:MAX_NAMED]:
-            detail = f"{key.id} of {key.name}, tenant {key.tenant}, ends {format_time(key.expires_at)[:10]}"
-            yield Finding(f"{name} service keys", RISKY, detail, f"coatcheck apikey rotate {key.id}")
-        if len(ending) > MAX_NAMED:
-            detail = f"{len(ending) - MAX_NAMED} more end within {config.keys.warning}"
-            yield Finding(f"{name} service keys", RISKY, detail, "coatcheck key list --kind api")
-        old = 0 if terms.longest is None else _older(store, terms.longest, now)
-        if old:
-            detail = f"{old} have been valid for longer than keys.longest ({config.keys.longest})"
-            yield Finding(f"{name} service keys", RISKY, detail, "coatcheck key list --kind api; rotate them")
-        if not ending and not old:
-            yield Finding(f"{name} service keys", OK, f"none ends within {config.keys.warning}")
 
     def _backups(self, config: Config, region: str, wiring: Wiring, store: Store) -> Iterator[Finding]:
         """How old the newest backup is, and whether what was erased is known."""
@@ -344,12 +254,6 @@ class Checkup:
         if resource.getrlimit(resource.RLIMIT_CORE)[0] != 0 and not config.development:
             remedy = "LimitCORE=0 in the unit"
             yield Finding("core dumps", RISKY, "a crash here would write keys to a file", remedy)
-
-
-def _older(store: Store, longest: Period, now: int) -> int:
-    """How many valid service keys were made longer ago than a key may be valid."""
-    made_by = now - (longest.months * LONGEST_MONTH_S + longest.seconds) * SECOND
-    return int(store.read(store.record.api_keys_older, {"made_by": made_by, "after": now})[0][0])
 
 
 def _risk(setting: str, reason: str) -> Finding:

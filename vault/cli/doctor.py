@@ -7,10 +7,11 @@ from dataclasses import asdict
 
 import click
 
-from vault.checkup import RISKY, WRONG, Checkup, Finding, exit_of
+from vault.checkup import Checkup, exit_of
 from vault.cli.doors import Door, ask_passphrase, command
 from vault.config import load_all
 from vault.errors import CoatcheckError
+from vault.finding import RISKY, WRONG, Finding
 
 _group = click.Group()
 

@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import SchemaItem
 
-from vault.store import crossing_tables
+from vault.store import crossing_tables, work_tables
 
 CUSTODY: Final = "custody"
 RECORD: Final = "record"
@@ -71,6 +71,11 @@ class Tables:
         dialect: `sqlite` or `postgresql`.
     """
 
+    program: Table  # these five: `vault.store.work_tables`
+    jobs: Table
+    processes: Table
+    turns: Table
+    loads: Table
     directory_removals: Table  # these three: `vault.store.crossing_tables`
     transfers: Table
     arrivals: Table
@@ -81,6 +86,7 @@ class Tables:
         self._custody()
         self._record()
         self._values()
+        work_tables.define(self)
         crossing_tables.define(self)
 
     def table(self, part: str, name: str, /, *columns: SchemaItem, rowid: bool = True) -> Table:
@@ -382,77 +388,6 @@ class Tables:
             Column("body", Text, nullable=False),
             Column("applied_by", String(80), nullable=False),
             Column("applied_at", BigInteger, nullable=False),
-        )
-
-        self._work()
-
-    def _work(self) -> None:
-        """The program that is needed, jobs, processes that hold keys, and what turns left on the record."""
-        # Written by migrations: the oldest program, by the newest migration that it knows, that may serve.
-        self.program = self.table(
-            RECORD,
-            "program",
-            Column("id", Integer, primary_key=True, autoincrement=False),
-            Column("oldest", String(16), nullable=False),
-            CheckConstraint("id = 1", name="ck_program_one_row"),
-        )
-        self.jobs = self.table(
-            RECORD,
-            "jobs",
-            Column("id", String(32), primary_key=True),
-            Column("tenant", String(64), nullable=False),
-            Column("kind", String(32), nullable=False),
-            Column("state", String(16), nullable=False),
-            Column("step", String(32), nullable=False),
-            Column("params", Text, nullable=False),
-            Column("cursor", Text, nullable=False),
-            Column("done", BigInteger, nullable=False),
-            Column("total", BigInteger, nullable=False),
-            Column("rate", BigInteger, nullable=False),  # a second, in thousandths
-            Column("waits_for", String(64), nullable=False),
-            Column("error", String(64), nullable=False),
-            Column("created_by", String(80), nullable=False),
-            Column("created_at", BigInteger, nullable=False),
-            Column("due_at", BigInteger, nullable=False),
-            Column("updated_at", BigInteger, nullable=False),
-            Column("ended_at", BigInteger, nullable=False),  # 0: not yet
-            Column("runner", LargeBinary(16)),  # the process that has it
-            Column("lease_until", BigInteger, nullable=False),
-        )
-        Index("ix_jobs_page", self.jobs.c.tenant, self.jobs.c.id)
-        Index("ix_jobs_due", self.jobs.c.state, self.jobs.c.due_at)
-        self.processes = self.table(
-            RECORD,
-            "processes",
-            Column("id", LargeBinary(16), primary_key=True),
-            Column("kind", String(16), nullable=False),
-            Column("pid", Integer, nullable=False),
-            Column("started_at", BigInteger, nullable=False),
-            Column("lease_until", BigInteger, nullable=False),
-            Column("opened", Integer, nullable=False),  # the newest epoch whose canary it has opened
-            Column("dropped", Integer, nullable=False),  # it holds no key of this epoch and those before
-            Column("destroyed", Integer, nullable=False),  # nor have its half-stores a half of these
-        )
-        self.turns = self.table(
-            RECORD,
-            "turns",
-            Column("opens", Integer, primary_key=True, autoincrement=False),
-            Column("closes", Integer, nullable=False),
-            Column("job", String(32), nullable=False),
-            Column("steps", Text, nullable=False),
-            Column("evidence", Text, nullable=False),
-            Column("started_at", BigInteger, nullable=False),
-            Column("ended_at", BigInteger, nullable=False),  # 0: not yet
-        )
-        # One row while a restore or a copy into this cell is under way: nothing serves it meanwhile.
-        self.loads = self.table(
-            RECORD,
-            "loads",
-            Column("id", Integer, primary_key=True, autoincrement=False),
-            Column("kind", String(16), nullable=False),
-            Column("source", String(64), nullable=False),  # a digest: what is being loaded
-            Column("progress", Text, nullable=False),
-            Column("started_at", BigInteger, nullable=False),
         )
 
     def _values(self) -> None:
