@@ -127,7 +127,7 @@ def points(kind: str, total: int) -> list[int]:
     """Where it is killed; on a server, which takes longer to make, at fewer places."""
     if FULL:
         return list(range(1, total + 1))
-    return spread(total) if kind == "sqlite" else spread(total, few=1, last=3)
+    return spread(total, few=1, last=3) if kind == "sqlite" else spread(total, few=0, last=2)
 
 
 def refused(host: Hosted, point: int) -> None:
