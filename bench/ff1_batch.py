@@ -38,7 +38,7 @@ CASES: Final = {
     (ALNUM_UPPER, 20): Target("ff1_batch_base36_20_vs_best_peer", 15, at_most=False),
     (ALPHANUMERIC, 20): Target("ff1_batch_base62_20_vs_best_peer", 20, at_most=False),
 }
-SIZES: Final = (1, 2, 4, 8, 19, 20, 32, 39, 40, 100, 1_000, 10_000, *(() if SMALL else (100_000, 1_000_000)))
+SIZES: Final = (1, 2, 4, 8, 19, 20, 32, 47, 48, 100, 1_000, 10_000, *(() if SMALL else (100_000, 1_000_000)))
 LEAST: Final = 0.9  # of the scalar rounds' speed, at any size: the face itself costs a little
 ARROW: Final = 1.5  # times a list's speed
 MEMORY: Final = 1.6  # of the result

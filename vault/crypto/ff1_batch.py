@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SCALAR_BELOW: Final = 20  # values; measured, as the next two (`python -m bench.ff1_batch`)
-COLUMNS_FROM: Final = 40
+COLUMNS_FROM: Final = 48
 THREADS_FROM = 2 * CHUNK  # a benchmark of one core sets it higher
 _ROUNDS: Final = 10
 _BLOCK: Final = 16
