@@ -139,7 +139,9 @@ def rekey(
     yield from admit(cell, caller, request.origin, "rekey", f"rekey:{body.field}")
     tenant = cell.schemas.of(caller.principal.tenant)
     rule = vaultless_rule(tenant, body.field)
-    asked = body if written is None else replace(body, tokens=written.packed())
+    asked = body
+    if written is not None and request.idempotency is not None:
+        asked = replace(body, tokens=written.packed())
     found = once(cell, request, caller, "rekey", RekeyAnswer, asked)
     if found.replay is not None:
         return found.replay

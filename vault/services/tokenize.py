@@ -148,7 +148,9 @@ def tokenize(
     if body.items is not None:
         found = once(cell, request, caller, "tokenize", ItemsAnswer, body)
     else:
-        asked = body if written is None else replace(body, values=written.packed())
+        asked = body
+        if written is not None and request.idempotency is not None:
+            asked = replace(body, values=written.packed())
         found = once(cell, request, caller, "tokenize", ColumnAnswer, asked)
     if found.replay is not None:
         return found.replay
