@@ -10,10 +10,7 @@ import msgspec
 from vault.audit.event import Event
 from vault.authn.identities import Caller
 from vault.clock import SECOND, Micros, format_time
-from vault.crypto.mac import secret_digest
-from vault.crypto.randomness import credential_secret
 from vault.errors import Conflict, Unknown
-from vault.identifiers import new_id
 from vault.keystate.states import KeyState, move
 from vault.ledger.command import Command, Needs, State, Verb, Writes
 from vault.services.cell import Cell, Origin
@@ -21,7 +18,7 @@ from vault.services.gate import Request, admit, authenticate
 from vault.services.idempotency import once
 from vault.services.identities import AdministrativeCommand, check_id
 from vault.services.key_terms import KeyTerms, ends_soon, expiry, key_state, overlap_end
-from vault.services.service_keys import KeyAnswer, KeyReplay, check_networks, insert_key
+from vault.services.service_keys import KeyAnswer, KeyReplay, check_networks, insert_key, new_key_row
 from vault.store.cell import Store
 
 HOUR: Final[Micros] = 3_600 * SECOND
@@ -125,20 +122,13 @@ def replace_key(cell: Cell, request: Request, key: str, body: ReplaceBody) -> Ve
     ends = expiry(cell.terms, body.expires, now)
     allowed = msgspec.json.decode(networks, type=list[str])
     allowed = allowed if body.networks is None else check_networks(body.networks)
-    secret = credential_secret()
-    row = {
-        "id": new_id("ck"),
-        "principal": principal,
-        "digest": secret_digest(secret),
-        "networks": msgspec.json.encode(allowed).decode(),
-        "expires_at": ends,
-    }
+    row, credential = new_key_row(principal, allowed, ends)
     answer = SuccessorAnswer(
         id=str(row["id"]),
         principal=principal,
         expires=format_time(ends) if ends else None,
         networks=allowed,
-        credential=f"{row['id']}_{secret}",
+        credential=credential,
         replaces=key,
         overlap_until=format_time(until),
     )

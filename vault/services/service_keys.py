@@ -63,6 +63,23 @@ class KeyReplay(KeyAnswer, frozen=True, kw_only=True):
     credential: None
 
 
+def new_key_row(principal: str, networks: list[str], expires: Micros) -> tuple[dict[str, Any], str]:
+    """A new key's row, and its credential, which is nowhere else.
+
+    Args:
+        expires: when it ends; 0: never.
+    """
+    secret = credential_secret()
+    row = {
+        "id": new_id("ck"),
+        "principal": principal,
+        "digest": secret_digest(secret),
+        "networks": msgspec.json.encode(networks).decode(),
+        "expires_at": expires,
+    }
+    return row, f"{row['id']}_{secret}"
+
+
 def insert_key(writes: Writes, row: dict[str, Any], now: Micros) -> None:
     """Notes the insert of a new service key, which nobody has used yet."""
     never = {"revoked_at": 0, "used_at": 0, "warned_at": 0, "replaced_by": None}
@@ -132,20 +149,13 @@ def create_key(cell: Cell, request: Request, principal: str, body: KeyBody) -> V
         return repeat.replay
     expires = expiry(cell.terms, body.expires, cell.clock.now())
     networks = check_networks(body.networks)
-    secret = credential_secret()
-    row = {
-        "id": new_id("ck"),
-        "principal": principal,
-        "digest": secret_digest(secret),
-        "networks": msgspec.json.encode(networks).decode(),
-        "expires_at": expires,
-    }
+    row, credential = new_key_row(principal, networks, expires)
     answer = KeyAnswer(
         id=str(row["id"]),
         principal=principal,
         expires=None if not expires else format_time(expires),
         networks=networks,
-        credential=f"{row['id']}_{secret}",
+        credential=credential,
     )
     yield repeat.keep(CreateKey(caller, request.origin, row), answer)
     return answer

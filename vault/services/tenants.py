@@ -8,8 +8,6 @@ import msgspec
 
 from vault.authn.identities import Caller
 from vault.clock import format_time
-from vault.crypto.mac import secret_digest
-from vault.crypto.randomness import credential_secret
 from vault.errors import BadInput, Conflict, Denied, Stale, Unknown
 from vault.identifiers import is_name, new_id
 from vault.ledger.command import State, Verb, Writes
@@ -25,6 +23,7 @@ from vault.services.initialise import MAIN_TENANT, tenant_keys
 from vault.services.listing import Listing, Page, check_page, listing
 from vault.services.service_keys import (
     insert_key,
+    new_key_row,
 )
 from vault.store.cell import Store
 from vault.store.custody import FieldKeyRow
@@ -111,21 +110,13 @@ def create_tenant(cell: Cell, request: Request, body: TenantBody) -> Verb[Tenant
         raise BadInput("name_invalid")
     if cell.store.read(cell.store.record.tenant_named, {"named": body.name}):
         raise Conflict("name_taken")
-    secret = credential_secret()
     tenant = {"id": new_id("tn"), "name": body.name, "state": "active"}
     admin = _first_admin(caller, body.name)
-    api_key = {
-        "id": new_id("ck"),
-        "principal": admin["id"],
-        "digest": secret_digest(secret),
-        "networks": "[]",
-        "expires_at": 0,
-    }
+    api_key, credential = new_key_row(admin["id"], [], 0)
     keys = tenant_keys(cell.keyring.epoch(cell.keyring.write_epoch), body.name)
 
     def answer(_: object, at: int) -> TenantAnswer:
         first = FirstAdmin(admin["id"], admin["name"], api_key["id"])
-        credential = f"{api_key['id']}_{secret}"
         return TenantAnswer(tenant["id"], tenant["name"], tenant["state"], format_time(at), first, credential)
 
     done = yield repeat.keep(CreateTenant(caller, request.origin, tenant, keys, admin, api_key), answer)
