@@ -127,6 +127,8 @@ CODES: Final[dict[str, Code]] = {
         Exit.NOT_AUTHENTICATED,
         retry="with_new_grant",
         grant_invalid="The grant is not valid: unknown, expired or revoked.",
+        proof_invalid="The proof is not one for this request by the grant's holder.",
+        proof_expired="The proof is too old, or was made later than now. | Make one for each request.",
     ),
     # what the caller may do
     **_rows(
@@ -137,7 +139,7 @@ CODES: Final[dict[str, Code]] = {
         purpose_mismatch="The purpose is not the grant's.",
         outside_window="The grant is not valid at this time.",
         network_denied="The credential may not be used from this address.",
-        delegation_denied="The grantor may not give this: it lies outside its own ceiling.",
+        delegation_denied="The grantor may not give this: it lies outside its own bounds, or its chain is broken.",
         plain_delivery_denied="Plain delivery is not allowed for this purpose.",
         self_approval="Nobody grants to itself.",
         residency_refused=(

@@ -5,11 +5,18 @@ PyNaCl prints raw keys from `str(SigningKey)`; the wrapper here never lets that 
 
 from __future__ import annotations
 
+from typing import Final
+
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
+from vault.crypto.base64url import digest, encode
+from vault.crypto.randomness import new_key
 from vault.errors import IntegrityError
 from vault.secret import Secret
+
+PUBLIC_BYTES: Final = 32  # RFC 8032, 5.1.5; of X25519 as well, RFC 7748, 5
+SIGNATURE_BYTES: Final = 64  # RFC 8032, 5.1.6
 
 
 class Signer:
@@ -30,6 +37,12 @@ class Signer:
         return self._key.sign(message).signature
 
 
+def keypair() -> tuple[Secret, bytes]:
+    """A new key: the seed that `Signer` takes, to be kept by its holder, and the 32-byte public key."""
+    seed = new_key()
+    return seed, Signer(seed).public
+
+
 def verify(public: bytes, message: bytes, signature: bytes) -> None:
     """Returns if the signature is the key's over the message.
 
@@ -40,3 +53,20 @@ def verify(public: bytes, message: bytes, signature: bytes) -> None:
         VerifyKey(public).verify(message, signature)
     except (BadSignatureError, ValueError):
         raise IntegrityError("ciphertext_invalid") from None
+
+
+def thumbprint(x: bytes, crv: str = "Ed25519") -> str:
+    """The JWK thumbprint of a public key: SHA-256 in base64url, 43 characters.
+
+    Args:
+        x: the 32-byte public key. That it is a point of the curve is for whoever uses it.
+        crv: `Ed25519` or `X25519`.
+
+    Raises:
+        ValueError: not 32 bytes.
+
+    Source: RFC 7638, section 3, with the members that RFC 8037, section 2, requires of the kind OKP.
+    """
+    if len(x) != PUBLIC_BYTES:
+        raise ValueError("a public key has 32 bytes")
+    return digest(b'{"crv":"%b","kty":"OKP","x":"%b"}' % (crv.encode(), encode(x).encode()))

@@ -1,0 +1,115 @@
+"""The proof that a request comes from the holder of its grant's key, as DPoP has it (RFC 9449). Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from msgspec import UNSET
+
+from vault.clock import SECOND, Micros
+from vault.crypto.signing import thumbprint
+from vault.crypto.statements import PROOF
+from vault.errors import Unauthenticated
+
+MAX_AGE_S: Final = 60  # into the past and into the future; RFC 9449, section 11.1
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Proof:
+    """A proof whose signature is right. Whether it is one for this request is for `check_proof`.
+
+    Attributes:
+        jkt: thumbprint of the key; to be compared with the grant's, or the last block's (`block.holder`).
+        key: the 32-byte public key.
+        htm: the method; htu: the URL.
+        iat: seconds since 1970.
+        jti: 16 to 128 characters of base64url, once for each grant: that is for the ledger.
+        gid: the grant's id.
+        bdh: digest of the body; cdh: digest of the chain, None without one.
+    """
+
+    jkt: str
+    key: bytes
+    htm: str
+    htu: str
+    iat: int
+    jti: str
+    gid: str
+    bdh: str
+    cdh: str | None
+
+    def __repr__(self) -> str:
+        return "<Proof>"
+
+
+def parse_proof(text: str) -> Proof:
+    """What a `DPoP` header says.
+
+    Raises:
+        Unauthenticated: `proof_invalid`, without facts, whatever is wrong with it.
+    """
+    try:
+        key, claims, _ = PROOF.parse(text)
+    except ValueError:
+        raise Unauthenticated("proof_invalid") from None
+    return Proof(
+        jkt=thumbprint(key),
+        key=key,
+        htm=claims.htm,
+        htu=claims.htu,
+        iat=claims.iat,
+        jti=claims.jti,
+        gid=claims.gid,
+        bdh=claims.bdh,
+        cdh=None if claims.cdh is UNSET else claims.cdh,
+    )
+
+
+def check_proof(
+    proof: Proof,
+    *,
+    method: str,
+    url: str,
+    grant: str,
+    body_digest: str,
+    chain_digest: str | None,
+    now: Micros,
+) -> None:
+    """Returns if a proof is one for this request.
+
+    Args:
+        method: of the request.
+        url: of the request as its sender sees it, behind proxies too; what follows `?` is left out.
+        grant: the id in `Authorization: Grant`.
+        body_digest: `base64url.digest` of the body's bytes.
+        chain_digest: `base64url.digest` of `Coatcheck-Chain` as it came; None without one.
+
+    Raises:
+        Unauthenticated: `proof_invalid`: for another request; `proof_expired`: made too long before or after
+            now.
+    """
+    same = (
+        proof.htm == method
+        and _normal(proof.htu) == _normal(url.partition("?")[0])
+        and proof.gid == grant
+        and proof.bdh == body_digest
+        and proof.cdh == chain_digest
+    )
+    if not same:
+        raise Unauthenticated("proof_invalid")
+    if abs(proof.iat * SECOND - now) > MAX_AGE_S * SECOND:
+        raise Unauthenticated("proof_expired")
+
+
+def _normal(url: str) -> str:
+    """A URL with scheme and host in small letters, as they compare (RFC 9449, 4.3; RFC 3986, 6.2.2.1).
+
+    Raises:
+        Unauthenticated: `proof_invalid`: no absolute URL, or one with query, fragment or user.
+    """
+    scheme, colon, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    if not (scheme and colon and host and slash) or "?" in url or "#" in url or "@" in host:
+        raise Unauthenticated("proof_invalid")
+    return f"{scheme.lower()}://{host.lower()}/{path}"
