@@ -154,6 +154,18 @@ CODES: Final[dict[str, Code]] = {
         retry="with_new_grant",
         budget_exhausted="The budget does not cover this request.",
     ),
+    **_rows(
+        423,
+        Exit.DENIED,
+        retry="after_seconds",
+        grant_suspended="The grant is suspended. | Only a person can let it go on.",
+    ),
+    **_rows(
+        429,
+        Exit.UNAVAILABLE,
+        retry="after_seconds",
+        rate_limited="Too many values in too short a time. | `retry_after` says how long to wait.",
+    ),
     # what there is
     **_rows(
         404,
@@ -173,6 +185,7 @@ CODES: Final[dict[str, Code]] = {
         409,
         Exit.CONFLICT,
         name_taken="That name is in use.",
+        proof_replayed="The proof was used before. | Make a new proof for each request, with a new `jti`.",
         idempotency_conflict=(
             "The Idempotency-Key was used for another request. | Take a new key for a new request."
         ),

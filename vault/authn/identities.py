@@ -6,9 +6,8 @@ and calls the command stale if the principal or the key is no longer what was fo
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -16,7 +15,10 @@ from vault.clock import Clock
 from vault.crypto.mac import same, secret_digest
 from vault.errors import Unauthenticated
 from vault.identifiers import split_credential
+from vault.policy.block import Block, check_holder, parse_chain
+from vault.policy.networks import inside
 from vault.policy.principal import Principal
+from vault.policy.proof import Proof
 from vault.store.cache import BoundedCache
 from vault.store.cell import Store
 from vault.store.rows import ApiKeyRow, decode_principal
@@ -30,9 +32,9 @@ class Credential:
     """A credential taken apart; the secret itself is already gone.
 
     Attributes:
-        kind: `ck` (service key) or `cg` (bearer grant).
+        kind: `ck` (service key), `cg` (bearer grant) or `gr` (keyed grant).
         id: the id it names, `ck_...` or `gr_...`.
-        digest: SHA-256 of the secret part.
+        digest: SHA-256 of the secret part; empty for a keyed grant, which has none.
     """
 
     kind: str
@@ -80,10 +82,37 @@ def parse_authorization(header: str | None) -> Credential:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Whoever presents a bearer grant's credential: the grant may be in any state."""
+    """Whoever presents a grant's credential, or a proof of its key: the grant may be in any state.
+
+    Attributes:
+        agent, purpose: the grant's, which never change.
+        proof: of a keyed grant; None for a bearer grant.
+        chain: the delegations between the grant's own holder and this one.
+    """
 
     credential: Credential
     tenant: str
+    agent: str
+    purpose: str
+    proof: Proof | None = None
+    chain: tuple[Block, ...] = ()
+
+    @property
+    def keys(self) -> list[str]:
+        """The thumbprints of everybody who holds the grant or handed it on, the grant's own holder first."""
+        if self.proof is None:
+            return []
+        return [*(block.signer for block in self.chain), self.proof.jkt]
+
+
+class _Known(NamedTuple):
+    """What of a grant's row never changes."""
+
+    digest: bytes
+    tenant: str
+    jkt: str | None
+    agent: str
+    purpose: str
 
 
 class Identities:
@@ -98,7 +127,7 @@ class Identities:
         self._store = store
         self._clock = clock
         self._keys: BoundedCache[str, tuple[bytes, Caller] | None] = BoundedCache()
-        self._grants: BoundedCache[str, tuple[bytes, str] | None] = BoundedCache()
+        self._grants: BoundedCache[str, _Known | None] = BoundedCache()
 
     def caller(self, credential: Credential, *, fresh: bool = False) -> Caller:
         """Whoever presents a service key.
@@ -131,14 +160,37 @@ class Identities:
         """
         if credential.kind != "cg":
             raise Unauthenticated("grant_invalid")
-        found = self._grants.get(credential.id, lambda: self._read_grant(credential.id))
+        found = self._grant(credential.id)
+        if not same(found.digest, credential.digest):
+            raise Unauthenticated("grant_invalid")
+        return Holder(credential, found.tenant, found.agent, found.purpose)
+
+    def keyed(self, grant: str, proof: Proof, chain: str | None) -> Holder:
+        """Whoever proves to hold a grant's key, or one that the grant was handed on to.
+
+        Args:
+            proof: its signature is right; whether it is for this request is looked at elsewhere.
+            chain: the `Coatcheck-Chain` header.
+
+        Raises:
+            Unauthenticated: `grant_invalid`: no such grant, or a bearer grant; `proof_invalid`: by another key.
+            Denied: `delegation_denied`: no chain from the grant's holder.
+        """
+        found = self._grant(grant)
+        if found.jkt is None:
+            raise Unauthenticated("grant_invalid")
+        blocks = () if chain is None else parse_chain(chain, grant, found.jkt)
+        check_holder(blocks, found.jkt, proof.jkt)
+        return Holder(
+            Credential("gr", grant, b""), found.tenant, found.agent, found.purpose, proof, blocks
+        )
+
+    def _grant(self, grant: str) -> _Known:
+        found = self._grants.get(grant, lambda: self._read_grant(grant))
         if found is None:
-            self._grants.drop(credential.id)
+            self._grants.drop(grant)
             raise Unauthenticated("grant_invalid")
-        digest, tenant = found
-        if not same(digest, credential.digest):
-            raise Unauthenticated("grant_invalid")
-        return Holder(credential, tenant)
+        return found
 
     def forget(self) -> None:
         """Drops everything remembered."""
@@ -156,18 +208,11 @@ class Identities:
             return None
         return bytes(key.digest), Caller(owner.principal, key.id, key.expires_at, key.networks)
 
-    def _read_grant(self, grant: str) -> tuple[bytes, str] | None:
+    def _read_grant(self, grant: str) -> _Known | None:
         rows = self._store.read(self._store.record.grant_holder, {"grant_id": grant})
-        return (bytes(rows[0][0]), rows[0][1]) if rows else None
+        return _Known(bytes(rows[0][0]), *rows[0][1:]) if rows else None
 
 
 def in_networks(networks: str, address: str) -> bool:
     """Whether an address lies in one of a key's networks (a JSON list of CIDRs); no networks: any."""
-    allowed = [] if networks == "[]" else msgspec.json.decode(networks, type=list[str])
-    if not allowed:
-        return True
-    try:
-        source = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return any(source in ipaddress.ip_network(network) for network in allowed)
+    return networks == "[]" or inside(msgspec.json.decode(networks, type=list[str]), address)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vault.clock import day_of
-from vault.ledger.state import Head, Needs, Overtaken, State, collect_tokens
+from vault.ledger.state import BlockRow, Head, Needs, Overtaken, State, collect_tokens
 from vault.store.cell import Store
 from vault.store.crossing import ArrivalRow
 from vault.store.custody import KeyRow
@@ -59,6 +59,12 @@ def first_reads(store: Store, needs: Needs) -> Reads:
     if needs.grants:
         reads.family(record.grants, sorted(needs.grants), _grants)
         reads.family(record.grant_subjects, sorted(needs.grants), _grant_subjects)
+    if needs.proofs:
+        reads.family(store.granting.grant_proofs, sorted(needs.proofs), _proofs)
+    if needs.blocks:
+        reads.family(store.granting.grant_blocks, sorted(needs.blocks), _blocks)
+    if needs.tries:
+        reads.family(store.granting.grant_tries, sorted(needs.tries), _tries)
     if needs.subjects:
         reads.family(custody.subjects, sorted(needs.subjects), _subjects)
     for slot in sorted(needs.slots):
@@ -103,6 +109,20 @@ def _grant_subjects(state: State, rows: list[Row]) -> None:
         found = state.grants[grant].grant
         if found.subjects is not None:
             state.grants[grant].grant = replace(found, subjects=found.subjects | people)
+
+
+def _proofs(state: State, rows: list[Row]) -> None:
+    state.proofs.update(bytes(row[0]) for row in rows)
+
+
+def _blocks(state: State, rows: list[Row]) -> None:
+    for id_, *rest in rows:
+        state.blocks[bytes(id_)] = BlockRow(bytes(id_), *rest)
+
+
+def _tries(state: State, rows: list[Row]) -> None:
+    for ref, tries in rows:
+        state.tries[bytes(ref)] = tries
 
 
 def _subjects(state: State, rows: list[Row]) -> None:
@@ -158,11 +178,26 @@ def load(session: Session, store: Store, needs: Needs, state: State) -> None:
     for tenant in sorted(needs.living_grants):
         found = session.rows(record.living_grants, {"tenant": tenant, "at": state.now})
         state.living_grants[tenant] = [(row[0], row[1]) for row in found]
+    _granting(session, store, needs, state)
     for transfer in sorted({transfer for transfer, _ in needs.arrivals}):
         sources = sorted(source for of, source in needs.arrivals if of == transfer)
         for row in session.family(store.crossing.arrivals, sources, of_transfer=transfer):
             state.arrivals[transfer, bytes(row[1])] = ArrivalRow(*row)
     _work(session, store, needs, state)
+
+
+def _granting(session: Session, store: Store, needs: Needs, state: State) -> None:
+    counted = [id_ for id_, row in sorted(state.grants.items()) if row.grant.terms.max_distinct is not None]
+    for grant, subject in session.family(store.granting.people_of_grants, counted) if counted else ():
+        state.people.setdefault(grant, set()).add(bytes(subject))
+    # A kill switch moves the head's fence when it is set and when it is lifted.
+    if needs.kills and store.unkilled_at != state.head.fence:
+        if session.rows(store.granting.any_kill, {}):
+            names = sorted({name for _, _, name in needs.kills})
+            found = session.family(store.granting.binding_kills, names)
+            state.kills = {(tenant, kind, name) for tenant, kind, name in found}
+        else:
+            store.unkilled_at = state.head.fence
 
 
 def _work(session: Session, store: Store, needs: Needs, state: State) -> None:

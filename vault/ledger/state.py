@@ -54,6 +54,19 @@ class Trial:
     sent: bool = False
 
 
+class BlockRow(NamedTuple):
+    """A delegation's row, in the order of `GrantingStatements.grant_blocks`."""
+
+    id: bytes
+    grant: str
+    uses: int
+    revoked_at: Micros
+
+
+Kill = tuple[str, str, str]
+"""What a kill switch is set for: tenant, kind, and name."""
+
+
 class Claim(NamedTuple):
     """One sealed copy of a token's value, and the key it lies under."""
 
@@ -98,6 +111,10 @@ class Needs:
     dependents: set[str] = field(default_factory=set)  # principals whose keys and grants are counted
     counters: set[tuple[str, str]] = field(default_factory=set)  # (principal, kind), of the ledger's day
     grants: set[str] = field(default_factory=set)
+    proofs: set[bytes] = field(default_factory=set)  # digests of proofs that must be new
+    blocks: set[bytes] = field(default_factory=set)  # of delegations
+    tries: set[bytes] = field(default_factory=set)  # keyed digests of tokens that are verified
+    kills: set[Kill] = field(default_factory=set)  # what a kill switch may be set for
     refs: set[bytes] = field(default_factory=set)
     subjects: set[bytes] = field(default_factory=set)
     slots: set[Slot] = field(default_factory=set)
@@ -127,6 +144,11 @@ class State:
     dependents: dict[str, tuple[int, int]] = field(default_factory=dict)  # living keys, living grants
     counters: dict[tuple[str, str], int] = field(default_factory=dict)
     grants: dict[str, GrantRow] = field(default_factory=dict)
+    people: dict[str, set[bytes]] = field(default_factory=dict)  # whose values a grant showed, if it counts
+    proofs: set[bytes] = field(default_factory=set)  # those that were seen
+    blocks: dict[bytes, BlockRow] = field(default_factory=dict)
+    tries: dict[bytes, int] = field(default_factory=dict)
+    kills: set[Kill] = field(default_factory=set)  # those that bind
     refs: dict[bytes, bytes] = field(default_factory=dict)
     subjects: dict[bytes, str] = field(default_factory=dict)
     slots: dict[Slot, KeyRow] = field(default_factory=dict)
@@ -150,6 +172,7 @@ class Writes:
     state: State
     inserts: dict[str, list[Params]] = field(default_factory=lambda: defaultdict(list))
     charges: dict[str, int] = field(default_factory=dict)
+    block_uses: dict[bytes, int] = field(default_factory=dict)
     counters: dict[tuple[str, str], int] = field(default_factory=dict)
     issued: dict[tuple[str, str, int], int] = field(default_factory=dict)
     most: dict[tuple[str, str], int] = field(default_factory=dict)  # (tenant, field) of a bounded space
@@ -174,10 +197,37 @@ class Writes:
         """
         self.inserts[table].append(row)
 
-    def charge(self, grant: str, uses: int) -> None:
-        """Adds uses to a grant, for this command and the ones after it."""
-        self.state.grants[grant].uses += uses
+    def charge(self, grant: str, uses: int, tat: Micros | None = None) -> None:
+        """Adds uses to a grant, for this command and the ones after it.
+
+        Args:
+            tat: the rate's new state; None where it does not change.
+        """
+        row = self.state.grants[grant]
+        row.uses += uses
+        row.tat = row.tat if tat is None else tat
         self.charges[grant] = self.charges.get(grant, 0) + uses
+
+    def see_proof(self, ref: bytes) -> None:
+        """Notes a proof, which is never taken again."""
+        self.state.proofs.add(ref)
+        self.insert("grant_proof", ref=ref, at=self.state.now)
+
+    def charge_block(self, block: bytes, grant: str, uses: int) -> None:
+        """Adds uses to a delegation; its row is made when it is first charged."""
+        row = self.state.blocks.get(block)
+        if row is None:
+            row = self.state.blocks[block] = BlockRow(block, grant, 0, 0)
+            self.insert("grant_block", id=block, grant=grant, uses=0, revoked_at=0)
+        self.state.blocks[block] = row._replace(uses=row.uses + uses)
+        self.block_uses[block] = self.block_uses.get(block, 0) + uses
+
+    def see_person(self, grant: str, subject: bytes) -> None:
+        """Notes that a grant shows a value of somebody, where that is counted."""
+        known = self.state.people.setdefault(grant, set())
+        if subject not in known:
+            known.add(subject)
+            self.insert("grant_person", grant=grant, subject=subject)
 
     def count(self, counter: tuple[str, str], by: int) -> None:
         """Adds to a counter of the ledger's day."""

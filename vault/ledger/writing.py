@@ -32,6 +32,11 @@ _INSERT_ORDER: Final = (
     "api_key",
     "grant",
     "grant_subject",
+    "grant_block",
+    "grant_person",
+    "grant_proof",
+    "grant_try",
+    "kill",
     "schema",
     "idempotency",
     "key_page",
@@ -72,7 +77,7 @@ class AuditFailed(Exception):
 
 def is_plain(writes: Writes) -> bool:
     """Whether no statement of it has to be looked at before the commit."""
-    looked_at = writes.issued or writes.updates or writes.changes or writes.pairs
+    looked_at = writes.block_uses or writes.issued or writes.updates or writes.changes or writes.pairs
     return not (looked_at or _CHECKED & writes.inserts.keys())
 
 
@@ -109,8 +114,12 @@ def write_at_once(session: ServerSession, store: Store, writes: Writes, trial: T
             for statement, rows in few:
                 session.send_many(statement, rows)
             if charges:
-                grants, by = [grant for grant, _ in charges], [uses for _, uses in charges]
-                session.send(record.charge_grants, {"grants": grants, "by": by})
+                charged = {
+                    "grants": [grant for grant, _ in charges],
+                    "by": [uses for _, uses in charges],
+                    "tats": [state.grants[grant].tat for grant, _ in charges],
+                }
+                session.send(record.charge_grants, charged)
             for (principal, kind), uses in sorted(writes.counters.items()):
                 counted = {"principal": principal, "kind": kind, "day": day, "by": uses}
                 session.send(record.add_to_counter, counted)
@@ -165,7 +174,10 @@ def write(session: Session, store: Store, writes: Writes, trial: Trial) -> None:
         if rows and session.run_many(store.insert(table), rows) < len(rows) and table not in _IDLE:
             raise Overtaken
     for grant, uses in sorted(writes.charges.items()):
-        session.run(record.charge_grant, {"grant_id": grant, "by": uses})
+        tat = state.grants[grant].tat
+        session.run(record.charge_grant, {"grant_id": grant, "by": uses, "to_tat": tat})
+    for block, uses in sorted(writes.block_uses.items()):
+        session.run(store.granting.use_grant_block, {"block_id": block, "by": uses})
     day = day_of(state.now)
     for (principal, kind), by in sorted(writes.counters.items()):
         session.run(record.add_to_counter, {"principal": principal, "kind": kind, "day": day, "by": by})

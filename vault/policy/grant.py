@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -12,14 +13,19 @@ from vault.clock import SECOND, Micros, parse_period
 from vault.errors import BadInput, Denied
 from vault.identifiers import GrantId, PrincipalId
 from vault.policy.principal import DELIVERIES, OPERATIONS, Ceiling
+from vault.policy.terms import NONE, Terms
 from vault.schema.document import FieldRule, Protection, Purpose
 from vault.schema.plan import ACCOUNTED
+
+
+SEALED: Final = "sealed"
 
 
 class GrantState(StrEnum):
     """What a grant's row says; `exhausted` and `expired` follow from counters and the clock."""
 
     ACTIVE = "active"
+    SUSPENDED = "suspended"
     REVOKED = "revoked"
 
 
@@ -29,7 +35,7 @@ class ScopeEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     Attributes:
         fields: names of fields.
         operations: `reveal`, `mask`.
-        delivery: `plain`.
+        delivery: `plain`, `sealed`.
         mask: the one mask that `mask` may use; absent means any mask of the field.
         key_version: pins the key version of vaultless tokens.
     """
@@ -48,7 +54,8 @@ class Grant:
     Attributes:
         agent: the holder's name, `agent:...`.
         subjects: row ids of the data subjects it is for; None means any.
-        digest: SHA-256 of the credential's secret.
+        digest: SHA-256 of the credential's secret; empty for a keyed grant.
+        jkt: the thumbprint of the holder's key; None for a bearer grant.
     """
 
     id: GrantId
@@ -65,13 +72,17 @@ class Grant:
     state: GrantState
     version: int
     digest: bytes
+    jkt: str | None = None
+    terms: Terms = NONE
 
     def state_at(self, now: Micros, uses: int) -> str:
-        """`active`, `pending` (not valid yet), `exhausted`, `expired` or `revoked`."""
+        """`active`, `pending` (not valid yet), `suspended`, `exhausted`, `expired` or `revoked`."""
         if self.state is GrantState.REVOKED:
             return "revoked"
         if now >= self.valid_until:
             return "expired"
+        if self.state is GrantState.SUSPENDED:
+            return "suspended"
         if now < self.valid_from:
             return "pending"
         return "exhausted" if uses >= self.max_uses else "active"
@@ -102,6 +113,8 @@ class Proposal:
     batch: int
     valid_from: Micros
     valid_until: Micros
+    keyed: bool = False
+    terms: Terms = NONE
 
 
 def check_scope(proposal: Proposal, fields: Mapping[str, FieldRule]) -> None:
@@ -112,6 +125,10 @@ def check_scope(proposal: Proposal, fields: Mapping[str, FieldRule]) -> None:
     """
     if not proposal.scope:
         raise BadInput("member_missing", member="scope")
+    if proposal.terms.max_distinct is not None and _unpersonal(proposal, fields):
+        raise BadInput("subjects_unenforceable", member="max_distinct")
+    if proposal.terms.seal_to is None and SEALED in _all(proposal.scope, "delivery"):
+        raise BadInput("member_missing", member="seal_to")
     for entry in proposal.scope:
         if not (entry.fields and entry.operations and entry.delivery):
             raise BadInput("member_missing", member="scope")
@@ -129,6 +146,12 @@ def check_scope(proposal: Proposal, fields: Mapping[str, FieldRule]) -> None:
                 raise BadInput("operation_unsupported", member="mask", field=name)
 
 
+def _unpersonal(proposal: Proposal, fields: Mapping[str, FieldRule]) -> bool:
+    """Whether a field of the scope has values that nothing ties to a person."""
+    named = (fields.get(name) for name in _all(proposal.scope, "fields"))
+    return any(rule is not None and rule.protection is Protection.VAULTLESS for rule in named)
+
+
 def check_accounting(proposal: Proposal, purpose: Purpose, fields: Mapping[str, FieldRule]) -> None:
     """Whether disclosures for the purpose can be accounted for, where they must be: by person.
 
@@ -143,14 +166,19 @@ def check_accounting(proposal: Proposal, purpose: Purpose, fields: Mapping[str, 
 
 
 def check_purpose(proposal: Proposal, purpose: Purpose) -> None:
-    """Whether a purpose's caps on bearer grants allow this.
+    """Whether a purpose allows this: plain delivery, and the caps of what is worth stealing.
+
+    A keyed grant's caps are its creator's ceiling alone: whoever takes its id has nothing.
 
     Raises:
         Denied: `plain_delivery_denied`.
         BadInput: `limit_invalid`, `validity_invalid`.
     """
-    if not _all(proposal.scope, "delivery") <= purpose.deliveries:
+    plain = purpose.keyed_deliveries if proposal.keyed else purpose.deliveries
+    if not _all(proposal.scope, "delivery") <= plain | {SEALED}:
         raise Denied("plain_delivery_denied")
+    if proposal.keyed:
+        return
     if proposal.uses > purpose.max_uses:
         raise BadInput("limit_invalid", member="uses", most=purpose.max_uses)
     if proposal.valid_until - proposal.valid_from > purpose.max_ttl_s * SECOND:

@@ -13,7 +13,7 @@ from vault.identifiers import PrincipalId, is_name
 from vault.policy.permissions import effective
 
 OPERATIONS: Final = ("reveal", "mask")
-DELIVERIES: Final = ("plain",)
+DELIVERIES: Final = ("plain", "sealed")
 MAX_USES: Final = 10**12  # of a grant, and of a day: stays exact in every reader of the audit log
 
 

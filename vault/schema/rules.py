@@ -46,7 +46,13 @@ class Small(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """Why plaintext may be wanted, and the caps of bearer grants for it."""
+    """Why plaintext may be wanted, and the caps of bearer grants for it.
+
+    Attributes:
+        deliveries: what bearer grants may deliver besides sealed answers: `plain` or nothing.
+        keyed_deliveries: the same of keyed grants.
+        max_uses, max_ttl_s: of bearer grants.
+    """
 
     name: str
     description: str
@@ -56,6 +62,7 @@ class Purpose:
     deliveries: frozenset[str]
     max_uses: int
     max_ttl_s: int
+    keyed_deliveries: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

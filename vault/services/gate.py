@@ -8,17 +8,40 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from vault.audit.event import Event
 from vault.authn.identities import Caller, Holder, in_networks, parse_authorization
+from vault.crypto.base64url import digest
 from vault.errors import Denied, Stale, Unauthenticated
-from vault.identifiers import new_id
+from vault.identifiers import new_id, parse_id
 from vault.ledger.command import Command, Committed, Needs, State, Writes
 from vault.policy.principal import Kind, Principal
+from vault.policy.proof import Proof, check_proof, parse_proof
 from vault.services.cell import Cell, Origin
 
 Steps = Generator[Command, Committed, None]
+KEYED: Final = "grant "
+"""The scheme of a keyed grant, in small letters."""
+
+
+@dataclass(slots=True, repr=False)
+class Presented:
+    """What a request shows besides the id of a keyed grant.
+
+    Attributes:
+        proof: the `DPoP` header; chain: the `Coatcheck-Chain` header.
+        method, url: of the request, as its sender sees them.
+        body: digest of the body, base64url; None before it was read.
+        parsed: the proof, once its signature was checked.
+    """
+
+    proof: str | None
+    chain: str | None
+    method: str
+    url: str
+    body: str | None = None
+    parsed: Proof | None = None
 
 
 @dataclass(slots=True)
@@ -30,6 +53,7 @@ class Request:
         origin: where it came from.
         host: the caller when a host verb acts.
         idempotency: the Idempotency-Key, checked, if one came.
+        presented: what came with a keyed grant.
         recognised: who was found behind the credential, for the verb's first look; taken by it, so that
             a verb that is made again looks again.
     """
@@ -39,6 +63,7 @@ class Request:
     host: Caller | None = None
     idempotency: str | None = field(default=None, repr=False)
     recognised: Caller | Holder | None = field(default=None, repr=False, compare=False)
+    presented: Presented | None = field(default=None, repr=False)
 
 
 class FailuresCounted(Command):
@@ -148,13 +173,58 @@ def holder(cell: Cell, request: Request) -> Holder:
         Unauthenticated: `credential_missing`, `credential_invalid`, `grant_invalid`; counted.
     """
     known, request.recognised = request.recognised, None
-    if isinstance(known, Holder):
-        return known
     try:
+        if is_keyed(request.authorization):
+            found = known if isinstance(known, Holder) else _keyed(cell, request)
+            _check_request(cell, request, found)
+            return found
+        if isinstance(known, Holder):
+            return known
         return cell.identities.holder(parse_authorization(request.authorization))
-    except Unauthenticated as failure:
+    except (Unauthenticated, Denied) as failure:
         cell.failures.add({failure.code: 1})
         raise
+
+
+def is_grant(authorization: str | None) -> bool:
+    """Whether an Authorization header holds a grant, of either profile."""
+    return is_keyed(authorization) or (authorization or "")[7:10] == "cg_"
+
+
+def is_keyed(authorization: str | None) -> bool:
+    """Whether an Authorization header names a keyed grant, or nothing that it could name."""
+    return (authorization or "")[: len(KEYED)].lower() == KEYED
+
+
+def _keyed(cell: Cell, request: Request) -> Holder:
+    """Whoever holds the key of a keyed grant. That the proof is for this request is not looked at yet."""
+    presented = request.presented
+    grant = (request.authorization or "")[len(KEYED) :]
+    try:
+        parse_id("gr", grant)
+    except ValueError:
+        raise Unauthenticated("grant_invalid") from None
+    if presented is None or presented.proof is None:
+        raise Unauthenticated("proof_invalid")
+    if presented.parsed is None:
+        presented.parsed = parse_proof(presented.proof)
+    return cell.identities.keyed(grant, presented.parsed, presented.chain)
+
+
+def _check_request(cell: Cell, request: Request, who: Holder) -> None:
+    """Returns if the holder's proof is one for this request, of which the body has been read."""
+    presented = request.presented
+    if presented is None or who.proof is None:
+        raise Unauthenticated("proof_invalid")
+    check_proof(
+        who.proof,
+        method=presented.method,
+        url=presented.url,
+        grant=who.credential.id,
+        body_digest=digest(b"") if presented.body is None else presented.body,
+        chain_digest=None if presented.chain is None else digest(presented.chain.encode()),
+        now=cell.clock.now(),
+    )
 
 
 def recognise(cell: Cell, request: Request, who: tuple[str, ...]) -> None:
@@ -166,7 +236,13 @@ def recognise(cell: Cell, request: Request, who: tuple[str, ...]) -> None:
     Raises:
         Unauthenticated: counted.
     """
-    if "grant" in who and ("key" not in who or (request.authorization or "")[7:10] == "cg_"):
+    if "grant" in who and is_keyed(request.authorization):
+        try:
+            request.recognised = _keyed(cell, request)
+        except (Unauthenticated, Denied) as failure:
+            cell.failures.add({failure.code: 1})
+            raise
+    elif "grant" in who and ("key" not in who or is_grant(request.authorization)):
         request.recognised = holder(cell, request)
     else:
         request.recognised = authenticate(cell, request)

@@ -12,7 +12,7 @@ from vault.ledger.command import Verb
 from vault.policy.grant import ScopeEntry
 from vault.services.audit import MAX_SCANS, SCAN_ROWS
 from vault.services.cell import Cell
-from vault.services.gate import Request, admit, authenticate, holder
+from vault.services.gate import Request, admit, authenticate, holder, is_grant
 from vault.services.idempotency import Replayable
 from vault.services.listing import Listing, Page, check_page
 from vault.store.rows import GrantRow, decode_grant
@@ -62,7 +62,7 @@ class GrantFilter(msgspec.Struct, frozen=True):
 
 def read_grant(cell: Cell, request: Request, grant: str) -> Verb[GrantAnswer]:
     """One grant: for its creator, its holder, and whoever holds `grant:list`."""
-    if (request.authorization or "")[7:10] == "cg_":
+    if is_grant(request.authorization):
         who = holder(cell, request)
         shown = _read(cell, who.tenant, grant) if who.credential.id == grant else None
     else:

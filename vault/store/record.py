@@ -36,8 +36,9 @@ WITH h AS (
 SELECT 1 / CAST(count(*) AS integer) FROM h
 """
 _CHARGE: Final = """
-UPDATE record.grants AS g SET uses = g.uses + u.by
-FROM unnest(CAST(:grants AS varchar[]), CAST(:by AS bigint[])) AS u (id, by) WHERE g.id = u.id
+UPDATE record.grants AS g SET uses = g.uses + u.by, tat = u.tat
+FROM unnest(CAST(:grants AS varchar[]), CAST(:by AS bigint[]), CAST(:tats AS bigint[])) AS u (id, by, tat)
+WHERE g.id = u.id
 """
 
 
@@ -270,7 +271,7 @@ class RecordStatements:
         k, g = self._tables.api_keys.c, self._tables.grants.c
         living_keys = select(func.count()).where(k.principal == bindparam("principal_id"), k.revoked_at == 0)
         living_grants = select(func.count()).where(
-            g.state == "active",
+            g.state != "revoked",
             g.valid_until > bindparam("at"),
             (g.created_by == bindparam("principal_id")) | (g.agent_id == bindparam("principal_id")),
         )
@@ -281,7 +282,7 @@ class RecordStatements:
         g = self._tables.grants.c
         return (
             g.id, g.tenant, g.agent, g.created_by, g.purpose, g.scope, g.any_subject, g.max_uses, g.batch,
-            g.valid_from, g.valid_until, g.state, g.version, g.digest, g.uses,
+            g.valid_from, g.valid_until, g.state, g.version, g.digest, g.uses, g.jkt, g.terms, g.tat,
         )  # fmt: skip
 
     def _grants(self) -> None:
@@ -303,30 +304,32 @@ class RecordStatements:
             .order_by(g.id.desc())
             .limit(bindparam("most", type_=Integer))
         )
-        self.grant_holder = self._compiled(select(g.digest, g.tenant).where(g.id == bindparam("grant_id")))
+        self.grant_holder = self._compiled(select(g.digest, g.tenant, g.jkt, g.agent, g.purpose).where(g.id == bindparam("grant_id")))
         self.living_grants = self._compiled(
             select(g.purpose, g.scope).where(
                 g.tenant == bindparam("tenant"),
-                g.state == "active",
+                g.state != "revoked",
                 g.valid_until > bindparam("at"),
                 g.uses < g.max_uses,
             )
         )
         self.charge_grant = self._compiled(
-            update(t.grants).values(uses=g.uses + bindparam("by")).where(g.id == bindparam("grant_id"))
+            update(t.grants)
+            .values(uses=g.uses + bindparam("by"), tat=bindparam("to_tat"))
+            .where(g.id == bindparam("grant_id"))
         )
         revoked = {"state": "revoked", "version": g.version + 1}
         self.revoke_grant = self._compiled(
-            update(t.grants).values(revoked).where(g.id == bindparam("grant_id"), g.state == "active")
+            update(t.grants).values(revoked).where(g.id == bindparam("grant_id"), g.state != "revoked")
         )
-        self.revoke_every_grant = self._compiled(update(t.grants).values(revoked).where(g.state == "active"))
+        self.revoke_every_grant = self._compiled(update(t.grants).values(revoked).where(g.state != "revoked"))
         self.insert_load = self._compiled(insert(t.loads))
         self.note_load = self._compiled(update(t.loads).values(progress=bindparam("new_progress")))
         self.revoke_grants_of = self._compiled(
             update(t.grants)
             .values(revoked)
             .where(
-                g.state == "active",
+                g.state != "revoked",
                 g.valid_until > bindparam("at"),
                 (g.created_by == bindparam("principal_id")) | (g.agent_id == bindparam("principal_id")),
             )

@@ -12,6 +12,7 @@ from vault.clock import Micros
 from vault.identifiers import GrantId, PrincipalId
 from vault.policy.grant import Grant, GrantState, ScopeEntry
 from vault.policy.principal import Ceiling, Kind, Principal
+from vault.policy.terms import decode_terms
 
 
 class EpochsInUse(NamedTuple):
@@ -45,6 +46,7 @@ class GrantRow:
 
     grant: Grant
     uses: int
+    tat: Micros = 0  # of its rate: `vault.policy.rate`
 
 
 @dataclass(slots=True)
@@ -79,8 +81,11 @@ def decode_grant(row: Any, subjects: frozenset[bytes] | None) -> GrantRow:
             state=GrantState(row[11]),
             version=row[12],
             digest=bytes(row[13]),
+            jkt=row[15],
+            terms=decode_terms(row[16]),
         ),
         row[14],
+        row[17],
     )
 
 

@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import SchemaItem
 
-from vault.store import crossing_tables, work_tables
+from vault.store import crossing_tables, grant_tables, work_tables
 
 CUSTODY: Final = "custody"
 RECORD: Final = "record"
@@ -79,6 +79,13 @@ class Tables:
     directory_removals: Table  # these three: `vault.store.crossing_tables`
     transfers: Table
     arrivals: Table
+    grants: Table  # these seven: `vault.store.grant_tables`
+    grant_subjects: Table
+    grant_proofs: Table
+    grant_blocks: Table
+    grant_people: Table
+    grant_tries: Table
+    kills: Table
 
     def __init__(self, dialect: str) -> None:
         self.dialect = dialect
@@ -86,6 +93,7 @@ class Tables:
         self._custody()
         self._record()
         self._values()
+        grant_tables.define(self)
         work_tables.define(self)
         crossing_tables.define(self)
 
@@ -96,7 +104,7 @@ class Tables:
             return Table(PREFIXES[part] + name, self.metadata, *columns, sqlite_with_rowid=rowid, info=info)
         return Table(name, self.metadata, *columns, schema=SCHEMAS[part], info=info)
 
-    def _key(self, part: str, name: str, column: str) -> str:
+    def key(self, part: str, name: str, column: str) -> str:
         """The target of a foreign key inside a part."""
         table = PREFIXES[part] + name if self.dialect == SQLITE else f"{SCHEMAS[part]}.{name}"
         return f"{table}.{column}"
@@ -181,7 +189,7 @@ class Tables:
             "subjects",
             Column("id", LargeBinary(16), primary_key=True),
             Column("tenant", String(64), nullable=False),
-            Column("key", LargeBinary(16), ForeignKey(self._key(CUSTODY, "data_keys", "id")), nullable=False),
+            Column("key", LargeBinary(16), ForeignKey(self.key(CUSTODY, "data_keys", "id")), nullable=False),
             Column("sealed", LargeBinary, nullable=False),
             Column("created_at", BigInteger, nullable=False),
             # The generation of the directory in which the person is listed: 0 until that was done.
@@ -195,7 +203,7 @@ class Tables:
             Column("epoch", Integer, primary_key=True, autoincrement=False),
             Column("ref", LargeBinary(16), primary_key=True),
             Column(
-                "subject", LargeBinary(16), ForeignKey(self._key(CUSTODY, "subjects", "id")), nullable=False
+                "subject", LargeBinary(16), ForeignKey(self.key(CUSTODY, "subjects", "id")), nullable=False
             ),
             Column("key_version", Integer, nullable=False, server_default="1"),  # of the reference's key
             rowid=False,
@@ -315,7 +323,7 @@ class Tables:
             Column(
                 "principal",
                 String(32),
-                ForeignKey(self._key(RECORD, "principals", "id")),
+                ForeignKey(self.key(RECORD, "principals", "id")),
                 nullable=False,
             ),
             Column("digest", LargeBinary(32), nullable=False),
@@ -328,42 +336,6 @@ class Tables:
             Column("replaced_by", String(32)),  # the key that took its place; absent: none
         )
         Index("ix_re_api_keys_principal", self.api_keys.c.principal)  # so on both databases
-        self.grants = self.table(
-            RECORD,
-            "grants",
-            Column("id", String(32), primary_key=True),
-            Column("tenant", String(64), nullable=False),
-            Column("agent", String(80), nullable=False),
-            Column("agent_id", String(32), ForeignKey(self._key(RECORD, "principals", "id")), nullable=False),
-            Column(
-                "created_by", String(32), ForeignKey(self._key(RECORD, "principals", "id")), nullable=False
-            ),
-            Column("purpose", String(64), nullable=False),
-            Column("scope", Text, nullable=False),
-            Column("any_subject", Integer, nullable=False),
-            Column("on_behalf_of", Text),
-            Column("reason", Text),
-            Column("digest", LargeBinary(32), nullable=False),
-            Column("uses", BigInteger, nullable=False),
-            Column("max_uses", BigInteger, nullable=False),
-            Column("batch", Integer, nullable=False),
-            Column("valid_from", BigInteger, nullable=False),
-            Column("valid_until", BigInteger, nullable=False),
-            Column("state", String(16), nullable=False),
-            Column("version", Integer, nullable=False),
-            Column("created_at", BigInteger, nullable=False),
-            CheckConstraint("uses >= 0 AND uses <= max_uses", name="ck_grants_budget"),
-        )
-        Index("ix_grants_created_by", self.grants.c.created_by)
-        Index("ix_grants_agent_id", self.grants.c.agent_id)
-        Index("ix_grants_page", self.grants.c.tenant, self.grants.c.id)
-        Index("ix_grants_valid_until", self.grants.c.valid_until)  # those that live are few
-        self.grant_subjects = self.table(
-            RECORD,
-            "grant_subjects",
-            Column("grant", String(32), ForeignKey(self._key(RECORD, "grants", "id")), primary_key=True),
-            Column("subject", LargeBinary(16), primary_key=True),
-        )
         self.counters = self.table(
             RECORD,
             "counters",
