@@ -139,7 +139,9 @@ CODES: Final[dict[str, Code]] = {
         purpose_mismatch="The purpose is not the grant's.",
         outside_window="The grant is not valid at this time.",
         network_denied="The credential may not be used from this address.",
-        delegation_denied="The grantor may not give this: it lies outside its own bounds, or its chain is broken.",
+        delegation_denied=(
+            "The grantor may not give this: it lies outside its own bounds, or its chain is broken."
+        ),
         plain_delivery_denied="Plain delivery is not allowed for this purpose.",
         self_approval="Nobody grants to itself.",
         residency_refused=(
@@ -197,6 +199,7 @@ CODES: Final[dict[str, Code]] = {
             "A key of that kind is never rotated while something that it made lives. | "
             "It goes with what it made: with the field's rows, or when its due period ends."
         ),
+        grant_ended="The grant has ended: it was revoked, or its time is over.",
         version_conflict="The thing changed meanwhile. | Read it again, then repeat.",
         job_running=(
             "A job of that kind is under way, or was begun and has not ended. | "

@@ -33,6 +33,7 @@ PREFIXES: Final = {
     "dec": "decision",
     "job": "job",
     "key": "cryptographic key",
+    "kill": "kill switch",
     "req": "request",
     "sub": "data subject",
     "xfer": "transfer into another region",

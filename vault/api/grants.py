@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from vault.api.route import Call, Route, number
+from vault.services.grant_body import GrantBody
+from vault.services.grant_changes import (
+    BlockAnswer,
+    NarrowBody,
+    ReasonBody,
+    narrow_grant,
+    resume_grant,
+    revoke_block,
+    revoke_grant,
+    suspend_grant,
+)
 from vault.services.grant_views import GrantAnswer, GrantFilter, GrantReplay, list_grants, read_grant
-from vault.services.grants import GrantBody, RevokeBody, create_grant, revoke_grant
+from vault.services.grants import create_grant
 from vault.services.listing import DEFAULT_LIMIT, Listing, Page
+from vault.services.simulate import SimulateAnswer, SimulateBody, simulate
 
 PAGE = {"limit": "rows of the page, 1 to 500 (default 100)", "cursor": "`next` of the page before"}
 
@@ -24,7 +36,8 @@ ROUTES = (
     Route(
         "POST",
         "grants",
-        "Creates a grant; its credential is in this answer and nowhere else.",
+        "Creates a grant. Bound to a holder's key it has no credential; else its credential is in this "
+        "answer and nowhere else.",
         lambda call: create_grant(call.cell, call.request, call.body),
         (GrantAnswer, GrantReplay),
         status=201,
@@ -57,7 +70,7 @@ ROUTES = (
             **PAGE,
             "agent": "only this agent's",
             "purpose": "only for this purpose",
-            "state": "only in this state: pending, active, exhausted, expired, revoked",
+            "state": "only in this state: pending, active, suspended, exhausted, expired, revoked",
         },
         permission="grant:list",
     ),
@@ -76,7 +89,7 @@ ROUTES = (
         "Revokes a grant, for its creator and whoever holds grant:revoke. Idempotent.",
         lambda call: revoke_grant(call.cell, call.request, call.path["id"], call.body),
         GrantAnswer,
-        body=RevokeBody,
+        body=ReasonBody,
         body_optional=True,
         codes=("not_found", "limit_invalid"),
     ),
@@ -84,8 +97,68 @@ ROUTES = (
         "DELETE",
         "grants/{id}",
         "Revokes a grant without a reason.",
-        lambda call: revoke_grant(call.cell, call.request, call.path["id"], RevokeBody()),
+        lambda call: revoke_grant(call.cell, call.request, call.path["id"], ReasonBody()),
         GrantAnswer,
         codes=("not_found",),
+    ),
+    Route(
+        "PATCH",
+        "grants/{id}",
+        "Leaves less of a grant, for its creator and whoever holds grant:revoke. Widening means a new grant.",
+        lambda call: narrow_grant(call.cell, call.request, call.path["id"], call.body),
+        GrantAnswer,
+        body=NarrowBody,
+        codes=(
+            "not_found",
+            "widening_refused",
+            "version_conflict",
+            "grant_ended",
+            "limit_invalid",
+            "validity_invalid",
+            "subject_invalid",
+            "member_missing",
+        ),
+    ),
+    Route(
+        "POST",
+        "grants/{id}/suspend",
+        "Suspends a grant, for its creator and whoever holds grant:revoke. Idempotent.",
+        lambda call: suspend_grant(call.cell, call.request, call.path["id"], call.body),
+        GrantAnswer,
+        body=ReasonBody,
+        body_optional=True,
+        codes=("not_found", "limit_invalid", "grant_ended"),
+    ),
+    Route(
+        "POST",
+        "grants/{id}/resume",
+        "Lets a suspended grant go on. Idempotent.",
+        lambda call: resume_grant(call.cell, call.request, call.path["id"], call.body),
+        GrantAnswer,
+        body=ReasonBody,
+        body_optional=True,
+        permission="grant:revoke",
+        codes=("not_found", "limit_invalid", "grant_ended"),
+    ),
+    Route(
+        "POST",
+        "grants/{id}/blocks/{block}/revoke",
+        "Revokes one delegation of a grant and all that were made of it. Idempotent.",
+        lambda call: revoke_block(call.cell, call.request, call.path["id"], call.path["block"], call.body),
+        BlockAnswer,
+        body=ReasonBody,
+        body_optional=True,
+        codes=("not_found", "limit_invalid"),
+    ),
+    Route(
+        "POST",
+        "grants/simulate",
+        "What a use of a grant would be answered, before its items are looked at; nothing is charged.",
+        lambda call: simulate(call.cell, call.request, call.body),
+        SimulateAnswer,
+        body=SimulateBody,
+        unrepeatable="it changes nothing",
+        permission="grant:list",
+        codes=("not_found", "operation_unsupported", "limit_invalid"),
     ),
 )

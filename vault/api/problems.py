@@ -12,6 +12,9 @@ TYPE_PREFIX: Final = "urn:coatcheck:error:"
 MEDIA_TYPE: Final = b"application/problem+json"
 # On every answer: nothing here may lie in a cache or be taken for another type.
 COMMON_HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+_BEARER: Final = b'Bearer realm="coatcheck"'
+_PROOF: Final = b'DPoP realm="coatcheck", error="invalid_dpop_proof", algs="Ed25519"'  # RFC 9449, section 7.1
+_CHALLENGES: Final = {"proof_invalid": _PROOF, "proof_expired": _PROOF}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -44,9 +47,9 @@ def problem_response(error: CoatcheckError, request: str) -> tuple[int, list[tup
     status = status_of(error)
     headers = [(b"content-type", MEDIA_TYPE)]
     if status == 401:
-        headers.append((b"www-authenticate", b'Bearer realm="coatcheck"'))
+        headers.append((b"www-authenticate", _CHALLENGES.get(error.code, _BEARER)))
     if status == 405:
         headers.append((b"allow", str(error.facts.get("allow", "")).encode()))
-    if status == 503:
+    if status in (423, 429, 503):
         headers.append((b"retry-after", str(error.facts.get("retry_after", 1)).encode()))
     return status, headers, _encode(problem(error, request))

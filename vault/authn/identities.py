@@ -173,7 +173,8 @@ class Identities:
             chain: the `Coatcheck-Chain` header.
 
         Raises:
-            Unauthenticated: `grant_invalid`: no such grant, or a bearer grant; `proof_invalid`: by another key.
+            Unauthenticated: `grant_invalid`: no such grant, or a bearer grant; `proof_invalid`: another
+                key's.
             Denied: `delegation_denied`: no chain from the grant's holder.
         """
         found = self._grant(grant)
@@ -181,9 +182,7 @@ class Identities:
             raise Unauthenticated("grant_invalid")
         blocks = () if chain is None else parse_chain(chain, grant, found.jkt)
         check_holder(blocks, found.jkt, proof.jkt)
-        return Holder(
-            Credential("gr", grant, b""), found.tenant, found.agent, found.purpose, proof, blocks
-        )
+        return Holder(Credential("gr", grant, b""), found.tenant, found.agent, found.purpose, proof, blocks)
 
     def _grant(self, grant: str) -> _Known:
         found = self._grants.get(grant, lambda: self._read_grant(grant))

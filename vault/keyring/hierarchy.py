@@ -51,6 +51,8 @@ class Purpose(StrEnum):
     INDEX_LAYER = "index-layer"
     BLIND_INDEX = "blind-index"
     MASK = "mask"
+    DELIVERY = "delivery"  # signs sealed answers; the cell's own
+    ATTEMPTS = "verify-attempts"  # over tokens that are verified; the cell's own
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from vault.context import TAG_SUBJECT, TAG_TENANT, canonical
 from vault.crypto.block import BlockCipher
 from vault.crypto.mac import reference
+from vault.crypto.signing import Signer
 from vault.envelope.seal import SealingKey
 from vault.errors import IntegrityError, Stale, Unavailable, ValueRefused
 from vault.formats.template import Template
@@ -149,6 +150,7 @@ class Keyring:
         self._references: BoundedCache[tuple[str, int, int], References] = BoundedCache()
         self._indexes: BoundedCache[tuple[str, str, int, int], BlindIndex] = BoundedCache()
         self._mask_hashes: BoundedCache[tuple[str, str], MaskHash] = BoundedCache()
+        self._signers: BoundedCache[str, Signer] = BoundedCache()
 
         self._in_use: EpochsInUse | None = None
         self._seen = EpochsInUse(0, 0)
@@ -370,6 +372,16 @@ class Keyring:
             (tenant, field), lambda: MaskHash(self._single(tenant, field, Purpose.MASK), tenant, field)
         )
 
+    def has_own(self, purpose: Purpose) -> bool:
+        """Whether the cell has a key of its own for a purpose."""
+        params = {"tenant": CELL, "field": CELL, "purpose": purpose.value}
+        return bool(self._store.read(self._store.custody.field_keys, params))
+
+    def delivery(self) -> Signer:
+        """What signs sealed answers: the cell's delivery key."""
+        self._check_lease()
+        return self._signers.get(CELL, lambda: Signer(self._single(CELL, CELL, Purpose.DELIVERY)))
+
     def forget(self) -> None:
         """Drops everything opened; it is read and opened again when next needed."""
         for cache in (
@@ -381,6 +393,7 @@ class Keyring:
             self._references,
             self._indexes,
             self._mask_hashes,
+            self._signers,
         ):
             cache.clear()
         self._in_use = None

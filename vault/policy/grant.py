@@ -17,7 +17,6 @@ from vault.policy.terms import NONE, Terms
 from vault.schema.document import FieldRule, Protection, Purpose
 from vault.schema.plan import ACCOUNTED
 
-
 SEALED: Final = "sealed"
 
 

@@ -26,6 +26,7 @@ PERMISSIONS: Final[dict[str, str]] = {
     "key:destroy": "destroy versions of field keys that protect nothing more",
     "key:read": "see keys: what they are for and in which state",
     "key:rotate": "give field keys new versions, and declare them compromised",
+    "kill:control": "stop every grant of an agent, a key, a conversation, a purpose or the tenant",
     "principal:list": "see principals and their keys' ids",
     "principal:write": "create and remove principals and their keys",
     "rekey:*": "turn vaultless tokens of a field into those of its newest key version",
@@ -41,7 +42,7 @@ PERMISSIONS: Final[dict[str, str]] = {
 ROLES: Final[dict[str, frozenset[str]]] = {
     "admin": frozenset(
         {
-            *("grant:list", "grant:revoke", "job:control", "job:read"),
+            *("grant:list", "grant:revoke", "job:control", "job:read", "kill:control"),
             *("principal:list", "principal:write", "schema:apply", "schema:read"),
         }
     ),
@@ -51,10 +52,12 @@ ROLES: Final[dict[str, frozenset[str]]] = {
     "cell-admin": frozenset({"tenant:create", "tenant:read"}),
     "cell-custodian": frozenset({"epoch:turn", "job:control", "job:read", "key:read"}),
     "key-custodian": frozenset({"job:control", "job:read", "key:destroy", "key:read", "key:rotate"}),
+    "operator": frozenset({"grant:list", "grant:revoke", "job:control", "job:read", "kill:control"}),
     "privacy-officer": frozenset({"job:read", "transfer:create", "transfer:read"}),
 }
 """An admin arranges and does not read data; an auditor reads what happened and changes nothing; a custodian
-sees keys, and of the cell turns them, and reads no data either; a privacy officer moves what may leave."""
+sees keys, and of the cell turns them, and reads no data either; an operator stops what must not go on; a
+privacy officer moves what may leave."""
 
 CELL_WIDE: Final = frozenset({"epoch:turn", "tenant:create", "tenant:read"})
 """What only principals of the tenant that the cell began with can hold."""

@@ -102,6 +102,12 @@ def check_proof(
         raise Unauthenticated("proof_expired")
 
 
+def origin_of(url: str) -> str:
+    """Scheme and host of a URL, in small letters (RFC 6454, section 4)."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}".lower()
+
+
 def _normal(url: str) -> str:
     """A URL with scheme and host in small letters, as they compare (RFC 9449, 4.3; RFC 3986, 6.2.2.1).
 

@@ -59,9 +59,14 @@ class RateBody(_Strict, frozen=True):
     burst: int | None = None
 
     @property
+    def most(self) -> int:
+        """How many at once."""
+        return self.count if self.burst is None else self.burst
+
+    @property
     def gcra(self) -> Rate:
         """The rate as it is decided by."""
-        return Rate(self.count, self.per_s, self.count if self.burst is None else self.burst)
+        return Rate(self.count, self.per_s, self.most)
 
 
 class SealTo(_Strict, frozen=True):

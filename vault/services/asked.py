@@ -34,7 +34,8 @@ class Asked:
     refusal: str | None = None
     row: bytes | None = None  # vaulted
     surrogate: str | None = None  # of a shaped vaulted token, as registered
-    token: str = ""  # vaultless
+    text: str = ""  # the token or ciphertext as it came
+    named: str | None = None  # the person, as the request names it
     passed: bool = False  # vaultless: the value itself
     key_version: int | None = None
     message: Message | None = None  # encrypted
@@ -43,7 +44,12 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Asking:
-    """What a body asks for besides its items."""
+    """What a body asks for besides its items.
+
+    Attributes:
+        nonce: of a request for a sealed answer, which is signed with it.
+        conversation, task: what the use is part of, as the caller names it.
+    """
 
     verb: str
     operation: str
@@ -51,6 +57,9 @@ class Asking:
     delivery: str
     purpose: str
     on_error: str
+    nonce: str | None = None
+    conversation: str | None = None
+    task: str | None = None
 
 
 @dataclass(slots=True, repr=False)
@@ -64,3 +73,4 @@ class Used:
     claims: dict[int, Claim] = field(default_factory=dict)
     keys: dict[int, KeyRow] = field(default_factory=dict)  # data keys of ciphertexts
     versions: dict[int, int] = field(default_factory=dict)  # key versions of vaultless tokens
+    people: frozenset[bytes] | None = None  # those whose values it may show; None: anybody's

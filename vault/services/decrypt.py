@@ -11,7 +11,8 @@ from vault.schema.document import Protection
 from vault.services.asked import Asked, Asking
 from vault.services.batch import FAIL, check_size
 from vault.services.cell import Cell, TenantSchema
-from vault.services.detokenize import ValueItem, name_subjects, value_items
+from vault.services.delivery import Sealed
+from vault.services.detokenize import ValueItem, name_subjects, sealed_items, value_items
 from vault.services.encrypt import check_record
 from vault.services.gate import Request, holder
 from vault.services.hidden import Hidden
@@ -37,19 +38,23 @@ class DecryptBody(Hidden, forbid_unknown_fields=True, frozen=True, omit_defaults
     mask: str | None = None
     delivery: str = "plain"
     on_error: str = FAIL
+    nonce: str | None = None
+    conversation: str | None = None
+    task: str | None = None
 
 
 class DecryptAnswer(Replayable, frozen=True, omit_defaults=True):
     """Values in the order of the ciphertexts.
 
     With `on_error` = `report`, a place may hold an error, and `failed` counts them. A replayed answer has
-    null for the values: none is kept.
+    null for the values: none is kept. Of a sealed answer the values are in `sealed`.
     """
 
     decision: str
     items: list[ValueItem] | None
     grant: GrantUse | UnsetType = UNSET
     failed: int | None = None
+    sealed: Sealed | UnsetType = UNSET
 
 
 def decrypt(cell: Cell, request: Request, body: DecryptBody) -> Verb[DecryptAnswer]:
@@ -60,7 +65,17 @@ def decrypt(cell: Cell, request: Request, body: DecryptBody) -> Verb[DecryptAnsw
         BatchRefused: items that do not open; charged, on the record, and nothing is shown.
     """
     who = holder(cell, request)
-    asking = Asking("decrypt", body.operation, body.mask, body.delivery, body.purpose, body.on_error)
+    asking = Asking(
+        "decrypt",
+        body.operation,
+        body.mask,
+        body.delivery,
+        body.purpose,
+        body.on_error,
+        body.nonce,
+        body.conversation,
+        body.task,
+    )
     found = once(cell, request, who, "decrypt", DecryptAnswer, body)
     if found.replay is not None:
         return found.replay
@@ -73,6 +88,9 @@ def decrypt(cell: Cell, request: Request, body: DecryptBody) -> Verb[DecryptAnsw
         found,
         lambda decision: DecryptAnswer(decision, None),
     )
+    if shown.sealed is not None:
+        items = sealed_items(shown.values)
+        return DecryptAnswer(shown.decision, items, shown.grant, shown.failed, shown.sealed)
     return DecryptAnswer(shown.decision, value_items(shown.values), shown.grant, shown.failed)
 
 
@@ -80,7 +98,16 @@ def _prepare(cell: Cell, tenant: str, schema: TenantSchema, items: list[DecryptI
     """Takes every ciphertext apart. What is wrong with it is told only after the charge."""
     check_size(items, cell.limits.items)
     rules = schema.schema.fields
-    asked = [Asked(item.field, rules.get(item.field), item.ciphertext is not None) for item in items]
+    asked = [
+        Asked(
+            item.field,
+            rules.get(item.field),
+            item.ciphertext is not None,
+            text=item.ciphertext or "",
+            named=item.subject,
+        )
+        for item in items
+    ]
     for one, item in zip(asked, items, strict=True):
         try:
             _read_ciphertext(one, item)

@@ -10,6 +10,7 @@ from vault.schema.document import Protection
 from vault.services.asked import NEVER_SEEN, Asked, Asking
 from vault.services.batch import FAIL, ItemCode, ItemError, check_size
 from vault.services.cell import Cell, TenantSchema
+from vault.services.delivery import Sealed
 from vault.services.gate import Request, holder
 from vault.services.hidden import Hidden
 from vault.services.idempotency import Replayable, once
@@ -41,20 +42,25 @@ class DetokenizeBody(Hidden, forbid_unknown_fields=True, frozen=True, omit_defau
     subjects: list[str | None] | None = None
     key_version: int | None = None
     on_error: str = FAIL
+    nonce: str | None = None
+    conversation: str | None = None
+    task: str | None = None
 
 
 class ValueItem(Hidden, frozen=True, omit_defaults=True):
-    """One value, or masked value, null for a null token; or the error in its place."""
+    """One value, or masked value, null for a null token; or the error in its place; or that it is sealed."""
 
     value: str | UnsetType | None = UNSET
     error: ItemCode | UnsetType = UNSET
+    status: str | UnsetType = UNSET
 
 
 class ValuesAnswer(Replayable, frozen=True, omit_defaults=True):
     """Values in the order of the tokens: `items` for row-wise bodies, `values` for columnar ones.
 
     With `on_error` = `report`, a place may hold an error, and `failed` counts them. A replayed answer has
-    null for the values: none is kept.
+    null for the values: none is kept. Of a sealed answer the values are in `sealed`, whichever form the
+    body has, and `items` says of each that it is there.
     """
 
     decision: str
@@ -62,6 +68,7 @@ class ValuesAnswer(Replayable, frozen=True, omit_defaults=True):
     items: list[ValueItem] | UnsetType | None = UNSET
     values: list[str | ItemError | None] | UnsetType | None = UNSET
     failed: int | None = None
+    sealed: Sealed | UnsetType = UNSET
 
 
 def detokenize(cell: Cell, request: Request, body: DetokenizeBody) -> Verb[ValuesAnswer]:
@@ -72,7 +79,17 @@ def detokenize(cell: Cell, request: Request, body: DetokenizeBody) -> Verb[Value
         BatchRefused: items that do not open; charged, on the record, and nothing was opened.
     """
     who = holder(cell, request)
-    asking = Asking("detokenize", body.operation, body.mask, body.delivery, body.purpose, body.on_error)
+    asking = Asking(
+        "detokenize",
+        body.operation,
+        body.mask,
+        body.delivery,
+        body.purpose,
+        body.on_error,
+        body.nonce,
+        body.conversation,
+        body.task,
+    )
     found = once(cell, request, who, "detokenize", ValuesAnswer, body)
     if found.replay is not None:
         return found.replay
@@ -86,6 +103,9 @@ def detokenize(cell: Cell, request: Request, body: DetokenizeBody) -> Verb[Value
         found,
         lambda id_: ValuesAnswer(id_, values=None) if by_column else ValuesAnswer(id_, items=None),
     )
+    if shown.sealed is not None:
+        items = sealed_items(shown.values)
+        return ValuesAnswer(shown.decision, shown.grant, items, failed=shown.failed, sealed=shown.sealed)
     if by_column:
         return ValuesAnswer(shown.decision, shown.grant, values=shown.values, failed=shown.failed)
     return ValuesAnswer(shown.decision, shown.grant, items=value_items(shown.values), failed=shown.failed)
@@ -95,6 +115,14 @@ def value_items(values: list[str | ItemError | None]) -> list[ValueItem]:
     """Values as the items of a row-wise answer."""
     return [
         ValueItem(error=value.error) if isinstance(value, ItemError) else ValueItem(value) for value in values
+    ]
+
+
+def sealed_items(values: list[str | ItemError | None]) -> list[ValueItem]:
+    """What an open answer tells of values that are sealed: no more than which of them could not be shown."""
+    return [
+        ValueItem(error=value.error) if isinstance(value, ItemError) else ValueItem(status="sealed")
+        for value in values
     ]
 
 
@@ -122,7 +150,16 @@ def _items(cell: Cell, body: DetokenizeBody) -> list[DetokenizeItem]:
 def _prepare(cell: Cell, tenant: str, schema: TenantSchema, items: list[DetokenizeItem]) -> list[Asked]:
     """Reads every token for what it names. What is wrong with it is told only after the charge."""
     rules = schema.schema.fields
-    asked = [Asked(item.field, rules.get(item.field), item.token is not None) for item in items]
+    asked = [
+        Asked(
+            item.field,
+            rules.get(item.field),
+            item.token is not None,
+            text=item.token or "",
+            named=item.subject,
+        )
+        for item in items
+    ]
     shaped: dict[str, list[Asked]] = {}
     for one, item in zip(asked, items, strict=True):
         try:
@@ -162,7 +199,7 @@ def _read_token(cell: Cell, tenant: str, one: Asked, item: DetokenizeItem) -> No
         if is_opaque(rule, item.token):
             one.row = decode(cell.keyring.row_ids(tenant, rule.name), item.token)
             return
-        one.token, one.key_version, one.passed = item.token, item.key_version, is_passed(rule, item.token)
+        one.key_version, one.passed = item.key_version, is_passed(rule, item.token)
         if not one.passed:
             rule.shape.parse_token(item.token)
     elif rule.protection is Protection.ENCRYPTED:

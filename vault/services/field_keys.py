@@ -20,7 +20,7 @@ from vault.ledger.command import State, Verb, Writes
 from vault.services.cell import Cell, Origin
 from vault.services.coverage import Coverage, coverage_of
 from vault.services.gate import CallerCommand, Request, admit, authenticate, trace
-from vault.services.grants import check_text
+from vault.services.grant_body import check_text
 from vault.services.hidden import Hidden
 from vault.services.idempotency import Replayable, once
 from vault.services.index_keys import INDEXED, BeginReindex, reindex_job, unended_job

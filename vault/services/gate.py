@@ -17,7 +17,7 @@ from vault.errors import Denied, Stale, Unauthenticated
 from vault.identifiers import new_id, parse_id
 from vault.ledger.command import Command, Committed, Needs, State, Writes
 from vault.policy.principal import Kind, Principal
-from vault.policy.proof import Proof, check_proof, parse_proof
+from vault.policy.proof import Proof, check_proof, origin_of, parse_proof
 from vault.services.cell import Cell, Origin
 
 Steps = Generator[Command, Committed, None]
@@ -31,7 +31,8 @@ class Presented:
 
     Attributes:
         proof: the `DPoP` header; chain: the `Coatcheck-Chain` header.
-        method, url: of the request, as its sender sees them.
+        method, urls: of the request, as its sender may see them: by the name it asked for, and by the one
+            that is configured for the region.
         body: digest of the body, base64url; None before it was read.
         parsed: the proof, once its signature was checked.
     """
@@ -39,7 +40,7 @@ class Presented:
     proof: str | None
     chain: str | None
     method: str
-    url: str
+    urls: tuple[str, ...]
     body: str | None = None
     parsed: Proof | None = None
 
@@ -186,6 +187,11 @@ def holder(cell: Cell, request: Request) -> Holder:
         raise
 
 
+def body_digest(body: bytes) -> str:
+    """What a proof calls the body of its request: SHA-256 in base64url."""
+    return digest(body)
+
+
 def is_grant(authorization: str | None) -> bool:
     """Whether an Authorization header holds a grant, of either profile."""
     return is_keyed(authorization) or (authorization or "")[7:10] == "cg_"
@@ -216,10 +222,12 @@ def _check_request(cell: Cell, request: Request, who: Holder) -> None:
     presented = request.presented
     if presented is None or who.proof is None:
         raise Unauthenticated("proof_invalid")
+    asked = origin_of(who.proof.htu)
+    url = next((url for url in presented.urls if origin_of(url) == asked), presented.urls[0])
     check_proof(
         who.proof,
         method=presented.method,
-        url=presented.url,
+        url=url,
         grant=who.credential.id,
         body_digest=digest(b"") if presented.body is None else presented.body,
         chain_digest=None if presented.chain is None else digest(presented.chain.encode()),

@@ -6,10 +6,13 @@ import msgspec
 
 from vault.authn.identities import Caller
 from vault.clock import Micros, format_time
+from vault.crypto.base64url import encode
+from vault.crypto.jws import Jwk
 from vault.errors import Unknown
 from vault.identifiers import format_id, parse_id
 from vault.ledger.command import Verb
 from vault.policy.grant import ScopeEntry
+from vault.policy.terms import NONE, Terms
 from vault.services.audit import MAX_SCANS, SCAN_ROWS
 from vault.services.cell import Cell
 from vault.services.gate import Request, admit, authenticate, holder, is_grant
@@ -19,7 +22,13 @@ from vault.store.rows import GrantRow, decode_grant
 
 
 class GrantAnswer(Replayable, frozen=True):
-    """A grant as it is shown; the credential only in the answer that created it."""
+    """A grant as it is shown; the credential only in the answer that created it.
+
+    Attributes:
+        jkt: the thumbprint of the holder's key, of a keyed grant.
+        terms: what it is bound to beside its scope.
+        delivery_key: what signs the answers that are sealed for it, to be pinned by whoever opens them.
+    """
 
     id: str
     state: str
@@ -36,6 +45,9 @@ class GrantAnswer(Replayable, frozen=True):
     subjects: list[str] | None = None
     credential: str | None = None
     decision: str | None = None
+    jkt: str | None = None
+    terms: Terms | None = None
+    delivery_key: Jwk | None = None
 
 
 class GrantReplay(GrantAnswer, frozen=True, kw_only=True):
@@ -98,6 +110,13 @@ def list_grants(cell: Cell, request: Request, page: Page, only: GrantFilter) -> 
     return Listing(list(found), below)
 
 
+def delivery_key(cell: Cell, terms: Terms) -> Jwk | None:
+    """What signs the answers that are sealed for a grant; None where none are."""
+    if terms.seal_to is None:
+        return None
+    return Jwk("OKP", "Ed25519", encode(cell.keyring.delivery().public))
+
+
 def visible(cell: Cell, caller: Caller, grant: str) -> GrantAnswer | None:
     """The grant, if there is one and the caller may see it."""
     shown = _read(cell, caller.principal.tenant, grant)
@@ -109,6 +128,15 @@ def visible(cell: Cell, caller: Caller, grant: str) -> GrantAnswer | None:
 
 
 def _read(cell: Cell, tenant: str, grant: str) -> GrantAnswer | None:
+    found = read_row(cell, tenant, grant)
+    if found is None:
+        return None
+    shown = shown_row(found, cell.clock.now())
+    return msgspec.structs.replace(shown, delivery_key=delivery_key(cell, found.grant.terms))
+
+
+def read_row(cell: Cell, tenant: str, grant: str) -> GrantRow | None:
+    """A grant of a tenant with its data subjects, as it stands now; None if there is none."""
     try:
         parse_id("gr", grant)
     except ValueError:
@@ -117,7 +145,7 @@ def _read(cell: Cell, tenant: str, grant: str) -> GrantAnswer | None:
     if not rows or rows[0][1] != tenant:
         return None
     people = [] if rows[0][6] else cell.store.read_keys(cell.store.record.grant_subjects, [grant])
-    return shown_row(decode_grant(rows[0], frozenset(bytes(row[1]) for row in people)), cell.clock.now())
+    return decode_grant(rows[0], frozenset(bytes(row[1]) for row in people))
 
 
 def shown_row(found: GrantRow, now: Micros) -> GrantAnswer:
@@ -144,4 +172,6 @@ def _shown(found: GrantRow, now: Micros) -> GrantAnswer:
         created_by=grant.created_by,
         valid_from=format_time(grant.valid_from),
         valid_until=format_time(grant.valid_until),
+        jkt=grant.jkt,
+        terms=None if grant.terms == NONE else grant.terms,
     )

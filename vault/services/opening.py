@@ -43,7 +43,7 @@ def open_values(
             elif index in used.keys:
                 value = _ciphertext(cell, tenant, one, used, index)
             elif one.passed:
-                value = one.token
+                value = one.text
             else:
                 value = turned[index]
         except (ValueRefused, IntegrityError) as refusal:
@@ -73,7 +73,7 @@ def _vaultless(cell: Cell, tenant: str, asked: list[Asked], used: Used) -> dict[
         except ValueRefused as refusal:
             used.failures.update(dict.fromkeys(places, refusal))
             continue
-        opened, refused = codec.detokenize_many([asked[place].token for place in places])
+        opened, refused = codec.detokenize_many([asked[place].text for place in places])
         for index, failure in refused.items():
             if not isinstance(failure, ValueRefused):
                 raise failure

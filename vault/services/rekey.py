@@ -26,7 +26,7 @@ from vault.schema.rules import FieldRule, Protection, Small
 from vault.services.batch import FAIL, BatchRefused, ItemError, check_size, reports
 from vault.services.cell import Cell, Origin, TenantSchema
 from vault.services.gate import CallerCommand, Request, admit, authenticate, trace
-from vault.services.grants import MAX_KEY_VERSION
+from vault.services.grant_body import MAX_KEY_VERSION
 from vault.services.hidden import Hidden
 from vault.services.idempotency import Replayable, once
 from vault.services.rewrite import Rewritten, TextColumn

@@ -60,9 +60,7 @@ class GrantingStatements:
             self._dialect,
         )
         self.use_grant_block = self._compiled(
-            update(t.grant_blocks)
-            .values(uses=b.uses + bindparam("by"))
-            .where(b.id == bindparam("block_id"))
+            update(t.grant_blocks).values(uses=b.uses + bindparam("by")).where(b.id == bindparam("block_id"))
         )
         self.revoke_grant_block = self._compiled(
             update(t.grant_blocks)

@@ -304,7 +304,9 @@ class RecordStatements:
             .order_by(g.id.desc())
             .limit(bindparam("most", type_=Integer))
         )
-        self.grant_holder = self._compiled(select(g.digest, g.tenant, g.jkt, g.agent, g.purpose).where(g.id == bindparam("grant_id")))
+        self.grant_holder = self._compiled(
+            select(g.digest, g.tenant, g.jkt, g.agent, g.purpose).where(g.id == bindparam("grant_id"))
+        )
         self.living_grants = self._compiled(
             select(g.purpose, g.scope).where(
                 g.tenant == bindparam("tenant"),

@@ -1,0 +1,49 @@
+"""What a request under a keyed grant shows besides the grant's id: proof, chain, and what they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from litestar.types import Scope
+
+from vault.errors import BadInput
+from vault.services.cell import Cell
+from vault.services.gate import KEYED, Presented, body_digest
+
+PROOF: Final = b"dpop"
+CHAIN: Final = b"coatcheck-chain"
+
+
+def is_keyed(authorization: bytes | None) -> bool:
+    """Whether an Authorization header names a keyed grant."""
+    return authorization is not None and authorization[: len(KEYED)].lower() == KEYED.encode()
+
+
+def digest_of(body: bytes) -> str:
+    """The digest of a body, as proofs say it."""
+    return body_digest(body)
+
+
+def presented_of(cell: Cell, scope: Scope, headers: Mapping[bytes, bytes]) -> Presented:
+    """What came with the grant's id.
+
+    Raises:
+        BadInput: `parameter_invalid`: two proofs or two chains, of which neither is believed.
+    """
+    for name in (PROOF, CHAIN):
+        if sum(other == name for other, _ in scope["headers"]) > 1:
+            raise BadInput("parameter_invalid", parameter=name.decode())
+    path = scope["raw_path"].decode("latin-1")
+    host = headers.get(b"host", b"").decode("latin-1")
+    urls = [f"{scope['scheme']}://{host}{path}"]
+    configured = cell.regions.get(cell.region)
+    if configured is not None:
+        urls.append(f"{configured.rstrip('/')}{path}")
+    return Presented(
+        _text(headers.get(PROOF)), _text(headers.get(CHAIN)), str(scope.get("method", "")), tuple(urls)
+    )
+
+
+def _text(header: bytes | None) -> str | None:
+    return None if header is None else header.decode("latin-1")
