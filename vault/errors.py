@@ -139,9 +139,7 @@ CODES: Final[dict[str, Code]] = {
         purpose_mismatch="The purpose is not the grant's.",
         outside_window="The grant is not valid at this time.",
         network_denied="The credential may not be used from this address.",
-        delegation_denied=(
-            "The grantor may not give this: it lies outside its own bounds, or its chain is broken."
-        ),
+        delegation_denied="The grantor may not give this: it is out of bounds, or the chain is broken.",
         plain_delivery_denied="Plain delivery is not allowed for this purpose.",
         self_approval="Nobody grants to itself.",
         residency_refused=(

@@ -39,8 +39,8 @@ from vault.services.datakeys import MakeDataKeys
 from vault.services.detokenize import detokenize
 from vault.services.encrypt import EncryptBody, EncryptItem, encrypt
 from vault.services.field_keys import Attestation, DestroyBody, ReasonBody, destroy_key, rotate_key
+from vault.services.grant_changes import ChangeBody, revoke_grant
 from vault.services.grant_views import read_grant
-from vault.services.grants import RevokeBody, revoke_grant
 from vault.services.identities import (
     remove_principal,
 )
@@ -109,7 +109,7 @@ def test_from_a_value_to_a_revoked_grant(built: BuiltCell) -> None:
     with pytest.raises(BatchRefused, match="token_unknown"):
         built.reveal(narrow, NAME, nobody)
     assert built.run(read_grant, grant_id(credential)).uses == 5
-    built.run(revoke_grant, grant_id(credential), RevokeBody("done"))
+    built.run(revoke_grant, grant_id(credential), ChangeBody("done"))
     with pytest.raises(Unauthenticated, match="grant_invalid"):
         built.reveal(credential, SSN, social)
     built.run(remove_principal, built.service_id, by=built.admin)
@@ -153,7 +153,7 @@ class TestTwoProcesses:
     def test_revoking_in_one_binds_the_other_at_once(self, built: BuiltCell, second: BuiltCell) -> None:
         token, credential = built.token(SSN, VALUE), built.grant(SSN)
         assert second.reveal(credential, SSN, token) == [VALUE]
-        built.run(revoke_grant, grant_id(credential), RevokeBody())
+        built.run(revoke_grant, grant_id(credential), ChangeBody())
         with pytest.raises(Unauthenticated, match="grant_invalid"):
             second.reveal(credential, SSN, token)
 

@@ -21,7 +21,7 @@ from vault.config import Config, build
 from vault.errors import CoatcheckError, Conflict, Misconfigured, Unavailable
 from vault.services.audit import verify
 from vault.services.detokenize import detokenize
-from vault.services.grants import RevokeBody, revoke_grant
+from vault.services.grant_changes import ChangeBody, revoke_grant
 from vault.services.idempotency import drop_expired
 from vault.store import migrations
 from vault.store.cell import Store
@@ -228,7 +228,7 @@ def everything(built: BuiltCell) -> None:
     with built.cell.store.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE custody.idempotency SET expires_at = 1")
     perform(built.cell, lambda: drop_expired(built.cell))
-    built.run(revoke_grant, "gr_" + credential.split("_")[1], RevokeBody("done"))
+    built.run(revoke_grant, "gr_" + credential.split("_")[1], ChangeBody("done"))
     built.apply(built.schema.replace("max_uses = 50", "max_uses = 60"))
     verify(built.cell.store)
 

@@ -22,7 +22,7 @@ from vault.secret import Secret
 from vault.services import initialise
 from vault.services.audit import verify
 from vault.services.batch import BatchRefused
-from vault.services.grants import RevokeBody, revoke_grant
+from vault.services.grant_changes import ChangeBody, revoke_grant
 from vault.services.tokenize import TokenizeBody, tokenize
 from vault.store import migrations
 from vault.wiring import OpenCell, Wiring, as_host, deploy
@@ -66,7 +66,7 @@ class TestRestart:
         social, ada = built.token(SSN, VALUE), built.token(NAME, "Ada", "c1")
         credential, revoked = built.grant(SSN, NAME, uses=5), built.grant(SSN)
         assert built.reveal(credential, SSN, social) == [VALUE]
-        built.run(revoke_grant, grant_id(revoked), RevokeBody())
+        built.run(revoke_grant, grant_id(revoked), ChangeBody())
         before = rows(built)
         for _ in range(2):
             reopen(built)

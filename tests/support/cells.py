@@ -40,7 +40,8 @@ from vault.services.decrypt import DecryptBody, DecryptItem, decrypt
 from vault.services.detokenize import DetokenizeBody, detokenize
 from vault.services.encrypt import EncryptBody, EncryptItem, encrypt
 from vault.services.gate import Request
-from vault.services.grants import GrantBody, GrantLimits, Subjects, Validity, create_grant
+from vault.services.grant_body import GrantBody, GrantLimits, Subjects, Validity
+from vault.services.grants import create_grant
 from vault.services.identities import (
     PrincipalBody,
     create_principal,

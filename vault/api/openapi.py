@@ -79,6 +79,13 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer", "description": "a service key, ck_..."},
                 "grant": {"type": "http", "scheme": "bearer", "description": "a grant's credential, cg_..."},
+                "keyed": {"type": "http", "scheme": "grant", "description": "a keyed grant's id, gr_..."},
+                "proof": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "DPoP",
+                    "description": "the holder's proof for this request: docs/spec/grant-proof.md",
+                },
             },
         },
     }
@@ -96,6 +103,12 @@ def _close(components: dict[str, Any]) -> None:
 
 def _answers(route: Route) -> tuple[Any, ...]:
     return route.answer if isinstance(route.answer, tuple) else (route.answer,)
+
+
+_SCHEMES: Final[dict[str, list[dict[str, list[str]]]]] = {
+    "key": [{"key": []}],
+    "grant": [{"grant": []}, {"keyed": [], "proof": []}],
+}
 
 
 def _operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
@@ -149,7 +162,7 @@ def _operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
         "summary": route.summary,
         "parameters": parameters,
         "responses": responses,
-        "security": [{who: []} for who in route.who],
+        "security": [scheme for who in route.who for scheme in _SCHEMES[who]],
     }
     notes = [f"Permission: `{route.permission}`."] if route.permission else []
     if route.unrepeatable:

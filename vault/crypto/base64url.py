@@ -22,9 +22,11 @@ def decode(text: str) -> bytes:
     Raises:
         ValueError: padding, another character, a length that no bytes have, or spare bits that are not zero.
     """
+    if not text.isascii():
+        raise ValueError("not base64url")
     try:
         data = base64.urlsafe_b64decode(text + "=" * (-len(text) % _GROUP))
-    except (binascii.Error, ValueError):
+    except binascii.Error:
         raise ValueError("not base64url") from None
     if encode(data) != text:  # the decoder skips what is no digit and does not look at spare bits
         raise ValueError("not base64url")

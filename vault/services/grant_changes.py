@@ -35,7 +35,7 @@ from vault.store.rows import GrantRow
 NEVER: Final = b"\xff" * 16  # in place of a person whom nobody knows
 
 
-class ReasonBody(Hidden, forbid_unknown_fields=True, frozen=True):
+class ChangeBody(Hidden, forbid_unknown_fields=True, frozen=True):
     """Why a grant is changed."""
 
     reason: str | None = None
@@ -193,7 +193,7 @@ class RevokeBlock(_GrantCommand):
         return state.now
 
 
-def revoke_grant(cell: Cell, request: Request, grant: str, body: ReasonBody) -> Verb[GrantAnswer]:
+def revoke_grant(cell: Cell, request: Request, grant: str, body: ChangeBody) -> Verb[GrantAnswer]:
     """Revokes a grant: its creator may, and whoever holds `grant:revoke`."""
 
     def command(caller: Caller) -> SetState:
@@ -202,7 +202,7 @@ def revoke_grant(cell: Cell, request: Request, grant: str, body: ReasonBody) -> 
     return (yield from _change(cell, request, grant, body, "grant.revoke", command))
 
 
-def suspend_grant(cell: Cell, request: Request, grant: str, body: ReasonBody) -> Verb[GrantAnswer]:
+def suspend_grant(cell: Cell, request: Request, grant: str, body: ChangeBody) -> Verb[GrantAnswer]:
     """Suspends a grant until somebody lets it go on; its creator may, and whoever holds `grant:revoke`."""
 
     def command(caller: Caller) -> SetState:
@@ -211,7 +211,7 @@ def suspend_grant(cell: Cell, request: Request, grant: str, body: ReasonBody) ->
     return (yield from _change(cell, request, grant, body, "grant.suspend", command))
 
 
-def resume_grant(cell: Cell, request: Request, grant: str, body: ReasonBody) -> Verb[GrantAnswer]:
+def resume_grant(cell: Cell, request: Request, grant: str, body: ChangeBody) -> Verb[GrantAnswer]:
     """Lets a suspended grant go on. Whoever holds `grant:revoke` may; its creator alone may not."""
 
     def command(caller: Caller) -> SetState:
@@ -246,7 +246,7 @@ def narrow_grant(cell: Cell, request: Request, grant: str, body: NarrowBody) -> 
     return (yield from _change(cell, request, grant, body, "grant.narrow", command))
 
 
-def revoke_block(cell: Cell, request: Request, grant: str, block: str, body: ReasonBody) -> Verb[BlockAnswer]:
+def revoke_block(cell: Cell, request: Request, grant: str, block: str, body: ChangeBody) -> Verb[BlockAnswer]:
     """Revokes one delegation, by its id; the grant's creator may, and whoever holds `grant:revoke`."""
     caller = yield from _admitted(cell, request, grant, "grant.block", own=True)
     reason = check_text(body.reason)
@@ -267,7 +267,7 @@ def _change(
     cell: Cell,
     request: Request,
     grant: str,
-    body: ReasonBody | NarrowBody,
+    body: ChangeBody | NarrowBody,
     verb: str,
     command: Callable[[Caller], _GrantCommand],
     *,

@@ -16,7 +16,7 @@ from vault.crypto.mac import secret_digest
 from vault.errors import Stale, Unauthenticated
 from vault.services.cell import Origin
 from vault.services.gate import Request, authenticate, holder, host_caller, recognise
-from vault.services.grants import RevokeBody, revoke_grant
+from vault.services.grant_changes import ChangeBody, revoke_grant
 from vault.services.identities import (
     list_principals,
     remove_principal,
@@ -159,7 +159,7 @@ class TestKeys:
 
     def test_a_holder_is_known_in_whatever_state_the_grant_is(self, built: BuiltCell) -> None:
         credential = built.grant(SSN)
-        built.run(revoke_grant, "gr_" + credential.split("_")[1], RevokeBody())
+        built.run(revoke_grant, "gr_" + credential.split("_")[1], ChangeBody())
         identities = Identities(built.cell.store, built.cell.clock)
         assert identities.holder(parse_authorization(f"Bearer {credential}")).tenant == "main"
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from tests.unit.echo import shown
 from tests.unit.envelope.damage import flips
-from vault.crypto.signing import Signer, verify
+from vault.crypto.base64url import decode, digest
+from vault.crypto.signing import Signer, keypair, thumbprint, verify
 from vault.errors import IntegrityError
 from vault.secret import Secret
 
@@ -117,3 +119,46 @@ def test_a_signer_shows_nothing_of_its_seed() -> None:
     for form in (repr(signer), str(signer)):
         assert seed.hex() not in form
         assert repr(seed)[2:-1] not in form
+
+
+# the same point spelled another way: y and y + p, where both fit 255 bits
+NON_CANONICAL = [y.to_bytes(32, "little") for k in range(19) for y in (PRIME + k, PRIME + k | 1 << 255)]
+
+
+@pytest.mark.parametrize("public", NON_CANONICAL, ids=bytes.hex)
+def test_a_key_that_is_not_canonical_is_refused(public: bytes) -> None:
+    """RFC 8032, 5.1.3: a y of p or more is none. Else one key would have two thumbprints."""
+    refused(public, MESSAGE, SIGNATURE)
+    refused(public, MESSAGE, (1).to_bytes(32, "little") + bytes(32))
+
+
+def test_a_verifier_that_takes_small_order_is_deceived() -> None:
+    """Control: the bare equation of RFC 8032, 5.1.7, holds for a key that nobody holds, whatever is signed.
+
+    With A and R the neutral element and S = 0, [S]B = R + [k]A reads 0 = 0 + [k]0.
+    """
+    neutral = (1).to_bytes(32, "little")
+    openssl = Ed25519PublicKey.from_public_bytes(neutral)
+    openssl.verify(neutral + bytes(32), MESSAGE)
+    openssl.verify(neutral + bytes(32), b"anything else")
+    refused(neutral, MESSAGE, neutral + bytes(32))
+
+
+def test_a_pair_belongs_together() -> None:
+    seed, public = keypair()
+    assert Signer(seed).public == public != keypair()[1]
+    verify(public, MESSAGE, Signer(seed).sign(MESSAGE))
+
+
+def test_the_published_thumbprint() -> None:
+    """RFC 8037, appendix A.3."""
+    public = decode("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")
+    assert thumbprint(public) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+    written = b'{"crv":"X25519","kty":"OKP","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}'
+    assert thumbprint(public, "X25519") == digest(written)
+
+
+@pytest.mark.parametrize("size", [0, 31, 33])
+def test_a_thumbprint_is_of_32_bytes(size: int) -> None:
+    with pytest.raises(ValueError, match="32 bytes"):
+        thumbprint(b"Z" * size)

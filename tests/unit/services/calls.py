@@ -31,8 +31,9 @@ from vault.services.field_keys import (
     rotate_key,
 )
 from vault.services.fields import list_fields, read_field
+from vault.services.grant_changes import ChangeBody, revoke_grant
 from vault.services.grant_views import GrantFilter, list_grants, read_grant
-from vault.services.grants import RevokeBody, create_grant, revoke_grant
+from vault.services.grants import create_grant
 from vault.services.identities import (
     PrincipalBody,
     create_principal,
@@ -251,7 +252,7 @@ CALLS: Final[dict[str, Call]] = {
         2,
         "grant:create",
     ),
-    "revoke_grant": Call(revoke_grant, lambda b: (b.admin, (grant_id(b.grant(SSN)), RevokeBody("gone"))), 1),
+    "revoke_grant": Call(revoke_grant, lambda b: (b.admin, (grant_id(b.grant(SSN)), ChangeBody("gone"))), 1),
     "read_grant": Call(read_grant, lambda b: (b.service, (grant_id(b.grant(SSN)),)), 0),
     "list_grants": Call(list_grants, lambda b: (b.admin, (Page(), GrantFilter())), 0, "grant:list"),
     "create_principal": Call(

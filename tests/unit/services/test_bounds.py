@@ -16,8 +16,9 @@ from vault.services import audit, grant_views
 from vault.services.audit import AuditQuery, read_audit
 from vault.services.datakeys import MakeDataKeys
 from vault.services.detokenize import DetokenizeBody, detokenize
+from vault.services.grant_changes import ChangeBody, revoke_grant
 from vault.services.grant_views import GrantFilter, list_grants, read_grant
-from vault.services.grants import RevokeBody, create_grant, revoke_grant
+from vault.services.grants import create_grant
 from vault.services.identities import (
     PrincipalBody,
     create_principal,
@@ -68,7 +69,7 @@ def test_a_grant_that_is_over_reads_no_rows_of_a_large_batch(built: BuiltCell) -
     assert len(needs_of(built, enough, body).tokens) == 200
     assert not needs_of(built, built.grant(NAME, uses=100, purpose="files"), body).tokens
     grant = "gr_" + enough.split("_")[1]
-    built.run(revoke_grant, grant, RevokeBody())
+    built.run(revoke_grant, grant, ChangeBody())
     assert not needs_of(built, enough, body).tokens
     with pytest.raises(CoatcheckError) as refusal:
         built.run(detokenize, body, by=enough)

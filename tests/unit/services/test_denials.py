@@ -16,7 +16,9 @@ from vault.policy.grant import ScopeEntry
 from vault.policy.principal import Ceiling
 from vault.services.detokenize import detokenize
 from vault.services.gate import flush_failures
-from vault.services.grants import GrantBody, RevokeBody, Validity, create_grant, revoke_grant
+from vault.services.grant_body import GrantBody, Validity
+from vault.services.grant_changes import ChangeBody, revoke_grant
+from vault.services.grants import create_grant
 from vault.services.identities import (
     PrincipalBody,
     create_principal,
@@ -142,7 +144,7 @@ class TestUse:
 
     def test_revoked_and_expired(self, built: BuiltCell) -> None:
         revoked = built.grant(SSN)
-        built.run(revoke_grant, grant_id(revoked), RevokeBody())
+        built.run(revoke_grant, grant_id(revoked), ChangeBody())
         refusal, event = denied(built, self.use(built, revoked))
         assert (refusal.code, event["check"], event["charged"]) == ("grant_invalid", 6, 0)
 
@@ -256,7 +258,7 @@ def _agent_with_a_key(built: BuiltCell, name: str) -> str:
 def test_revoking_what_one_may_see_but_not_revoke(built: BuiltCell) -> None:
     _, auditor = built.principal("operator", "auditor", roles=["auditor"])
     grant = grant_id(built.grant(SSN))
-    refusal, event = denied(built, lambda: built.run(revoke_grant, grant, RevokeBody(), by=auditor))
+    refusal, event = denied(built, lambda: built.run(revoke_grant, grant, ChangeBody(), by=auditor))
     assert (refusal.code, event["verb"]) == ("permission_denied", "grant.revoke")
 
 

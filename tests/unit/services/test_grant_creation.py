@@ -15,8 +15,10 @@ from vault.clock import DAY, SECOND, FixedClock, format_time
 from vault.errors import BadInput, CoatcheckError, Denied
 from vault.policy.grant import ScopeEntry
 from vault.policy.principal import Ceiling
+from vault.services.grant_body import MAX_SCOPE, Validity
+from vault.services.grant_changes import ChangeBody, revoke_grant
 from vault.services.grant_views import GrantFilter, list_grants, read_grant
-from vault.services.grants import MAX_SCOPE, RevokeBody, Validity, create_grant, revoke_grant
+from vault.services.grants import create_grant
 from vault.services.identities import (
     remove_principal,
 )
@@ -228,14 +230,14 @@ class TestListing:
 
     @pytest.mark.parametrize("name", ["", "gr_", "gr_x", "x", "gr_" + "0" * 26, "gr_" + "0" * 25 + "Z\x00"])
     def test_what_is_not_there_looks_the_same(self, built: BuiltCell, name: str) -> None:
-        for verb, arguments in ((read_grant, (name,)), (revoke_grant, (name, RevokeBody()))):
+        for verb, arguments in ((read_grant, (name,)), (revoke_grant, (name, ChangeBody()))):
             with pytest.raises(CoatcheckError) as refusal:
                 built.run(verb, *arguments)
             assert (refusal.value.code, refusal.value.facts) == ("not_found", {})
 
     def test_pages_and_filters(self, built: BuiltCell) -> None:
         made = [grant_id(built.grant(SSN)) for _ in range(7)]
-        built.run(revoke_grant, made[2], RevokeBody())
+        built.run(revoke_grant, made[2], ChangeBody())
         seen: list[str] = []
         page = Page(limit=3)
         while True:

@@ -14,8 +14,8 @@ from vault.clock import DAY, SECOND, FixedClock, format_time, parse_time
 from vault.errors import BadInput, Unknown
 from vault.services.audit import AuditQuery, read_audit
 from vault.services.fields import list_fields
+from vault.services.grant_changes import ChangeBody, revoke_grant
 from vault.services.grant_views import GrantFilter, list_grants
-from vault.services.grants import RevokeBody, revoke_grant
 from vault.services.identities import (
     list_principals,
 )
@@ -169,7 +169,7 @@ def test_a_key_whose_period_is_over_is_not_shown_as_active(built: BuiltCell) -> 
 
 def test_grants_by_agent_purpose_and_state(built: BuiltCell) -> None:
     one, two = built.grant(SSN), built.grant(SSN, purpose="files")
-    built.run(revoke_grant, "gr_" + one.split("_")[1], RevokeBody(), by=built.admin)
+    built.run(revoke_grant, "gr_" + one.split("_")[1], ChangeBody(), by=built.admin)
 
     def ids(**only: Any) -> list[str]:
         page = built.run(list_grants, Page(), GrantFilter(**only), by=built.admin)

@@ -18,8 +18,8 @@ from vault.services.batch import BatchRefused
 from vault.services.decrypt import DecryptBody, DecryptItem, decrypt
 from vault.services.detokenize import DetokenizeBody, DetokenizeItem, detokenize
 from vault.services.gate import Request
+from vault.services.grant_changes import ChangeBody, revoke_grant
 from vault.services.grant_views import read_grant
-from vault.services.grants import RevokeBody, revoke_grant
 from vault.services.tokenize import ColumnAnswer, TokenizeBody, tokenize
 
 KEY = "b9d5a7d1-c001-4f0e-a6c7-3f0a7e529d1c"
@@ -133,7 +133,7 @@ def test_a_denial_that_cost_nothing_is_decided_again(built: BuiltCell) -> None:
 def test_a_revoked_grant_is_not_answered_again(built: BuiltCell) -> None:
     token, credential = built.token(NAME, "Ada"), built.grant(NAME, uses=5)
     built.run(detokenize, reveal(NAME, [token]), by=credential, once=KEY)
-    built.run(revoke_grant, grant_id(credential), RevokeBody(), by=built.admin)
+    built.run(revoke_grant, grant_id(credential), ChangeBody(), by=built.admin)
     with pytest.raises(Unauthenticated, match="grant_invalid"):
         built.run(detokenize, reveal(NAME, [token]), by=credential, once=KEY)
 

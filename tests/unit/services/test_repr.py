@@ -22,8 +22,10 @@ from vault.errors import CoatcheckError
 from vault.policy.principal import Ceiling
 from vault.services.audit import AuditQuery, read_audit
 from vault.services.detokenize import DetokenizeBody, DetokenizeItem, detokenize
+from vault.services.grant_body import GrantBody
+from vault.services.grant_changes import ChangeBody, revoke_grant
 from vault.services.grant_views import GrantFilter, list_grants, read_grant
-from vault.services.grants import GrantBody, RevokeBody, create_grant, revoke_grant
+from vault.services.grants import create_grant
 from vault.services.hidden import Hidden
 from vault.services.identities import (
     PrincipalBody,
@@ -129,7 +131,7 @@ def test_nothing_alive_shows_what_it_holds(built: BuiltCell) -> None:
         (list_principals, (Page(),), built.admin),
         (whoami, (), key.credential),
         (read_audit, (AuditQuery(),), built.admin),
-        (revoke_grant, (grant.id, RevokeBody(CANARY)), built.service),
+        (revoke_grant, (grant.id, ChangeBody(CANARY)), built.service),
     ):
         stopped.end(verb, *arguments, by=by)
     secrets = [CANARY, DIGITS, column.tokens[0], *[token for token in tokens if token]]
@@ -191,7 +193,7 @@ def test_a_request_does_not_show_its_credential(built: BuiltCell) -> None:
     assert "192.0.2.7" in repr(request)
 
 
-@pytest.mark.parametrize("thing", [RevokeBody("x"), GrantBody("agent:a", "p", []), TokenizeItem("f", "v")])
+@pytest.mark.parametrize("thing", [ChangeBody("x"), GrantBody("agent:a", "p", []), TokenizeItem("f", "v")])
 def test_hidden_is_hidden_in_every_form(thing: Any) -> None:
     expected = f"<{type(thing).__name__}>"
     assert (repr(thing), str(thing), f"{thing}", f"{[thing]}") == (

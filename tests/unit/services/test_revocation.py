@@ -12,7 +12,9 @@ from tests.unit.services.calls import grant_id, rows
 from vault.clock import SECOND, FixedClock, format_time
 from vault.errors import BadInput, Denied, Stale, Unauthenticated
 from vault.services.detokenize import detokenize
-from vault.services.grants import RevokeBody, Validity, create_grant, revoke_grant
+from vault.services.grant_body import Validity
+from vault.services.grant_changes import ChangeBody, revoke_grant
+from vault.services.grants import create_grant
 from vault.services.identities import (
     remove_principal,
 )
@@ -67,7 +69,7 @@ def test_on_postgresql_the_database_s_clock_decides(tmp_path: Path) -> None:
 def test_binds_at_once(built: BuiltCell) -> None:
     token, credential = built.token(SSN, SSNS[0]), built.grant(SSN)
     built.reveal(credential, SSN, token)
-    answer = built.run(revoke_grant, grant_id(credential), RevokeBody("no longer needed"))
+    answer = built.run(revoke_grant, grant_id(credential), ChangeBody("no longer needed"))
     assert (answer.state, answer.version) == ("revoked", 2)
     with pytest.raises(Unauthenticated, match="grant_invalid"):
         built.reveal(credential, SSN, token)
@@ -78,28 +80,28 @@ def test_binds_a_request_that_is_already_prepared(built: BuiltCell) -> None:
     token, credential = built.token(SSN, SSNS[0]), built.grant(SSN)
     verb = detokenize(built.cell, built.request(credential), reveal(SSN, [token]))
     command = next(verb)
-    built.run(revoke_grant, grant_id(credential), RevokeBody())
+    built.run(revoke_grant, grant_id(credential), ChangeBody())
     with pytest.raises(Unauthenticated, match="grant_invalid"):
         verb.send(built.cell.committer.execute(command))
 
 
 def test_twice_is_once(built: BuiltCell) -> None:
     name = grant_id(built.grant(SSN))
-    built.run(revoke_grant, name, RevokeBody())
+    built.run(revoke_grant, name, ChangeBody())
     before = rows(built)
-    assert built.run(revoke_grant, name, RevokeBody()).state == "revoked"
+    assert built.run(revoke_grant, name, ChangeBody()).state == "revoked"
     assert rows(built) == before
 
 
 def test_bumps_the_fence(built: BuiltCell) -> None:
     head = built.cell.store.read(built.cell.store.record.head)[0]
-    built.run(revoke_grant, grant_id(built.grant(SSN)), RevokeBody())
+    built.run(revoke_grant, grant_id(built.grant(SSN)), ChangeBody())
     assert built.cell.store.read(built.cell.store.record.head)[0][4] == head[4] + 1
 
 
 def test_by_the_removal_of_its_creator(built: BuiltCell) -> None:
     token, credentials = built.token(SSN, SSNS[0]), [built.grant(SSN) for _ in range(3)]
-    built.run(revoke_grant, grant_id(credentials[0]), RevokeBody())
+    built.run(revoke_grant, grant_id(credentials[0]), ChangeBody())
     removed = built.run(remove_principal, built.service_id, by=built.admin)
     assert (removed.keys_revoked, removed.grants_revoked) == (1, 2)
     for credential in credentials:

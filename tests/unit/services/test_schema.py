@@ -19,7 +19,8 @@ from vault.schema.document import parse_document
 from vault.services import cell
 from vault.services.applying import ApplySchema
 from vault.services.fields import list_fields, read_field
-from vault.services.grants import RevokeBody, create_grant, revoke_grant
+from vault.services.grant_changes import ChangeBody, revoke_grant
+from vault.services.grants import create_grant
 from vault.services.listing import Page
 from vault.services.schema import (
     SchemaBody,
@@ -204,7 +205,7 @@ def test_a_purpose_with_grants_stays(built: BuiltCell) -> None:
     assert refused(built, changed) == ["purpose files: cannot be removed while grants for it live: 2"]
     built.reveal(spent, SSN, built.token(SSN, "123-45-6789"), purpose="files")
     assert refused(built, changed) == ["purpose files: cannot be removed while grants for it live: 1"]
-    built.run(revoke_grant, "gr_" + credential.split("_")[1], RevokeBody(), by=built.admin)
+    built.run(revoke_grant, "gr_" + credential.split("_")[1], ChangeBody(), by=built.admin)
     assert apply(built, changed) == 2
 
 
@@ -232,7 +233,7 @@ def test_disclosures_that_are_accounted_for_are_of_persons(built: BuiltCell) -> 
     assert refused(built, changed) == [
         "purpose files: cannot become non_tpo while grants for it live over vaultless fields: 1"
     ]
-    built.run(revoke_grant, "gr_" + credential.split("_")[1], RevokeBody(), by=built.admin)
+    built.run(revoke_grant, "gr_" + credential.split("_")[1], ChangeBody(), by=built.admin)
     apply(built, changed)
     assert built.grant(NAME, purpose="files")
     before = built.next_number

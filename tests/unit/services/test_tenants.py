@@ -13,8 +13,8 @@ from vault.services.audit import AuditQuery, read_audit, verify
 from vault.services.batch import BatchRefused
 from vault.services.fields import list_fields
 from vault.services.gate import flush_failures
+from vault.services.grant_changes import ChangeBody, revoke_grant
 from vault.services.grant_views import GrantFilter, list_grants, read_grant
-from vault.services.grants import RevokeBody, revoke_grant
 from vault.services.identities import (
     PrincipalBody,
     create_principal,
@@ -92,7 +92,7 @@ def test_a_grant_of_the_other_is_not_there(built: BuiltCell, other: BuiltCell) -
             other.run(read_grant, name, by=by)
     for by in (other.admin, other.service, "host"):
         with pytest.raises(Unknown, match="not_found"):
-            other.run(revoke_grant, name, RevokeBody(), by=by)
+            other.run(revoke_grant, name, ChangeBody(), by=by)
     listed = other.run(list_grants, Page(), GrantFilter(), by=other.admin)
     assert name not in [grant.id for grant in listed.items]
     assert built.reveal(credential, SSN, built.token(SSN, SOCIAL)) == [SOCIAL]
