@@ -22,6 +22,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from tests.support.databases import give_back, postgresql
+from tests.support.holders import Holding
 from vault.authn.identities import Identities
 from vault.cli.templates import DEVELOPMENT_SCHEMA
 from vault.clock import Clock, SystemClock
@@ -84,6 +85,7 @@ SCHEMA: Final = (
 [purposes.files]
 legal_basis = "contract"
 bearer = { delivery = ["plain"], max_uses = 1000000, max_ttl = "P30D" }
+keyed = { delivery = ["plain"] }
 
 [purposes.sealed]
 legal_basis = "consent"
@@ -133,7 +135,7 @@ masks = { start = "{first:2}***" }
 CEILING: Final = Ceiling(
     fields=[*FIELDS, *ENCRYPTED],
     operations=["reveal", "mask"],
-    deliveries=["plain"],
+    deliveries=["plain", "sealed"],
     purposes=["support", "files", "sealed"],
     agents=[AGENT, "agent:absent"],
     uses=100_000,
@@ -186,8 +188,10 @@ class BuiltCell:
     tenant: str = initialise.MAIN_TENANT
     schema: str = field(default=SCHEMA, repr=False)
 
-    def request(self, by: str = HOST, address: str = ADDRESS, once: str | None = None) -> Request:
+    def request(self, by: str | Holding = HOST, address: str = ADDRESS, once: str | None = None) -> Request:
         """A request of the holder of a credential, or of the host; `once` is its Idempotency-Key."""
+        if isinstance(by, Holding):
+            return by.request(self, address, once)
         if by == HOST:
             return Request(None, Origin(f"host:{os.getuid()}", "req_host"), as_host(self.tenant))
         return Request(f"Bearer {by}", Origin(address, "req_test"), idempotency=once)
@@ -196,7 +200,7 @@ class BuiltCell:
         self,
         verb: Callable[..., Verb[Answer]],
         *arguments: Any,
-        by: str | None = None,
+        by: str | Holding | None = None,
         address: str = ADDRESS,
         once: str | None = None,
     ) -> Answer:
@@ -249,7 +253,7 @@ class BuiltCell:
         return made.credential
 
     def reveal(
-        self, credential: str, field_: str, *tokens: str | None, **more: Any
+        self, credential: str | Holding, field_: str, *tokens: str | None, **more: Any
     ) -> list[str | None] | None:
         """The values of tokens of one field under a grant."""
         values = self.run(detokenize, reveal(field_, list(tokens), **more), by=credential).values

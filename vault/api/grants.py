@@ -6,8 +6,8 @@ from vault.api.route import Call, Route, number
 from vault.services.grant_body import GrantBody
 from vault.services.grant_changes import (
     BlockAnswer,
-    NarrowBody,
     ChangeBody,
+    NarrowBody,
     narrow_grant,
     resume_grant,
     revoke_block,

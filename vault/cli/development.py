@@ -92,7 +92,7 @@ def _seed_cell(cell: Cell, config: Config) -> dict[str, str]:
         ceiling=Ceiling(
             fields=fields,
             operations=["reveal", "mask"],
-            deliveries=["plain"],
+            deliveries=["plain", "sealed"],
             purposes=[PURPOSE],
             agents=[AGENT],
             uses=50,

@@ -51,6 +51,7 @@ legal_basis = "contract"             # GDPR, article 6(1)
 activity = "RoPA-07"
 disclosure_class = "internal"
 bearer = { delivery = ["plain"], max_uses = 50, max_ttl = "PT15M" }
+keyed = { delivery = ["plain"] }     # grants bound to a holder's key; sealed answers are always allowed
 
 [retention.key-lifetime]
 keep = "key"                         # the only class that vaultless can keep

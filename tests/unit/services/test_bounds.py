@@ -15,6 +15,7 @@ from vault.ledger.command import Needs
 from vault.services import audit, grant_views
 from vault.services.audit import AuditQuery, read_audit
 from vault.services.datakeys import MakeDataKeys
+from vault.services.deciding import UseGrant
 from vault.services.detokenize import DetokenizeBody, detokenize
 from vault.services.grant_changes import ChangeBody, revoke_grant
 from vault.services.grant_views import GrantFilter, list_grants, read_grant
@@ -32,7 +33,6 @@ from vault.services.service_keys import (
 )
 from vault.services.subjects import EnterSubjects
 from vault.services.tokenize import TokenizeBody, tokenize
-from vault.services.use_grant import UseGrant
 
 
 @pytest.fixture
