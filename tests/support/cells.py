@@ -258,7 +258,7 @@ class BuiltCell:
         """The values of tokens of one field under a grant."""
         values = self.run(detokenize, reveal(field_, list(tokens), **more), by=credential).values
         assert isinstance(values, list)
-        return [value for value in values if not isinstance(value, ItemError)]
+        return [value for value in values if value is None or isinstance(value, str)]
 
     def events(self, first: int = 0, kind: str | None = None) -> list[dict[str, Any]]:
         """The audit events from a number on, decoded."""

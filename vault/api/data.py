@@ -9,6 +9,7 @@ from vault.services.encrypt import CiphertextsAnswer, EncryptBody, encrypt
 from vault.services.rehearse import CheckAnswer, CheckBody, rehearse
 from vault.services.rekey import RekeyAnswer, RekeyBody, rekey
 from vault.services.tokenize import ColumnAnswer, ItemsAnswer, TokenizeBody, tokenize
+from vault.services.verify import VerifyAnswer, VerifyBody, verify
 
 _VALUE_CODES = (
     "value_empty",
@@ -89,6 +90,27 @@ ROUTES = (
             "key_version_unknown",
             "subjects_unenforceable",
             "items_mismatch",
+            "domain_too_small",
+            *_VALUE_CODES,
+        ),
+    ),
+    Route(
+        "POST",
+        "verify",
+        "Whether a candidate is the value of a token, under a grant; each token can be tried a few times.",
+        lambda call: verify(call.cell, call.request, call.body),
+        VerifyAnswer,
+        body=VerifyBody,
+        who=("grant",),
+        codes=(
+            "field_unknown",
+            "operation_unsupported",
+            "subject_invalid",
+            *_GRANT_CODES,
+            "token_unknown",
+            "key_version_required",
+            "key_version_unknown",
+            "subjects_unenforceable",
             "domain_too_small",
             *_VALUE_CODES,
         ),

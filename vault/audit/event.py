@@ -109,6 +109,7 @@ KINDS: Final[dict[str, str]] = {
     "transfer.remove": "values of a transfer that have arrived were removed here",
     "transfer.send": "values are opened, to be sent into another region",
     "unauthenticated": "requests without a valid credential, counted over a minute",
+    "verify": "a grant was used to compare a candidate with a value, or its use refused",
 }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from vault.context import TAG_SUBJECT, TAG_TENANT, canonical
+from vault.context import TAG_FIELD, TAG_RECORD, TAG_SUBJECT, TAG_TENANT, TAG_VALUE, canonical
 from vault.crypto.block import BlockCipher
 from vault.crypto.mac import reference
 from vault.crypto.signing import Signer
@@ -150,6 +150,7 @@ class Keyring:
         self._references: BoundedCache[tuple[str, int, int], References] = BoundedCache()
         self._indexes: BoundedCache[tuple[str, str, int, int], BlindIndex] = BoundedCache()
         self._mask_hashes: BoundedCache[tuple[str, str], MaskHash] = BoundedCache()
+        self._attempts: BoundedCache[str, Secret] = BoundedCache()
         self._signers: BoundedCache[str, Signer] = BoundedCache()
 
         self._in_use: EpochsInUse | None = None
@@ -382,6 +383,13 @@ class Keyring:
         self._check_lease()
         return self._signers.get(CELL, lambda: Signer(self._single(CELL, CELL, Purpose.DELIVERY)))
 
+    def attempt(self, grant: str, field: str, token: str) -> bytes:
+        """What tries of a token under a grant are counted by: keyed, for a token may be easy to guess."""
+        self._check_lease()
+        key = self._attempts.get(CELL, lambda: self._single(CELL, CELL, Purpose.ATTEMPTS))
+        parts = ((TAG_FIELD, field.encode()), (TAG_RECORD, grant.encode()), (TAG_VALUE, token.encode()))
+        return reference(key, canonical(parts))
+
     def forget(self) -> None:
         """Drops everything opened; it is read and opened again when next needed."""
         for cache in (
@@ -393,6 +401,7 @@ class Keyring:
             self._references,
             self._indexes,
             self._mask_hashes,
+            self._attempts,
             self._signers,
         ):
             cache.clear()

@@ -222,6 +222,11 @@ class Writes:
         self.state.blocks[block] = row._replace(uses=row.uses + uses)
         self.block_uses[block] = self.block_uses.get(block, 0) + uses
 
+    def try_token(self, ref: bytes, grant: str) -> None:
+        """Counts a try at a token under a grant."""
+        tries = self.state.tries[ref] = self.state.tries.get(ref, 0) + 1
+        self.insert("grant_try", ref=ref, grant=grant, tries=tries)
+
     def see_person(self, grant: str, subject: bytes) -> None:
         """Notes that a grant shows a value of somebody, where that is counted."""
         known = self.state.people.setdefault(grant, set())

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from vault.clock import SECOND, Micros
-from vault.policy.grant import Grant
+from vault.policy.grant import Derived, Grant
 from vault.policy.narrowing import Bounds
 from vault.policy.networks import inside
 from vault.policy.rate import decide as decide_rate
@@ -38,6 +38,7 @@ class UseRequest(NamedTuple):
     address: str = ""
     conversation: str | None = None
     task: str | None = None
+    derive: Derived | None = None
 
 
 class Standing(NamedTuple):
@@ -143,6 +144,6 @@ def _covers(grant: Grant, request: UseRequest, bounds: Bounds | None) -> tuple[s
         if request.operation == "mask" and bounds.mask not in (None, request.mask):
             return "scope_denied", 8, "mask"
     for field in request.fields:
-        if not grant.entries_for(field, request.operation, request.delivery, request.mask):
+        if not grant.entries_for(field, request.operation, request.delivery, request.mask, request.derive):
             return "scope_denied", 8, "field"
     return None

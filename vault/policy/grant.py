@@ -11,6 +11,7 @@ import msgspec
 
 from vault.clock import SECOND, Micros, parse_period
 from vault.errors import BadInput, Denied
+from vault.formats.derived import AGE, check_derived
 from vault.identifiers import GrantId, PrincipalId
 from vault.policy.principal import DELIVERIES, OPERATIONS, Ceiling
 from vault.policy.terms import NONE, Terms
@@ -18,6 +19,10 @@ from vault.schema.document import FieldRule, Protection, Purpose
 from vault.schema.plan import ACCOUNTED
 
 SEALED: Final = "sealed"
+VERIFY: Final = "verify"
+"""Tells whether, and nothing of what: its answer needs no delivery."""
+MAX_AGES: Final = 2
+"""Different ages that one grant may ask of a field: many would find a birthday by halves."""
 
 
 class GrantState(StrEnum):
@@ -28,15 +33,24 @@ class GrantState(StrEnum):
     REVOKED = "revoked"
 
 
+class Derived(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A function of a value, with its argument: `vault.formats.derived`."""
+
+    fn: str
+    arg: int | None = None
+
+
 class ScopeEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One line of a grant's scope.
 
     Attributes:
         fields: names of fields.
-        operations: `reveal`, `mask`.
-        delivery: `plain`, `sealed`.
+        operations: `reveal`, `mask`, `derive`, `verify`.
+        delivery: `plain`, `sealed`; none where all that is allowed is `verify`.
         mask: the one mask that `mask` may use; absent means any mask of the field.
         key_version: pins the key version of vaultless tokens.
+        derive: the only functions that `derive` may ask for. A holder that could choose their arguments would
+            find a value by halves.
     """
 
     fields: list[str]
@@ -44,6 +58,7 @@ class ScopeEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     delivery: list[str]
     mask: str | None = None
     key_version: int | None = None
+    derive: list[Derived] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +102,17 @@ class Grant:
         return "exhausted" if uses >= self.max_uses else "active"
 
     def entries_for(
-        self, field: str, operation: str, delivery: str, mask: str | None
+        self, field: str, operation: str, delivery: str, mask: str | None, derive: Derived | None = None
     ) -> tuple[ScopeEntry, ...]:
-        """The lines of the scope that cover an operation on a field, with this mask if it is `mask`."""
+        """The lines of the scope that cover an operation on a field, with this mask or this function."""
         return tuple(
             entry
             for entry in self.scope
             if field in entry.fields
             and operation in entry.operations
-            and delivery in entry.delivery
+            and (operation == VERIFY or delivery in entry.delivery)
             and (operation != "mask" or entry.mask in (None, mask))
+            and (operation != "derive" or derive in entry.derive)
         )
 
 
@@ -129,7 +145,8 @@ def check_scope(proposal: Proposal, fields: Mapping[str, FieldRule]) -> None:
     if proposal.terms.seal_to is None and SEALED in _all(proposal.scope, "delivery"):
         raise BadInput("member_missing", member="seal_to")
     for entry in proposal.scope:
-        if not (entry.fields and entry.operations and entry.delivery):
+        told = set(entry.operations) - {VERIFY}
+        if not (entry.fields and entry.operations and (entry.delivery or not told)):
             raise BadInput("member_missing", member="scope")
         if not (set(entry.operations) <= set(OPERATIONS) and set(entry.delivery) <= set(DELIVERIES)):
             raise BadInput("operation_unsupported")
@@ -143,6 +160,14 @@ def check_scope(proposal: Proposal, fields: Mapping[str, FieldRule]) -> None:
                 raise BadInput("operation_unsupported", member="mask")
             if "mask" in entry.operations and not rule.masks:
                 raise BadInput("operation_unsupported", member="mask", field=name)
+            for one in entry.derive:
+                check_derived(one.fn, one.arg, rule.template)
+        if ("derive" in entry.operations) != bool(entry.derive):
+            raise BadInput("member_missing", member="derive")
+    for name in _all(proposal.scope, "fields"):
+        derived = [one for entry in proposal.scope if name in entry.fields for one in entry.derive]
+        if len({one.arg for one in derived if one.fn == AGE}) > MAX_AGES:
+            raise BadInput("limit_invalid", member="derive", most=MAX_AGES)
 
 
 def _unpersonal(proposal: Proposal, fields: Mapping[str, FieldRule]) -> bool:

@@ -12,7 +12,7 @@ import msgspec
 from vault.identifiers import PrincipalId, is_name
 from vault.policy.permissions import effective
 
-OPERATIONS: Final = ("reveal", "mask")
+OPERATIONS: Final = ("reveal", "mask", "derive", "verify")
 DELIVERIES: Final = ("plain", "sealed")
 MAX_USES: Final = 10**12  # of a grant, and of a day: stays exact in every reader of the audit log
 

@@ -19,6 +19,7 @@ from vault.policy.windows import Window, check_windows
 MAX_NETWORKS: Final = 100
 MAX_PEOPLE: Final = 1_000  # that one grant may count apart
 MAX_TRIES: Final = 100  # of one token
+DEFAULT_TRIES: Final = 3
 MAX_DEPTH: Final = 3  # of a delegation
 MAX_LABEL: Final = 128  # characters of a conversation's or a task's name
 MAX_RATE: Final = 10**9

@@ -8,10 +8,13 @@ from typing import Final
 from vault.envelope.message import Message
 from vault.ledger.state import Claim
 from vault.policy.decision import Decision
-from vault.policy.grant import Grant
+from vault.policy.grant import Derived, Grant
 from vault.schema.document import FieldRule
 from vault.services.batch import Failures
 from vault.store.custody import KeyRow
+
+Shown = str | bool | None
+"""What is shown of an item: a value or a part of one, whether it passes a test, or nothing for a null."""
 
 NEVER_SEEN: Final = b"\xff" * 16
 """In place of the row of a subject who has none. No row has this id, and it is not nobody's (`NIL`)."""
@@ -36,6 +39,8 @@ class Asked:
     surrogate: str | None = None  # of a shaped vaulted token, as registered
     text: str = ""  # the token or ciphertext as it came
     named: str | None = None  # the person, as the request names it
+    candidate: str | None = None  # what a value is compared with
+    attempt: bytes | None = None  # what tries of this token are counted by
     passed: bool = False  # vaultless: the value itself
     key_version: int | None = None
     message: Message | None = None  # encrypted
@@ -48,6 +53,7 @@ class Asking:
 
     Attributes:
         nonce: of a request for a sealed answer, which is signed with it.
+        derive: the function that is asked for.
         conversation, task: what the use is part of, as the caller names it.
     """
 
@@ -60,6 +66,7 @@ class Asking:
     nonce: str | None = None
     conversation: str | None = None
     task: str | None = None
+    derive: Derived | None = None
 
 
 @dataclass(slots=True, repr=False)
@@ -73,4 +80,5 @@ class Used:
     claims: dict[int, Claim] = field(default_factory=dict)
     keys: dict[int, KeyRow] = field(default_factory=dict)  # data keys of ciphertexts
     versions: dict[int, int] = field(default_factory=dict)  # key versions of vaultless tokens
+    attempts_left: int | None = None  # of the token that was verified
     people: frozenset[bytes] | None = None  # those whose values it may show; None: anybody's

@@ -21,6 +21,7 @@ from vault.keystate.states import KeyState, may_open
 from vault.ledger.command import ROWS_A_WEIGHT, Command, Needs, State, Writes
 from vault.policy.block import Block
 from vault.policy.decision import UseRequest, decide_use
+from vault.policy.terms import DEFAULT_TRIES
 from vault.schema.document import FieldRule, Protection
 from vault.services.asked import NEVER_SEEN, Asked, Asking, Used
 from vault.services.batch import REPORT
@@ -73,6 +74,8 @@ class UseGrant(Command):
         if not self._with_rows:
             return
         for asked in self._asked:
+            if asked.attempt is not None:
+                needs.tries.add(asked.attempt)
             if asked.row is not None:
                 needs.tokens.add(asked.row)
             elif asked.message is not None:
@@ -96,6 +99,7 @@ class UseGrant(Command):
                 if asked.given:
                     self._decide_item(state, used, index, asked)
             opens = self._report or not used.failures  # else nothing is opened
+            opens = opens and self._count_tries(state, used, writes)
             if opens and self._count_people(state, used, writes):
                 due_after_use(self._schema.schema, self._keys_used(used), state, writes)
                 self._uses.note(self.versions_used(used), state.now, writes)
@@ -149,7 +153,7 @@ class UseGrant(Command):
     def _pinned(self, used: Used, rule: FieldRule) -> set[int | None]:
         """The key versions that the grant's scope names for a field; None for any."""
         use = self._use
-        entries = used.grant.entries_for(rule.name, use.operation, use.delivery, use.mask)
+        entries = used.grant.entries_for(rule.name, use.operation, use.delivery, use.mask, use.derive)
         return {entry.key_version for entry in entries}
 
     def _decide_claim(self, state: State, used: Used, index: int, asked: Asked) -> None:
@@ -180,6 +184,21 @@ class UseGrant(Command):
             used.failures[index] = "erased"
         else:
             used.keys[index] = key
+
+    def _count_tries(self, state: State, used: Used, writes: Writes) -> bool:
+        """Whether the tokens that are verified have tries left; counts each, whatever comes of it."""
+        for asked in self._asked:
+            if asked.attempt is None:
+                continue
+            tries, most = state.tries.get(asked.attempt, 0), used.grant.terms.verify_attempts
+            used.attempts_left = max(0, (DEFAULT_TRIES if most is None else most) - tries - 1)
+            if tries >= (DEFAULT_TRIES if most is None else most):
+                used.decision = used.decision._replace(
+                    code="budget_exhausted", check=11, member="verify_attempts"
+                )
+                return False
+            writes.try_token(asked.attempt, used.grant.id)
+        return True
 
     def _count_people(self, state: State, used: Used, writes: Writes) -> bool:
         """Whether the use shows values of no more people than its grant may; notes those that are new.
@@ -233,6 +252,8 @@ class UseGrant(Command):
             facts["chain"] = [block.id for block in self._holder.chain]
         if decision.code is not None:
             facts |= {"code": decision.code, "check": decision.check}
+        if self._use.derive is not None and decision.code is None:
+            facts["derive"] = self._use.derive.fn
         # A mask's name is the schema's only if a field of the request has it; else it is a caller's text.
         mask = self._use.mask
         if mask is not None and any(one.rule is not None and mask in one.rule.masks for one in self._asked):
@@ -315,4 +336,5 @@ def use_request(asking: Asking, asked: list[Asked], origin: Origin) -> UseReques
         address=origin.address,
         conversation=asking.conversation,
         task=asking.task,
+        derive=asking.derive,
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from msgspec import UNSET, UnsetType
 
 from vault.envelope.message import from_text, parse
-from vault.errors import IntegrityError, ValueRefused
+from vault.errors import BadInput, IntegrityError, ValueRefused
 from vault.ledger.command import Verb
+from vault.policy.grant import VERIFY, Derived
 from vault.schema.document import Protection
 from vault.services.asked import Asked, Asking
 from vault.services.batch import FAIL, check_size
@@ -41,6 +42,7 @@ class DecryptBody(Hidden, forbid_unknown_fields=True, frozen=True, omit_defaults
     nonce: str | None = None
     conversation: str | None = None
     task: str | None = None
+    derive: Derived | None = None
 
 
 class DecryptAnswer(Replayable, frozen=True, omit_defaults=True):
@@ -75,7 +77,10 @@ def decrypt(cell: Cell, request: Request, body: DecryptBody) -> Verb[DecryptAnsw
         body.nonce,
         body.conversation,
         body.task,
+        body.derive,
     )
+    if asking.operation == VERIFY:
+        raise BadInput("operation_unsupported", member="operation")
     found = once(cell, request, who, "decrypt", DecryptAnswer, body)
     if found.replay is not None:
         return found.replay

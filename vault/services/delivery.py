@@ -61,7 +61,7 @@ def seal_answer(
     who: Holder,
     asking: Asking,
     asked: Sequence[Asked],
-    values: Sequence[str | ItemError | None],
+    values: Sequence[str | bool | ItemError | None],
     decision: str,
 ) -> Sealed:
     """The values of a use, sealed to its grant's key and signed by the cell.
@@ -91,7 +91,7 @@ def seal_answer(
     return Sealed(hpke.SUITE, kid, encode(enc_ct), thumbprint(signer.public), encode(signer.sign(signed)))
 
 
-def _item(one: Asked, value: str | ItemError | None) -> dict[str, Any]:
+def _item(one: Asked, value: str | bool | ItemError | None) -> dict[str, Any]:
     """What is told of an item: which it was, and its value. An error stands in the open answer too."""
     item: dict[str, Any] = {"field": one.field, "of": one.text}
     if one.named is not None:

@@ -6,6 +6,7 @@ from msgspec import UNSET, UnsetType
 
 from vault.errors import BadInput, ValueRefused
 from vault.ledger.command import Verb
+from vault.policy.grant import VERIFY, Derived
 from vault.schema.document import Protection
 from vault.services.asked import NEVER_SEEN, Asked, Asking
 from vault.services.batch import FAIL, ItemCode, ItemError, check_size
@@ -45,12 +46,13 @@ class DetokenizeBody(Hidden, forbid_unknown_fields=True, frozen=True, omit_defau
     nonce: str | None = None
     conversation: str | None = None
     task: str | None = None
+    derive: Derived | None = None
 
 
 class ValueItem(Hidden, frozen=True, omit_defaults=True):
     """One value, or masked value, null for a null token; or the error in its place; or that it is sealed."""
 
-    value: str | UnsetType | None = UNSET
+    value: str | bool | UnsetType | None = UNSET
     error: ItemCode | UnsetType = UNSET
     status: str | UnsetType = UNSET
 
@@ -66,7 +68,7 @@ class ValuesAnswer(Replayable, frozen=True, omit_defaults=True):
     decision: str
     grant: GrantUse | UnsetType = UNSET
     items: list[ValueItem] | UnsetType | None = UNSET
-    values: list[str | ItemError | None] | UnsetType | None = UNSET
+    values: list[str | bool | ItemError | None] | UnsetType | None = UNSET
     failed: int | None = None
     sealed: Sealed | UnsetType = UNSET
 
@@ -89,7 +91,10 @@ def detokenize(cell: Cell, request: Request, body: DetokenizeBody) -> Verb[Value
         body.nonce,
         body.conversation,
         body.task,
+        body.derive,
     )
+    if asking.operation == VERIFY:
+        raise BadInput("operation_unsupported", member="operation")  # it has a route of its own
     found = once(cell, request, who, "detokenize", ValuesAnswer, body)
     if found.replay is not None:
         return found.replay
@@ -99,7 +104,7 @@ def detokenize(cell: Cell, request: Request, body: DetokenizeBody) -> Verb[Value
         cell,
         request,
         who,
-        lambda schema: _prepare(cell, who.tenant, schema, _items(cell, body)),
+        lambda schema: prepare_tokens(cell, who.tenant, schema, _items(cell, body)),
         found,
         lambda id_: ValuesAnswer(id_, values=None) if by_column else ValuesAnswer(id_, items=None),
     )
@@ -111,14 +116,14 @@ def detokenize(cell: Cell, request: Request, body: DetokenizeBody) -> Verb[Value
     return ValuesAnswer(shown.decision, shown.grant, items=value_items(shown.values), failed=shown.failed)
 
 
-def value_items(values: list[str | ItemError | None]) -> list[ValueItem]:
+def value_items(values: list[str | bool | ItemError | None]) -> list[ValueItem]:
     """Values as the items of a row-wise answer."""
     return [
         ValueItem(error=value.error) if isinstance(value, ItemError) else ValueItem(value) for value in values
     ]
 
 
-def sealed_items(values: list[str | ItemError | None]) -> list[ValueItem]:
+def sealed_items(values: list[str | bool | ItemError | None]) -> list[ValueItem]:
     """What an open answer tells of values that are sealed: no more than which of them could not be shown."""
     return [
         ValueItem(error=value.error) if isinstance(value, ItemError) else ValueItem(status="sealed")
@@ -147,7 +152,7 @@ def _items(cell: Cell, body: DetokenizeBody) -> list[DetokenizeItem]:
     return items
 
 
-def _prepare(cell: Cell, tenant: str, schema: TenantSchema, items: list[DetokenizeItem]) -> list[Asked]:
+def prepare_tokens(cell: Cell, tenant: str, schema: TenantSchema, items: list[DetokenizeItem]) -> list[Asked]:
     """Reads every token for what it names. What is wrong with it is told only after the charge."""
     rules = schema.schema.fields
     asked = [

@@ -16,7 +16,7 @@ from vault.errors import BadInput, CoatcheckError, Denied
 from vault.identifiers import format_id, new_id
 from vault.keyring.hierarchy import Purpose as KeyPurpose
 from vault.ledger.command import ROWS_A_WEIGHT, Needs, State, Verb, Writes
-from vault.policy.grant import Proposal, check_ceiling, check_purpose
+from vault.policy.grant import VERIFY, Proposal, check_ceiling, check_purpose
 from vault.policy.principal import Kind
 from vault.policy.terms import NONE, encode_terms
 from vault.schema.document import Purpose
@@ -161,6 +161,8 @@ def create_grant(cell: Cell, request: Request, body: GrantBody) -> Verb[GrantAns
     proposal = _by_row(proposal, people)
     if proposal.terms.seal_to is not None:
         yield from ensure(cell, caller, request.origin, KeyPurpose.DELIVERY)
+    if any(VERIFY in entry.operations for entry in proposal.scope):
+        yield from ensure(cell, caller, request.origin, KeyPurpose.ATTEMPTS)
     secret = None if proposal.keyed else credential_secret()
     row = _row(caller, proposal, body, b"" if secret is None else secret_digest(secret))
     subjects = sorted(set(people.values()))

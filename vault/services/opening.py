@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 
 from vault.clock import utc_date
 from vault.context import EncryptionContext, Use, encode_for
+from vault.crypto.mac import same
 from vault.envelope.seal import open_encoded, open_message
 from vault.errors import IntegrityError, ValueRefused
+from vault.formats.derived import derive
 from vault.formats.mask import View
+from vault.formats.normalize import normalize
 from vault.ledger.command import Committed
 from vault.schema.document import FieldRule
-from vault.services.asked import Asked, Asking, Used
+from vault.services.asked import Asked, Asking, Shown, Used
 from vault.services.cell import Cell
 from vault.tokens.shaped import claim_record
 
 
 def open_values(
     cell: Cell, done: Committed, tenant: str, asked: list[Asked], used: Used, asking: Asking
-) -> list[str | None]:
+) -> list[Shown]:
     """Decrypts what the ledger allowed, and shows it as the operation says.
 
     Takes the proof of the commit, and nothing without it. Items that do not open are added to
@@ -31,7 +35,7 @@ def open_values(
         raise TypeError("opening takes a Committed")
     if done.value is not used:
         raise TypeError("opening takes the Committed of this very use")
-    values: list[str | None] = [None] * len(asked)
+    values: list[Shown] = [None] * len(asked)
     turned = _vaultless(cell, tenant, asked, used)
     cell.keyring.prepare([*(claim.key for claim in used.claims.values()), *used.keys.values()])
     for index, one in enumerate(asked):
@@ -51,10 +55,45 @@ def open_values(
                 raise
             used.failures[index] = refusal
         else:
-            if asking.mask is not None:
-                value = _masked(cell, done, tenant, one.rule, asking.mask, value)
-            values[index] = value
+            values[index] = _told(cell, done, tenant, one, used, asking, index, value)
     return values
+
+
+def _told(
+    cell: Cell, done: Committed, tenant: str, one: Asked, used: Used, asking: Asking, index: int, value: str
+) -> Shown:
+    """What the operation tells of a value; a value that it cannot be asked of is added to the failures."""
+    rule = one.rule
+    if rule is None:
+        raise TypeError("opened without a rule")
+    if asking.mask is not None:
+        return _masked(cell, done, tenant, rule, asking.mask, value)
+    if asking.derive is not None:
+        try:
+            return derive(asking.derive.fn, asking.derive.arg, value, utc_date(done.at))
+        except ValueRefused as refusal:
+            used.failures[index] = refusal
+            return None
+    if one.candidate is not None:
+        return matches(rule, value, one.candidate)
+    return value
+
+
+def matches(rule: FieldRule, value: str, candidate: str) -> bool:
+    """Whether a candidate is the value, as the field compares its values; in a time that does not say where
+    they differ, or whether their lengths do.
+    """
+    return same(_compared(rule, value), _compared(rule, candidate))
+
+
+def _compared(rule: FieldRule, text: str) -> bytes:
+    form = text
+    if rule.template is not None:
+        try:
+            form = normalize(rule.template, rule.normalize, text)
+        except ValueRefused:
+            form = text  # no value of the field, and so equal to none
+    return hashlib.sha256(form.encode("utf-8", "surrogatepass")).digest()
 
 
 def _vaultless(cell: Cell, tenant: str, asked: list[Asked], used: Used) -> dict[int, str]:

@@ -47,14 +47,16 @@ class Shown:
 
     Attributes:
         failed: how many errors there are; None unless errors are reported item by item.
+        attempts_left: of a token that was verified.
         sealed: the values, where they are delivered sealed; `values` are not told then.
     """
 
     decision: str
     grant: GrantUse
-    values: list[str | ItemError | None]
+    values: list[str | bool | ItemError | None]
     failed: int | None
     sealed: Sealed | None = None
+    attempts_left: int | None = None
 
 
 class OpeningFailed(Command):
@@ -117,7 +119,7 @@ def use_grant(
         values = open_values(cell, done, who.tenant, asked, used, asking)
         if len(used.failures) > 0 and not report:
             raise BatchRefused(used.failures)
-        shown: list[str | ItemError | None] = [*values]
+        shown: list[str | bool | ItemError | None] = [*values]
         for index, failed in used.failures.items():
             shown[index] = ItemError.of(failed)
         sealed = None
@@ -131,7 +133,8 @@ def use_grant(
         yield found.correct(event, known)
         raise
     failed_count = len(used.failures) if report else None
-    return Shown(command.id, GrantUse(used.grant.id, used.uses_left), shown, failed_count, sealed)
+    left = GrantUse(used.grant.id, used.uses_left)
+    return Shown(command.id, left, shown, failed_count, sealed, used.attempts_left)
 
 
 def _kept(
@@ -163,6 +166,9 @@ def _check_form(asking: Asking) -> None:
     if (asking.mask is None) == (asking.operation == "mask"):
         code = "member_missing" if asking.mask is None else "operation_unsupported"
         raise BadInput(code, member="mask")
+    if (asking.derive is None) == (asking.operation == "derive"):
+        code = "member_missing" if asking.derive is None else "operation_unsupported"
+        raise BadInput(code, member="derive")
     if asking.delivery == SEALED:
         check_nonce(asking.nonce)
     elif asking.nonce is not None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import UnsetType
-
 from tests.support.cells import BuiltCell
 from tests.unit.services.calls import grant_id
 from vault.services.batch import BatchRefused
@@ -26,7 +24,7 @@ def ask(built: BuiltCell, credential: str, *items: DetokenizeItem, **more: Any) 
     answer = built.run(detokenize, DetokenizeBody(items=list(items), **more), by=credential)
     assert isinstance(answer.items, list)
     values = [item.value for item in answer.items]
-    return [value for value in values if not isinstance(value, UnsetType)]
+    return [value for value in values if value is None or isinstance(value, str)]
 
 
 def codes(refusal: BatchRefused) -> dict[int, str]:

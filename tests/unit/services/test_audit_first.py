@@ -15,7 +15,7 @@ from vault.ledger.command import Committed, committed
 from vault.ledger.group import run_group
 from vault.services import opening
 from vault.services import use_grant as using
-from vault.services.asked import Asking
+from vault.services.asked import Asking, Shown
 from vault.services.audit import verify
 
 Fault = Callable[[BuiltCell, int], str]
@@ -58,7 +58,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     seen: list[object] = []
     original = opening.open_values
 
-    def watched(*arguments: Any) -> list[str | None]:
+    def watched(*arguments: Any) -> list[Shown]:
         seen.append(arguments)
         return original(*arguments)
 

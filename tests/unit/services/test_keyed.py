@@ -20,6 +20,7 @@ from vault.crypto.signing import thumbprint, verify
 from vault.errors import CoatcheckError
 from vault.policy.grant import ScopeEntry
 from vault.policy.terms import Delegation, RateBody
+from vault.services.delivery import Sealed
 from vault.services.detokenize import detokenize
 from vault.services.gate import Presented, Request
 from vault.services.grant_body import GrantBody, GrantLimits, Subjects, Validity
@@ -340,7 +341,8 @@ def test_a_sealed_answer_is_for_one_key_and_by_the_cell(built: BuiltCell) -> Non
     asked = reveal(NAME, [token], purpose="sealed", delivery="sealed", nonce=nonce, subjects=["cust-1"])
     answer = perform(built.cell, lambda: detokenize(built.cell, request, asked))
     sealed = answer.sealed
-    assert not isinstance(answer.items, type(None))
+    assert isinstance(sealed, Sealed)
+    assert isinstance(answer.items, list)
     assert [item.status for item in answer.items] == ["sealed"]
     assert ADA not in repr(answer)
     enc_ct = decode(sealed.enc_ct)

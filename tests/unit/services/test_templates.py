@@ -78,7 +78,7 @@ def opened(
     )
     answer = built.run(detokenize, body, by=credential).values
     assert isinstance(answer, list)
-    return [value for value in answer if not isinstance(value, ItemError)]
+    return [value for value in answer if value is None or isinstance(value, str)]
 
 
 @pytest.mark.parametrize("name", CATALOG)

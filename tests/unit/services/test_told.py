@@ -1,0 +1,190 @@
+"""What is told of a value that is not shown: parts of it, tests that it passes, and comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.cells import EMAIL, NAME, SCHEMA, SSN, BuiltCell, any_cell, reveal
+from vault.clock import DAY, FixedClock, parse_time
+from vault.errors import CoatcheckError
+from vault.policy.grant import Derived, ScopeEntry
+from vault.policy.principal import Ceiling
+from vault.services.detokenize import detokenize
+from vault.services.grant_body import GrantBody, GrantLimits
+from vault.services.grants import create_grant
+from vault.services.identities import PrincipalBody, create_principal
+from vault.services.verify import VerifyBody, verify
+
+BORN = "customer.birthdate"
+DATES = (
+    SCHEMA
+    + """
+[fields."customer.birthdate"]
+template = "date"
+protection = "vaulted"
+retention = "customer"
+"""
+)
+
+
+@pytest.fixture
+def clock() -> FixedClock:
+    return FixedClock(parse_time("2026-11-23T14:00:00Z"))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def built(request: pytest.FixtureRequest, tmp_path: Path, clock: FixedClock) -> Iterator[BuiltCell]:
+    if request.param == "postgresql":
+        with any_cell("postgresql", tmp_path) as cell:
+            yield _with_dates(cell)
+    else:
+        with any_cell("sqlite", tmp_path, clock=clock) as cell:
+            yield _with_dates(cell)
+
+
+def _with_dates(built: BuiltCell) -> BuiltCell:
+    """A cell with a field of dates, and a service that may give grants over it."""
+    built.apply(DATES)
+    ceiling = Ceiling(
+        fields=[BORN, EMAIL, NAME, SSN],
+        operations=["reveal", "mask", "derive", "verify"],
+        deliveries=["plain"],
+        purposes=["support"],
+        agents=["agent:demo"],
+        uses=1_000,
+        ttl="P30D",
+    )
+    body = PrincipalBody(
+        "service",
+        "teller",
+        permissions=["grant:create:support", *(f"tokenize:{name}" for name in ceiling.fields)],
+        ceiling=ceiling,
+    )
+    made = built.run(create_principal, body, by=built.admin)
+    built.service, built.service_id = built.key(made.id), made.id
+    return built
+
+
+def scoped(built: BuiltCell, *scope: ScopeEntry, **more: Any) -> str:
+    made = built.run(create_grant, GrantBody("agent:demo", "support", list(scope), **more))
+    assert made.credential is not None
+    return made.credential
+
+
+def derived(built: BuiltCell, credential: str, field: str, token: str, fn: str, arg: int | None = None) -> Any:
+    body = reveal(field, [token], operation="derive", derive=Derived(fn, arg))
+    values = built.run(detokenize, body, by=credential).values
+    assert isinstance(values, list)
+    return values[0]
+
+
+def code_of(work: Any) -> tuple[str, Any]:
+    with pytest.raises(CoatcheckError) as found:
+        work()
+    return found.value.code, found.value.facts.get("member")
+
+
+def entry(field: str, *functions: Derived) -> ScopeEntry:
+    return ScopeEntry([field], ["derive"], ["plain"], derive=list(functions))
+
+
+def test_an_age_is_told_and_no_birthday(built: BuiltCell) -> None:
+    today = built.cell.clock.now()
+    from vault.clock import utc_date
+
+    day = utc_date(today)
+    grown, tomorrow = day.replace(year=day.year - 18), utc_date(today + DAY).replace(year=day.year - 18)
+    tokens = [built.token(BORN, date.isoformat()) for date in (grown, tomorrow)]
+    grant = scoped(built, entry(BORN, Derived("age_at_least", 18)), limits=GrantLimits(10))
+    assert derived(built, grant, BORN, tokens[0], "age_at_least", 18) is True
+    assert derived(built, grant, BORN, tokens[1], "age_at_least", 18) is False
+    assert code_of(lambda: derived(built, grant, BORN, tokens[0], "age_at_least", 17)) == ("scope_denied", "field")
+    assert code_of(lambda: derived(built, grant, BORN, tokens[0], "year")) == ("scope_denied", "field")
+    assert code_of(lambda: built.reveal(grant, BORN, tokens[0])) == ("scope_denied", "field")
+    event = built.events(kind="detokenize")[0]
+    assert (event["operation"], event["derive"]) == ("derive", "age_at_least")
+
+
+def test_parts_are_told(built: BuiltCell) -> None:
+    born, mail = built.token(BORN, "1988-02-29"), built.token(EMAIL, "ada@example.com", "cust-1")
+    number = built.token(SSN, "123-45-6789")
+    grant = scoped(
+        built,
+        entry(BORN, Derived("year")),
+        entry(EMAIL, Derived("domain")),
+        entry(SSN, Derived("last4")),
+        limits=GrantLimits(10),
+    )
+    assert derived(built, grant, BORN, born, "year") == "1988"
+    assert derived(built, grant, EMAIL, mail, "domain") == "example.com"
+    assert derived(built, grant, SSN, number, "last4") == "6789"
+
+
+@pytest.mark.parametrize(
+    ("scope", "code"),
+    [
+        (entry(NAME, Derived("year")), ("operation_unsupported", "derive")),
+        (entry(BORN, Derived("shoe_size")), ("operation_unsupported", "derive")),
+        (entry(BORN, Derived("age_at_least")), ("limit_invalid", "arg")),
+        (entry(BORN, Derived("year", 3)), ("limit_invalid", "arg")),
+        (entry(BORN, Derived("age_at_least", 0)), ("limit_invalid", "arg")),
+        (entry(BORN), ("member_missing", "derive")),
+        (ScopeEntry([BORN], ["reveal"], ["plain"], derive=[Derived("year")]), ("member_missing", "derive")),
+        (entry(BORN, *(Derived("age_at_least", age) for age in (16, 18, 21))), ("limit_invalid", "derive")),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_when_the_grant_is_made(
+    built: BuiltCell, scope: ScopeEntry, code: tuple[str, str]
+) -> None:
+    assert code_of(lambda: scoped(built, scope)) == code
+
+
+def check(built: BuiltCell, grant: str, field: str, token: str, candidate: str, **more: Any) -> Any:
+    return built.run(verify, VerifyBody("support", field, token, candidate, **more), by=grant)
+
+
+def test_a_candidate_is_compared_and_tries_run_out(built: BuiltCell) -> None:
+    token, other = (built.token(EMAIL, f"{name}@example.com", name) for name in ("ada", "grace"))
+    grant = scoped(built, ScopeEntry([EMAIL], ["verify"], []), limits=GrantLimits(20))
+    wrong = check(built, grant, EMAIL, token, "grace@example.com")
+    assert (wrong.match, wrong.attempts_left) == (False, 2)
+    right = check(built, grant, EMAIL, token, "ada@example.com")
+    assert (right.match, right.attempts_left) == (True, 1)
+    assert check(built, grant, EMAIL, token, "no address at all").match is False
+    assert code_of(lambda: check(built, grant, EMAIL, token, "ada@example.com")) == (
+        "budget_exhausted",
+        "verify_attempts",
+    )
+    assert check(built, grant, EMAIL, other, "grace@example.com").match is True
+    another = scoped(built, ScopeEntry([EMAIL], ["verify"], []), limits=GrantLimits(5, verify_attempts=1))
+    assert check(built, another, EMAIL, token, "ada@example.com").attempts_left == 0
+    assert code_of(lambda: check(built, another, EMAIL, token, "ada@example.com"))[1] == "verify_attempts"
+    assert code_of(lambda: built.reveal(grant, EMAIL, token)) == ("scope_denied", "field")
+    assert "candidate" not in str(built.events(kind="verify"))
+
+
+def test_vaultless_tokens_are_compared_too_and_an_unknown_one_costs_a_use(built: BuiltCell) -> None:
+    token = built.token(SSN, "123-45-6789")
+    grant = scoped(built, ScopeEntry([SSN, NAME], ["verify"], []), limits=GrantLimits(20))
+    assert check(built, grant, SSN, token, "123-45-6789", key_version=1).match is True
+    assert check(built, grant, SSN, token, "123-45-6780", key_version=1).match is False
+    unknown = "tok_" + "a" * 26
+    assert code_of(lambda: check(built, grant, NAME, unknown, "Ada"))[0] == "token_unknown"
+    used = built.run(detokenize, reveal(NAME, []), by=grant) if False else None
+    assert used is None
+    assert [event["charged"] for event in built.events(kind="verify")] == [1, 1, 1]
+
+
+def test_verify_has_a_route_of_its_own(built: BuiltCell) -> None:
+    token = built.token(NAME, "Ada")
+    grant = scoped(built, ScopeEntry([NAME], ["verify"], []), limits=GrantLimits(2))
+    body = reveal(NAME, [token], operation="verify")
+    assert code_of(lambda: built.run(detokenize, body, by=grant)) == ("operation_unsupported", "operation")
+    assert code_of(lambda: check(built, built.grant(NAME), NAME, token, "Ada"))[0] in (
+        "scope_denied",
+        "delegation_denied",
+    )
