@@ -53,16 +53,21 @@ def test_a_block_that_says_nothing_leaves_all_but_its_time() -> None:
 def test_a_list_leaves_what_it_names(member: str) -> None:
     held = getattr(BOUNDS, member)
     one = min(held)
-    assert getattr(less(**{member: (one,)}), member) == {one}
-    assert getattr(less(**{member: tuple(held)}), member) == held
-    refused(member, **{member: (one, "another")})
-    refused(member, **{member: ("another",)})
-    refused(member, replace(BOUNDS, **{member: frozenset()}), **{member: (one,)})
+    given: list[dict[str, Any]] = [
+        {member: texts} for texts in ((one,), tuple(held), (one, "another"), ("another",))
+    ]
+    assert getattr(less(**given[0]), member) == {one}
+    assert getattr(less(**given[1]), member) == held
+    refused(member, **given[2])
+    refused(member, **given[3])
+    nothing: dict[str, Any] = {member: frozenset()}
+    refused(member, replace(BOUNDS, **nothing), **given[0])
 
 
 @pytest.mark.parametrize("member", ["subjects", "destinations"])
 def test_of_any_any_list_is_less(member: str) -> None:
-    assert getattr(less(ANY, **{member: ("another",)}), member) == {"another"}
+    given: dict[str, Any] = {member: ("another",)}
+    assert getattr(less(ANY, **given), member) == {"another"}
 
 
 def test_uses_are_not_more() -> None:
