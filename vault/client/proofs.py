@@ -51,7 +51,7 @@ def make_proof(
         jti: drawn by default.
 
     Raises:
-        BadInput: `request_malformed`: a proof cannot name such a method, URL, grant or jti.
+        BadInput: `parameter_invalid`: a proof cannot name such a method, URL, grant or jti.
     """
     parts = urlsplit(url)
     claims = ProofClaims(
@@ -66,7 +66,7 @@ def make_proof(
     try:
         return PROOF.make(signer, claims)
     except ValueError:
-        raise BadInput("request_malformed") from None
+        raise BadInput("parameter_invalid", parameter="DPoP") from None
 
 
 def proof_headers(
@@ -99,15 +99,15 @@ def delegate(
         narrowing: what is left to it.
 
     Raises:
-        BadInput: `request_malformed`: a block cannot say that, or the chain would be too long.
+        BadInput: `parameter_invalid`: a block cannot say that, or the chain would be too long.
     """
     before = [] if chain is None else chain.split(JOINT)
     link = digest(before[-1].rpartition(".")[0].encode()) if before else first_link(grant)
     try:
         block = BLOCK.make(signer, BlockClaims(grant, link, Cnf(to), narrowing, now // SECOND))
     except ValueError:
-        raise BadInput("request_malformed") from None
+        raise BadInput("parameter_invalid", parameter=CHAIN_HEADER) from None
     whole = JOINT.join([*before, block])
     if len(before) >= MAX_BLOCKS or len(whole) > MAX_CHAIN_BYTES:
-        raise BadInput("request_malformed")
+        raise BadInput("parameter_invalid", parameter=CHAIN_HEADER)
     return whole

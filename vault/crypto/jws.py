@@ -99,10 +99,10 @@ class Statement(Generic[Claims]):
             ValueError: it would be larger than one may be, or its claims are none that `parse` takes.
         """
         header = Header(self.typ, "Ed25519", Jwk("OKP", "Ed25519", encode(signer.public)))
-        payload = msgspec.json.encode(claims)
         try:
+            payload = msgspec.json.encode(claims)
             self._claims(payload)  # a struct does not look at what it is made of
-        except msgspec.MsgspecError:
+        except (ValueError, msgspec.MsgspecError):
             raise ValueError(NOT_SUCH) from None
         signing_input = f"{encode(msgspec.json.encode(header))}.{encode(payload)}"
         text = f"{signing_input}.{encode(signer.sign(signing_input.encode()))}"

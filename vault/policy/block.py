@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from msgspec import UNSET
+
 from vault.crypto.base64url import digest
 from vault.crypto.signing import thumbprint
 from vault.crypto.statements import BLOCK, JOINT, MAX_BLOCKS, MAX_CHAIN_BYTES, Narrowing, first_link
@@ -60,11 +62,17 @@ def parse_chain(text: str, gid: str, holder_jkt: str) -> tuple[Block, ...]:
         except ValueError:
             raise Denied("delegation_denied") from None
         signer = thumbprint(key)
-        if signer != giver or claims.p != link or claims.gid != gid:
+        if signer != giver or claims.p != link or claims.gid != gid or _repeats(claims.n):
             raise Denied("delegation_denied")
         giver, link = claims.cnf.jkt, digest(signing_input)
         blocks.append(Block(link, gid, signer, giver, claims.n, claims.iat))
     return tuple(blocks)
+
+
+def _repeats(given: Narrowing) -> bool:
+    """Whether a list names a text twice, so that no two lists say the same in more ways than their order."""
+    lists = (given.operations, given.fields, given.subjects, given.destinations)
+    return any(texts is not UNSET and len(set(texts)) != len(texts) for texts in lists)
 
 
 def check_holder(blocks: tuple[Block, ...], holder_jkt: str, proof_jkt: str) -> None:

@@ -105,7 +105,7 @@ def _subset(
     if given is UNSET:
         return held
     left = frozenset(given)
-    if len(left) != len(given) or (held is not None and not left <= held):
+    if held is not None and not left <= held:
         raise Denied("delegation_denied", member=member)
     return left
 

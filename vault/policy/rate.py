@@ -48,14 +48,17 @@ class Taken(NamedTuple):
 def decide(tat: Micros | None, now: Micros, n: int, rate: Rate) -> Taken:
     """Whether `n` items may be taken now: in any t seconds at most burst + t * count / per_s of them.
 
-    Roundings go against whoever takes, by less than a microsecond a decision. More than the burst can never
-    be taken at once; a grant whose batch is larger is refused when it is made.
+    Roundings go against whoever takes, by less than a microsecond a decision; a whole burst can be taken all
+    the same once everything was earned back. More than the burst never can: a grant whose batch is larger is
+    refused when it is made.
 
     Args:
         tat: as it was kept; None where nothing was taken yet.
     """
     cost = -(-n * rate.per_s * SECOND // rate.count)
     tolerance = rate.burst * rate.per_s * SECOND // rate.count
-    after = (now if tat is None else max(tat, now)) + cost
-    wait = after - tolerance - now
-    return Taken(None, wait) if wait > 0 else Taken(after, 0)
+    earned = now if tat is None else max(tat, now)
+    wait = earned + cost - tolerance - now
+    if n <= rate.burst:
+        wait = min(wait, earned - now)
+    return Taken(None, wait) if wait > 0 else Taken(earned + cost, 0)
