@@ -16,7 +16,6 @@ from vault.errors import CoatcheckError
 from vault.formats.catalog import CATALOG, parse_template
 from vault.formats.mask import Mask
 from vault.policy.grant import ScopeEntry
-from vault.services.batch import ItemError
 from vault.services.detokenize import DetokenizeBody, detokenize
 
 FIELDS = {name: f"try.{name}" for name in CATALOG}
