@@ -1,10 +1,10 @@
 """Checking proofs and chains of keyed grants, against bare Ed25519: `python -m bench grants`.
 
 Bare is one verification by PyNaCl of what a proof signs: no parsing, no digest, no comparison. A check is all
-that a request needs before the database is asked: the proof is read, verified and compared with a request of a
-kilobyte, and with a chain of three blocks each of these is read, verified, linked and narrowed. That is one
-verification, or four. The holders' headers are remembered, as of whoever asks often. The ratio is what these
-cost in processor time; rounds are short and many, and the figure is the median over them.
+that a request needs before the database is asked: its proof is read, verified and compared with a request of
+a kilobyte; with a chain of three blocks each of these is read, verified, linked and narrowed as well. That is
+one verification, or four. The holders' headers are remembered, as of whoever asks often. The ratio is what
+these cost in processor time; rounds are short and many, and the figure is the median over them.
 """
 
 from __future__ import annotations
