@@ -60,6 +60,9 @@ class Signed(NamedTuple, Generic[Claims]):
     claims: Claims
     signing_input: bytes
 
+    def __repr__(self) -> str:
+        return "<Signed>"
+
 
 _header: Final = msgspec.json.Decoder(Header).decode
 _encode: Final = msgspec.json.Encoder().encode

@@ -67,8 +67,10 @@ def parse_chain(text: str, gid: str, holder_jkt: str) -> tuple[Block, ...]:
 
 def _repeats(given: Narrowing) -> bool:
     """Whether a list names a text twice, so that no two lists say the same in more ways than their order."""
-    lists = (given.operations, given.fields, given.subjects, given.destinations)
-    return any(texts is not UNSET and len(set(texts)) != len(texts) for texts in lists)
+    for texts in (given.operations, given.fields, given.subjects, given.destinations):
+        if texts is not UNSET and len(set(texts)) != len(texts):
+            return True
+    return False
 
 
 def check_holder(blocks: tuple[Block, ...], holder_jkt: str, proof_jkt: str) -> None:

@@ -87,9 +87,10 @@ def check_proof(
         Unauthenticated: `proof_invalid`: for another request; `proof_expired`: made too long before or after
             now.
     """
+    asked = url.partition("?")[0]
     if (
         proof.htm != method
-        or _normal(proof.htu) != _normal(url.partition("?")[0])
+        or (proof.htu != asked and _normal(proof.htu) != _normal(asked))
         or proof.gid != grant
         or proof.bdh != body_digest
         or proof.cdh != chain_digest

@@ -38,6 +38,7 @@ def test_what_is_made_is_read(text: str, count: int, more: list[str] | None) -> 
     key, jkt, claims, signing_input = SAID.parse(written)
     assert (key, jkt, claims) == (SIGNER.public, thumbprint(SIGNER.public), said)
     assert written.startswith(signing_input.decode() + ".")
+    assert repr(SAID.parse(written)) == "<Signed>"
 
 
 @pytest.mark.parametrize(
