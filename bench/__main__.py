@@ -8,7 +8,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from bench import ff1, ff1_batch, files, formats, postgresql, rekey, scaling, service, service_bulk, turn, ve1
+from bench import (
+    ff1,
+    ff1_batch,
+    files,
+    formats,
+    grants,
+    postgresql,
+    rekey,
+    scaling,
+    service,
+    service_bulk,
+    turn,
+    ve1,
+)
 
 ALL: dict[str, Callable[[], bool | None]] = {
     "ff1": ff1.main,
@@ -18,6 +31,7 @@ ALL: dict[str, Callable[[], bool | None]] = {
     "rekey": rekey.main,
     "turn": turn.main,
     "ve1": ve1.main,
+    "grants": grants.main,
     "postgresql": postgresql.main,
     "service": service.main,
     "service_bulk": service_bulk.main,

@@ -17,7 +17,6 @@ from vault.policy import block, proof
 REPEATED = {
     "not text.isascii()": "what is not ASCII is not decoded either; but its error would hold the text",
     "text.count('.') != 2": "then it does not fall into three",
-    "len(key) != PUBLIC_BYTES": "a signature of such a key is never right",
 }
 
 
@@ -46,7 +45,7 @@ def source(module: ModuleType) -> str:
 
 def ours() -> Iterator[tuple[str, Any]]:
     """(which check is gone, the readers without it)."""
-    for check, text in mutants(jws, {"parse", "_read"}):
+    for check, text in mutants(jws, {"_read", "_decoded", "_signer"}):
         yield check, with_statements(load(jws, text))
     for check, text in mutants(base64url, {"decode"}):
         lenient = load(jws, source(jws))
@@ -62,7 +61,7 @@ def test_the_package_without_one_check_disagrees_somewhere() -> None:
     assert disagreements("proofs", of_ours, Grants) == []
     tried = dict(ours())
     survived = {check for check, by in tried.items() if not disagreements("proofs", of_ours, by)}
-    assert len(tried) >= 20
+    assert len(tried) >= 19
     assert survived == REPEATED.keys()
 
 
@@ -77,7 +76,7 @@ def test_a_reader_to_which_a_member_of_the_header_says_nothing_disagrees(member:
     text = source(jws)
     for literal in ('"Ed25519"', '"OKP"'):
         text = text.replace(f"{member}: Literal[{literal}]", f"{member}: object")
-    text = text.replace("header.typ != self.typ", "False") if member == "typ" else text
+    text = text.replace("typ != self.typ", "False") if member == "typ" else text
     assert text != source(jws)
     assert disagreements("proofs", of_ours, with_statements(load(jws, text)))
 

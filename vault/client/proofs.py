@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -27,6 +28,8 @@ from vault.errors import BadInput
 
 GRANT_SCHEME: Final = "Grant"
 CHAIN_HEADER: Final = "Coatcheck-Chain"
+_METHOD: Final = re.compile(r"[A-Z]{1,16}")
+_URL: Final = re.compile(r"[a-z]+://[!-~]+")
 
 
 def make_proof(
@@ -54,6 +57,8 @@ def make_proof(
         BadInput: `parameter_invalid`: a proof cannot name such a method, URL, grant or jti.
     """
     parts = urlsplit(url)
+    if not _METHOD.fullmatch(method) or not _URL.fullmatch(url):
+        raise BadInput("parameter_invalid", parameter="DPoP")
     claims = ProofClaims(
         htm=method,
         htu=f"{parts.scheme}://{parts.netloc}{parts.path or '/'}",

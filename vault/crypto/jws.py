@@ -9,17 +9,21 @@ defined, each once, in any order, with texts in UTF-8 and integers as integers, 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Annotated, Any, Final, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 
 from vault.crypto.base64url import decode, encode
-from vault.crypto.signing import PUBLIC_BYTES, Signer, verify
+from vault.crypto.signing import Signer, thumbprint, verify
 from vault.errors import IntegrityError
 
 Claims = TypeVar("Claims", bound=msgspec.Struct)
 
 NOT_SUCH: Final = "not such a statement"  # of every refusal: nothing says which step it was
+
+_KNOWN_CHARACTERS: Final = 256  # of headers that are remembered; as we write them they have 163
 
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _STRUCTURE: Final = b"{}[],:0123456789 \t\r\n"  # what may stand outside of strings: no signs, no fractions
@@ -46,16 +50,22 @@ class Signed(NamedTuple, Generic[Claims]):
 
     Attributes:
         key: the 32-byte public key that signed it, as its header has it.
+        jkt: its thumbprint.
         claims: what it says.
         signing_input: header and claims as they were signed (RFC 7515, section 2).
     """
 
     key: bytes
+    jkt: str
     claims: Claims
     signing_input: bytes
 
+    def __repr__(self) -> str:
+        return "<Signed>"
+
 
 _header: Final = msgspec.json.Decoder(Header).decode
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class Statement(Generic[Claims]):
@@ -78,19 +88,32 @@ class Statement(Generic[Claims]):
         Raises:
             ValueError: not a statement of this kind, or not signed by the key in it.
         """
+        return self.parse_all((text,))[0]
+
+    def parse_all(self, texts: Iterable[str]) -> list[Signed[Claims]]:
+        """The same of several. All are read before the first signature is looked at, which costs most.
+
+        Raises:
+            ValueError: as `parse`, whichever it is.
+        """
+        try:
+            found = [self._read(text) for text in texts]
+            for signed, signature in found:
+                verify(signed.key, signed.signing_input, signature)
+        except (ValueError, msgspec.MsgspecError, RecursionError, IntegrityError):
+            raise ValueError(NOT_SUCH) from None
+        return [signed for signed, _ in found]
+
+    def _read(self, text: str) -> tuple[Signed[Claims], bytes]:
+        """A statement and its signature, which nobody has looked at yet."""
         if len(text) > self.most or text.count(".") != 2:
             raise ValueError(NOT_SUCH)
         first, second, third = text.split(".")
-        try:
-            header, claims = _read(decode(first), _header), _read(decode(second), self._claims)
-            key, signature = decode(header.jwk.x), decode(third)
-            if header.typ != self.typ or len(key) != PUBLIC_BYTES:
-                raise ValueError(NOT_SUCH)
-            signing_input = text[: -len(third) - 1].encode()
-            verify(key, signing_input, signature)
-        except (ValueError, msgspec.MsgspecError, RecursionError, IntegrityError):
-            raise ValueError(NOT_SUCH) from None
-        return Signed(key, claims, signing_input)
+        typ, key, jkt = _known(first) if len(first) <= _KNOWN_CHARACTERS else _signer(first)
+        if typ != self.typ:
+            raise ValueError(NOT_SUCH)
+        claims = _decoded(decode(second), self._claims)
+        return Signed(key, jkt, claims, text[: -len(third) - 1].encode()), decode(third)
 
     def make(self, signer: Signer, claims: Claims) -> str:
         """The statement that a key makes.
@@ -100,27 +123,41 @@ class Statement(Generic[Claims]):
         """
         header = Header(self.typ, "Ed25519", Jwk("OKP", "Ed25519", encode(signer.public)))
         try:
-            payload = msgspec.json.encode(claims)
+            payload = _encode(claims)
             self._claims(payload)  # a struct does not look at what it is made of
         except (ValueError, msgspec.MsgspecError):
             raise ValueError(NOT_SUCH) from None
-        signing_input = f"{encode(msgspec.json.encode(header))}.{encode(payload)}"
+        signing_input = f"{encode(_encode(header))}.{encode(payload)}"
         text = f"{signing_input}.{encode(signer.sign(signing_input.encode()))}"
         if len(text) > self.most:
             raise ValueError(NOT_SUCH)
         return text
 
 
-def _read(raw: bytes, decoder: Any) -> Any:
+def _signer(text: str) -> tuple[str, bytes, str]:
+    """What a header says: typ, key, thumbprint."""
+    header: Header = _decoded(decode(text), _header)
+    key = decode(header.jwk.x)
+    return header.typ, key, thumbprint(key)
+
+
+# A holder's header is the same in all its statements. What is kept follows from its bytes alone.
+_known: Final = lru_cache(maxsize=1_024)(_signer)
+
+
+def _decoded(raw: bytes, decoder: Any) -> Any:
     """What some JSON says, each member said once.
 
     A decoder that refuses unknown members and takes the last of equal ones gives back fewer names than it
     was given where a name stands twice, so counting them is exact. A colon outside of strings is a name.
     """
     value = decoder(raw)
+    canonical = _encode(value)
+    if canonical == raw:  # as we write it: nothing stands twice
+        return value
     structure = _STRING.sub(b"", raw)
     if structure.translate(None, _STRUCTURE):
         raise ValueError(NOT_SUCH)  # -0, which is read as an integer
-    if structure.count(b":") != _STRING.sub(b"", msgspec.json.encode(value)).count(b":"):
+    if structure.count(b":") != _STRING.sub(b"", canonical).count(b":"):
         raise ValueError(NOT_SUCH)
     return value

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from nacl.bindings import crypto_sign_open
 from nacl.exceptions import BadSignatureError
-from nacl.signing import SigningKey, VerifyKey
+from nacl.signing import SigningKey
 
 from vault.crypto.base64url import digest, encode
 from vault.crypto.randomness import new_key
@@ -50,7 +51,10 @@ def verify(public: bytes, message: bytes, signature: bytes) -> None:
         IntegrityError: `ciphertext_invalid`, whatever is wrong with key, message or signature.
     """
     try:
-        VerifyKey(public).verify(message, signature)
+        # libsodium reads as many bytes as a key and a signature have, whatever it is given.
+        if len(public) != PUBLIC_BYTES or len(signature) != SIGNATURE_BYTES:
+            raise ValueError("not a key and a signature")
+        crypto_sign_open(signature + message, public)
     except (BadSignatureError, ValueError):
         raise IntegrityError("ciphertext_invalid") from None
 

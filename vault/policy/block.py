@@ -6,18 +6,15 @@ lie open: without the last holder's key nobody can use it, and nobody but that h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 from msgspec import UNSET
 
 from vault.crypto.base64url import digest
-from vault.crypto.signing import thumbprint
 from vault.crypto.statements import BLOCK, JOINT, MAX_BLOCKS, MAX_CHAIN_BYTES, Narrowing, first_link
 from vault.errors import Denied, Unauthenticated
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Block:
+class Block(msgspec.Struct, frozen=True):
     """One block of a chain that holds together.
 
     Attributes:
@@ -54,14 +51,13 @@ def parse_chain(text: str, gid: str, holder_jkt: str) -> tuple[Block, ...]:
     """
     if len(text) > MAX_CHAIN_BYTES or text.count(JOINT) >= MAX_BLOCKS:
         raise Denied("delegation_denied")
+    try:
+        statements = BLOCK.parse_all(text.split(JOINT))
+    except ValueError:
+        raise Denied("delegation_denied") from None
     blocks: list[Block] = []
     giver, link = holder_jkt, first_link(gid)
-    for part in text.split(JOINT):
-        try:
-            key, claims, signing_input = BLOCK.parse(part)
-        except ValueError:
-            raise Denied("delegation_denied") from None
-        signer = thumbprint(key)
+    for _, signer, claims, signing_input in statements:
         if signer != giver or claims.p != link or claims.gid != gid or _repeats(claims.n):
             raise Denied("delegation_denied")
         giver, link = claims.cnf.jkt, digest(signing_input)
@@ -71,8 +67,10 @@ def parse_chain(text: str, gid: str, holder_jkt: str) -> tuple[Block, ...]:
 
 def _repeats(given: Narrowing) -> bool:
     """Whether a list names a text twice, so that no two lists say the same in more ways than their order."""
-    lists = (given.operations, given.fields, given.subjects, given.destinations)
-    return any(texts is not UNSET and len(set(texts)) != len(texts) for texts in lists)
+    for texts in (given.operations, given.fields, given.subjects, given.destinations):
+        if texts is not UNSET and len(set(texts)) != len(texts):
+            return True
+    return False
 
 
 def check_holder(blocks: tuple[Block, ...], holder_jkt: str, proof_jkt: str) -> None:

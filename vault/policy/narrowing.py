@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from msgspec import UNSET, UnsetType
@@ -70,8 +70,7 @@ def narrow(bounds: Bounds, block: Block, *, ttl_max_s: int, now: Micros) -> Boun
         if not operations:
             raise Denied("delegation_denied", member="mask")
     end = (block.iat + ttl_max_s) * SECOND
-    return replace(
-        bounds,
+    return Bounds(
         operations=operations,
         fields=_subset(bounds.fields, given.fields, "fields") or frozenset(),
         subjects=_subset(bounds.subjects, given.subjects, "subjects"),

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from msgspec import UNSET
 
 from vault.clock import SECOND, Micros
-from vault.crypto.signing import thumbprint
 from vault.crypto.statements import PROOF
 from vault.errors import Unauthenticated
 
 MAX_AGE_S: Final = 60  # into the past and into the future; RFC 9449, section 11.1
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Proof:
+class Proof(msgspec.Struct, frozen=True):
     """A proof whose signature is right. Whether it is one for this request is for `check_proof`.
 
     Attributes:
@@ -50,11 +48,11 @@ def parse_proof(text: str) -> Proof:
         Unauthenticated: `proof_invalid`, without facts, whatever is wrong with it.
     """
     try:
-        key, claims, _ = PROOF.parse(text)
+        key, jkt, claims, _ = PROOF.parse(text)
     except ValueError:
         raise Unauthenticated("proof_invalid") from None
     return Proof(
-        jkt=thumbprint(key),
+        jkt=jkt,
         key=key,
         htm=claims.htm,
         htu=claims.htu,
@@ -89,9 +87,10 @@ def check_proof(
         Unauthenticated: `proof_invalid`: for another request; `proof_expired`: made too long before or after
             now.
     """
+    asked = url.partition("?")[0]
     if (
         proof.htm != method
-        or _normal(proof.htu) != _normal(url.partition("?")[0])
+        or (proof.htu != asked and _normal(proof.htu) != _normal(asked))
         or proof.gid != grant
         or proof.bdh != body_digest
         or proof.cdh != chain_digest

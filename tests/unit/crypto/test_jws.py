@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from tests.unit.echo import shown
 from tests.vectors.made_statements import KEYS, compact, header_of, sign, x_of
+from vault.crypto import jws
 from vault.crypto.base64url import decode
 from vault.crypto.jws import NOT_SUCH, Statement
-from vault.crypto.signing import Signer
+from vault.crypto.signing import Signer, thumbprint
 from vault.secret import Secret
 
 SIGNER = Signer(Secret(b"\1" * 32))
@@ -34,9 +35,10 @@ def test_what_is_made_is_read(text: str, count: int, more: list[str] | None) -> 
     """Also texts that look like structure: colons, braces, quotes, backslashes."""
     said = Said(text, count) if more is None else Said(text, count, tuple(more))
     written = SAID.make(SIGNER, said)
-    key, claims, signing_input = SAID.parse(written)
-    assert (key, claims) == (SIGNER.public, said)
+    key, jkt, claims, signing_input = SAID.parse(written)
+    assert (key, jkt, claims) == (SIGNER.public, thumbprint(SIGNER.public), said)
     assert written.startswith(signing_input.decode() + ".")
+    assert repr(SAID.parse(written)) == "<Signed>"
 
 
 @pytest.mark.parametrize(
@@ -89,6 +91,37 @@ def test_one_as_large_as_may_be_is_taken_and_no_larger() -> None:
     small = Statement("said+jwt", Said, len(written) - 1)
     with pytest.raises(ValueError, match=NOT_SUCH):
         small.parse(written)
+
+
+def test_several_are_read_or_none_is() -> None:
+    good = [SAID.make(SIGNER, Said("", number)) for number in range(3)]
+    assert [signed.claims.count for signed in SAID.parse_all(good)] == [0, 1, 2]
+    assert SAID.parse_all([]) == []
+    for place in range(3):
+        bad = [*good[:place], good[place][:-4] + "AAAA", *good[place + 1 :]]
+        with pytest.raises(ValueError, match=NOT_SUCH):
+            SAID.parse_all(bad)
+
+
+def test_a_header_that_is_known_is_still_one_of_its_kind() -> None:
+    """What is remembered of a header does not say for which kind of statement it was."""
+    other = Statement("other+jwt", Said, 1_000)
+    written = SAID.make(SIGNER, Said("", 1))
+    for _ in range(2):
+        SAID.parse(written)
+        with pytest.raises(ValueError, match=NOT_SUCH):
+            other.parse(written)
+
+
+def test_headers_are_remembered_within_bounds() -> None:
+    """Of no more holders than so many, and none that is longer than holders write it."""
+    assert jws._known.cache_info().maxsize == 1_024
+    head = compact(header_of("said+jwt", x_of(KEYS[0]))) + b" " * 100
+    before = jws._known.cache_info().misses
+    SAID.parse(sign(head, b'{"text":"","count":1}', KEYS[0]))
+    assert jws._known.cache_info().misses == before
+    SAID.parse(SAID.make(SIGNER, Said("", 1)))
+    assert jws._known.cache_info().currsize > 0
 
 
 def test_what_no_reader_takes_is_not_made() -> None:
