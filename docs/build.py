@@ -431,8 +431,8 @@ nothing.
 """
 _CEILING: Final = {
     "fields": "the fields its grants may name",
-    "operations": "`reveal`, `mask`",
-    "deliveries": "`plain`",
+    "operations": "`reveal`, `mask`, `derive`, `verify`",
+    "deliveries": "`plain`, `sealed`",
     "purposes": "the purposes its grants may be for",
     "agents": "the agents it may grant to",
     "subjects": "the data subjects its grants may be for; absent: any",
@@ -772,12 +772,16 @@ _TABLES: Final = {
         "legal_basis": "GDPR, article 6(1); stands in the event of every use",
         "activity": "the entry in the record of processing activities",
         "disclosure_class": "HIPAA, 45 CFR 164.528: internal; treatment, payment or operations; other",
-        "bearer": "caps on grants whose credential is a bearer's, which all are today",
+        "bearer": "caps on grants whose credential is a bearer's",
+        "keyed": "what grants bound to a holder's key may do; their other caps are their creators' ceilings",
     },
     "purposes.NAME.bearer": {
-        "delivery": '`["plain"]`; empty: no grant for this purpose can be created',
+        "delivery": '`["plain"]`; empty: values are delivered sealed only',
         "max_uses": "the most uses of one grant",
         "max_ttl": "the longest validity of a grant, and the one it gets if it names no end",
+    },
+    "purposes.NAME.keyed": {
+        "delivery": '`["plain"]`; empty: values are delivered sealed only',
     },
     "retention.NAME": {
         "keep": 'how long, in days, months or years; or `"key"`: as long as the field key',

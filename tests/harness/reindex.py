@@ -42,7 +42,7 @@ from tests.harness.turns import (
 )
 from tests.support.cells import EMAIL, HANDLE, REGION, BuiltCell
 from tests.support.databases import postgresql, sqlite
-from vault.keyring.ring import FieldKeys, IndexVersions
+from vault.keyring.field_keys import FieldKeys, IndexVersions
 from vault.services import reindex, turning
 from vault.services.audit import verify
 from vault.services.field_keys import ReasonBody, rotate_key

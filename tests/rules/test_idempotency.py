@@ -13,13 +13,14 @@ import msgspec
 import pytest
 
 from tests.support.cells import NAME, SSN, VISIT, BuiltCell, development_cell, reveal
-from tests.unit.services.calls import NEW_SCHEMA, a_job, grant_id, rows, with_neighbour
+from tests.unit.services.calls import NEW_SCHEMA, a_job, a_kill, grant_id, rows, verifying, with_neighbour
 from vault.api.app import ROUTES
 from vault.api.openapi import codes_of, document
 from vault.api.route import Call, Route
 from vault.errors import CoatcheckError
 from vault.services.detokenize import DetokenizeBody, DetokenizeItem
 from vault.services.field_keys import ReasonBody, rotate_key
+from vault.services.grant_changes import ChangeBody, suspend_grant
 from vault.services.jobs import cancel_job
 from vault.services.keys import KeyFilter, list_stored_keys
 from vault.services.listing import Page
@@ -55,6 +56,18 @@ def _decrypt(built: BuiltCell) -> Asked:
 
 def _grant(built: BuiltCell) -> Asked:
     return built.service, {}, built.grant_body(SSN), built.grant_body(SSN, uses=3)
+
+
+def _verify(built: BuiltCell) -> Asked:
+    token = built.token(SSN, "123-45-6789")
+    asked = {"purpose": "support", "field": SSN, "token": token, "candidate": "123-45-6789", "key_version": 1}
+    return verifying(built), {}, asked, {**asked, "candidate": "123-45-6780"}
+
+
+def _suspended(built: BuiltCell) -> str:
+    grant = grant_id(built.grant(SSN))
+    built.run(suspend_grant, grant, ChangeBody(), by=built.admin)
+    return grant
 
 
 def _field_key(built: BuiltCell, *, ended: bool = False) -> str:
@@ -106,6 +119,21 @@ ASKED: dict[str, Callable[[BuiltCell], Asked]] = {
     "POST grants/{id}/revoke": lambda b: (
         b.admin, {"id": grant_id(b.grant(SSN))}, {"reason": "a"}, {"reason": "b"}
     ),
+    "PATCH grants/{id}": lambda b: (
+        b.admin, {"id": grant_id(b.grant(SSN))}, {"version": 1, "uses": 3}, {"version": 1, "uses": 2}
+    ),
+    "POST grants/{id}/suspend": lambda b: (
+        b.admin, {"id": grant_id(b.grant(SSN))}, {"reason": "a"}, {"reason": "b"}
+    ),
+    "POST grants/{id}/resume": lambda b: (
+        b.admin, {"id": _suspended(b)}, {"reason": "a"}, {"reason": "b"}
+    ),
+    "POST grants/{id}/blocks/{block}/revoke": lambda b: (
+        b.admin, {"id": grant_id(b.grant(SSN)), "block": "A" * 43}, {"reason": "a"}, {"reason": "b"}
+    ),
+    "POST kill": lambda b: (b.admin, {}, {"agent": "demo"}, {"purpose": "support"}),
+    "DELETE kill/{id}": lambda b: (b.admin, {"id": a_kill(b)}, None, None),
+    "POST verify": _verify,
     "DELETE grants/{id}": lambda b: (b.admin, {"id": grant_id(b.grant(SSN))}, None, None),
     "POST schema/apply": _apply,
     "POST principals": lambda b: (
@@ -177,6 +205,9 @@ def test_a_request_is_done_once_and_answered_again(built: BuiltCell, name: str) 
     if name in ("POST detokenize", "POST decrypt"):
         assert first["items"] == [{"value": "Ada"}]
         assert second == {"decision": first["decision"], "items": None}
+    elif name == "POST verify":
+        assert first["match"] is True
+        assert second == {"decision": first["decision"], "match": None}
     else:
         assert second == first
     assert len(done["cu_idempotency"]) == 1

@@ -37,7 +37,7 @@ def open_delivery(
     cell: str,
     grant: str,
     jti: str,
-    nonce: str,
+    challenge: str,
     decision: str,
 ) -> bytes:
     """The plaintext of a sealed answer to one request.
@@ -45,7 +45,7 @@ def open_delivery(
     Args:
         private: the worker's X25519 key, to which the grant seals.
         delivery_key: the cell's public key, pinned: from a place that no answer can change.
-        cell: the region asked; grant, jti and nonce: as the request said them.
+        cell: the region asked; grant, jti and challenge: as the request said them.
         decision: as the answer says it.
 
     Raises:
@@ -60,7 +60,7 @@ def open_delivery(
     signed = delivery.signed_bytes(
         cell=cell,
         grant=grant,
-        nonce=nonce,
+        challenge=challenge,
         decision=decision,
         suite=sealed.suite,
         kid=sealed.kid,

@@ -27,18 +27,18 @@ def info(suite: str, grant: str, jti: str) -> bytes:
 
 
 def signed_bytes(
-    *, cell: str, grant: str, nonce: str, decision: str, suite: str, kid: str, enc_ct: bytes
+    *, cell: str, grant: str, challenge: str, decision: str, suite: str, kid: str, enc_ct: bytes
 ) -> bytes:
-    """What the delivery key signs: label | cell | grant | nonce | decision | suite | kid | SHA-256(enc_ct).
+    """What the delivery key signs: label | cell | grant | challenge | decision | suite | kid | SHA-256(enc_ct).
 
     Args:
         cell: the region whose cell answers.
-        nonce: as the request said it, so that an old answer is not taken for this one.
+        challenge: as the request said it, so that an old answer is not taken for this one.
         decision: the id of the decision, `dec_...`.
         kid: the JWK thumbprint of the X25519 key that it is sealed to.
         enc_ct: what `hpke.seal` gave.
     """
-    texts = (cell, grant, nonce, decision, suite, kid)
+    texts = (cell, grant, challenge, decision, suite, kid)
     return _joined(LABEL, *(text.encode() for text in texts), hashlib.sha256(enc_ct).digest())
 
 

@@ -52,7 +52,7 @@ class Asking:
     """What a body asks for besides its items.
 
     Attributes:
-        nonce: of a request for a sealed answer, which is signed with it.
+        challenge: of a request for a sealed answer, which is signed with it.
         derive: the function that is asked for.
         conversation, task: what the use is part of, as the caller names it.
     """
@@ -63,7 +63,7 @@ class Asking:
     delivery: str
     purpose: str
     on_error: str
-    nonce: str | None = None
+    challenge: str | None = None
     conversation: str | None = None
     task: str | None = None
     derive: Derived | None = None

@@ -39,7 +39,7 @@ class DecryptBody(Hidden, forbid_unknown_fields=True, frozen=True, omit_defaults
     mask: str | None = None
     delivery: str = "plain"
     on_error: str = FAIL
-    nonce: str | None = None
+    challenge: str | None = None
     conversation: str | None = None
     task: str | None = None
     derive: Derived | None = None
@@ -74,7 +74,7 @@ def decrypt(cell: Cell, request: Request, body: DecryptBody) -> Verb[DecryptAnsw
         body.delivery,
         body.purpose,
         body.on_error,
-        body.nonce,
+        body.challenge,
         body.conversation,
         body.task,
         body.derive,

@@ -20,7 +20,7 @@ from vault.services.batch import ItemError
 from vault.services.cell import Cell
 from vault.services.hidden import Hidden
 
-_NONCE: Final = re.compile(r"[A-Za-z0-9_-]{16,128}")
+_CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{16,128}")
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -31,28 +31,26 @@ class Sealed(Hidden, frozen=True):
         suite: of HPKE.
         kid: thumbprint of the key that it is sealed to.
         enc_ct: encapsulated key and ciphertext, base64url.
-        by: thumbprint of the cell's delivery key.
-        sig: its signature, base64url.
+        sig: the signature of the cell's delivery key, base64url.
     """
 
     suite: str
     kid: str
     enc_ct: str
-    by: str
     sig: str
 
 
-def check_nonce(nonce: str | None) -> str:
-    """The nonce of a request for a sealed answer.
+def check_challenge(challenge: str | None) -> str:
+    """The challenge of a request for a sealed answer.
 
     Raises:
         BadInput: `member_missing`, `limit_invalid`: not 16 to 128 characters of base64url.
     """
-    if nonce is None:
-        raise BadInput("member_missing", member="nonce")
-    if _NONCE.fullmatch(nonce) is None:
-        raise BadInput("limit_invalid", member="nonce", least=16, most=128)
-    return nonce
+    if challenge is None:
+        raise BadInput("member_missing", member="challenge")
+    if _CHALLENGE.fullmatch(challenge) is None:
+        raise BadInput("limit_invalid", member="challenge", least=16, most=128)
+    return challenge
 
 
 def seal_answer(
@@ -70,7 +68,7 @@ def seal_answer(
         done: the proof that the use is committed.
     """
     used: Used = done.value
-    if used.grant.terms.seal_to is None or asking.nonce is None:
+    if used.grant.terms.seal_to is None or asking.challenge is None:
         raise Internal("internal")
     public = decode(used.grant.terms.seal_to)
     kid = thumbprint(public, "X25519")
@@ -82,13 +80,13 @@ def seal_answer(
     signed = signed_bytes(
         cell=cell.region,
         grant=used.grant.id,
-        nonce=asking.nonce,
+        challenge=asking.challenge,
         decision=decision,
         suite=hpke.SUITE,
         kid=kid,
         enc_ct=enc_ct,
     )
-    return Sealed(hpke.SUITE, kid, encode(enc_ct), thumbprint(signer.public), encode(signer.sign(signed)))
+    return Sealed(hpke.SUITE, kid, encode(enc_ct), encode(signer.sign(signed)))
 
 
 def _item(one: Asked, value: str | bool | ItemError | None) -> dict[str, Any]:

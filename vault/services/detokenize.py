@@ -43,7 +43,7 @@ class DetokenizeBody(Hidden, forbid_unknown_fields=True, frozen=True, omit_defau
     subjects: list[str | None] | None = None
     key_version: int | None = None
     on_error: str = FAIL
-    nonce: str | None = None
+    challenge: str | None = None
     conversation: str | None = None
     task: str | None = None
     derive: Derived | None = None
@@ -88,7 +88,7 @@ def detokenize(cell: Cell, request: Request, body: DetokenizeBody) -> Verb[Value
         body.delivery,
         body.purpose,
         body.on_error,
-        body.nonce,
+        body.challenge,
         body.conversation,
         body.task,
         body.derive,

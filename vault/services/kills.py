@@ -31,14 +31,14 @@ class KillBody(Hidden, forbid_unknown_fields=True, frozen=True, omit_defaults=Tr
 
     Attributes:
         holder: a key, by its thumbprint.
-        tenant: the caller's own, as a whole.
+        everything: of the caller's tenant.
     """
 
     agent: str | None = None
     conversation: str | None = None
     holder: str | None = None
     purpose: str | None = None
-    tenant: bool = False
+    everything: bool = False
     reason: str | None = None
 
 
@@ -178,17 +178,23 @@ def list_kills(cell: Cell, request: Request, page: Page) -> Verb[Listing]:
 
 def _target(body: KillBody) -> tuple[KillKind, str]:
     """What a switch is set for."""
-    named = {kind: getattr(body, kind.value) for kind in KillKind if getattr(body, kind.value)}
-    if len(named) != 1:
-        raise BadInput("member_missing", member="agent, conversation, holder, purpose or tenant")
-    ((kind, name),) = named.items()
-    if kind is KillKind.TENANT:
-        return kind, ""
+    members = {
+        KillKind.AGENT: body.agent,
+        KillKind.CONVERSATION: body.conversation,
+        KillKind.HOLDER: body.holder,
+        KillKind.PURPOSE: body.purpose,
+    }
+    named = [(kind, name) for kind, name in members.items() if name]
+    if len(named) + body.everything != 1:
+        raise BadInput("member_missing", member="agent, conversation, holder, purpose or everything")
+    if body.everything:
+        return KillKind.TENANT, ""
+    ((kind, name),) = named
     if len(name) > MAX_LABEL or not name.isprintable():
         raise BadInput("limit_invalid", member=kind.value, most=MAX_LABEL)
     if kind is KillKind.AGENT and not name.startswith("agent:"):
         name = f"agent:{name}"
-    return kind, str(name)
+    return kind, name
 
 
 def _read(cell: Cell, caller: Caller, kill: str) -> KillAnswer:

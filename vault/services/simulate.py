@@ -23,7 +23,7 @@ class SimulateBody(Hidden, forbid_unknown_fields=True, frozen=True, omit_default
 
     Attributes:
         fields: of the items; items: how many.
-        address: where it would come from.
+        source: where it would come from.
     """
 
     grant: str
@@ -33,7 +33,7 @@ class SimulateBody(Hidden, forbid_unknown_fields=True, frozen=True, omit_default
     delivery: str = "plain"
     mask: str | None = None
     items: int = 1
-    address: str | None = None
+    source: str | None = None
     conversation: str | None = None
     task: str | None = None
 
@@ -81,7 +81,7 @@ def simulate(cell: Cell, request: Request, body: SimulateBody) -> Verb[SimulateA
         mask=body.mask,
         fields=tuple(dict.fromkeys(body.fields)),
         items=body.items,
-        address=request.origin.address if body.address is None else body.address,
+        address=request.origin.address if body.source is None else body.source,
         conversation=body.conversation,
         task=body.task,
     )

@@ -23,7 +23,7 @@ from vault.services.asked import Asked, Asking, Used
 from vault.services.batch import BatchRefused, ItemError, reports
 from vault.services.cell import Cell, Origin, TenantSchema
 from vault.services.deciding import UseGrant, people_named, use_request
-from vault.services.delivery import Sealed, check_nonce, seal_answer
+from vault.services.delivery import Sealed, check_challenge, seal_answer
 from vault.services.gate import Request, trace
 from vault.services.hidden import Hidden
 from vault.services.idempotency import Once
@@ -170,9 +170,9 @@ def _check_form(asking: Asking) -> None:
         code = "member_missing" if asking.derive is None else "operation_unsupported"
         raise BadInput(code, member="derive")
     if asking.delivery == SEALED:
-        check_nonce(asking.nonce)
-    elif asking.nonce is not None:
-        raise BadInput("operation_unsupported", member="nonce")
+        check_challenge(asking.challenge)
+    elif asking.challenge is not None:
+        raise BadInput("operation_unsupported", member="challenge")
     for member, text in (("conversation", asking.conversation), ("task", asking.task)):
         if text is not None and not (1 <= len(text) <= MAX_LABEL and text.isprintable()):
             raise BadInput("limit_invalid", member=member, most=MAX_LABEL)

@@ -13,7 +13,7 @@ from vault.envelope.seal import seal_encoded
 from vault.errors import Unavailable
 from vault.formats.normalize import Normalization, normalize
 from vault.identifiers import NIL, RowId, uuid7s
-from vault.keyring.ring import IndexVersions
+from vault.keyring.field_keys import IndexVersions
 from vault.ledger.command import Command, Committed
 from vault.ledger.state import TokenRow, collect_tokens
 from vault.retention.period import retention_class

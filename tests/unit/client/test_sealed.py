@@ -22,10 +22,10 @@ ASKED: dict[str, Any] = {
     "cell": "eu",
     "grant": "gr_01KARF3GPKFS7RMPVCFP79Z85H",
     "jti": "j" * 22,
-    "nonce": "n" * 22,
+    "challenge": "n" * 22,
     "decision": "dec_01KARF3GPKFS7RMPVCFP79Z85H",
 }
-SIGNED = ("cell", "grant", "nonce", "decision")
+SIGNED = ("cell", "grant", "challenge", "decision")
 
 
 def sealed(signer: Signer | None = DELIVERY, public: bytes = PUBLIC, **other: str) -> Sealed:

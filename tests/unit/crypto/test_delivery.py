@@ -15,7 +15,7 @@ from vault.crypto.delivery import info, signed_bytes
 PARTS: dict[str, Any] = {
     "cell": "eu",
     "grant": "gr_01KARF3GPKFS7RMPVCFP79Z85H",
-    "nonce": "n" * 22,
+    "challenge": "n" * 22,
     "decision": "dec_01KARF3GPKFS7RMPVCFP79Z85H",
     "suite": "hpke-x25519-sha256-aes256gcm",
     "kid": "k" * 43,
@@ -38,7 +38,7 @@ def test_the_parts_stand_in_the_order_of_the_page() -> None:
     assert parted(info("suite", "grant", "jti")) == [b"suite", b"grant", b"jti"]
     assert info("ab", "c", "") == b"\0\0\0\2ab\0\0\0\1c\0\0\0\0"
     *texts, last = parted(signed_bytes(**PARTS))
-    names = ("cell", "grant", "nonce", "decision", "suite", "kid")
+    names = ("cell", "grant", "challenge", "decision", "suite", "kid")
     assert texts == [b"coatcheck/delivery/v1", *(PARTS[name].encode() for name in names)]
     assert last == hashlib.sha256(b"sealed").digest()
 

@@ -28,6 +28,7 @@ from vault.crypto.kdf import Label, combine, expand
 from vault.crypto.mac import reference
 from vault.crypto.passwords import Argon2Parameters
 from vault.errors import IntegrityError
+from vault.keyring.field_keys import References
 from vault.keyring.hierarchy import (
     Purpose,
     check_canary,
@@ -39,7 +40,6 @@ from vault.keyring.hierarchy import (
     slot_owner,
 )
 from vault.keyring.requests import request_key
-from vault.keyring.ring import References
 from vault.kms.halves import HalfStores
 from vault.kms.registry import ProviderSettings, open_provider
 from vault.secret import Secret

@@ -15,6 +15,8 @@ import vault.services
 from tests.support.cells import AGENT, CITY, EMAIL, NAME, SCHEMA, SSN, VISIT, BuiltCell, reveal
 from vault.config import build
 from vault.identifiers import uuid7
+from vault.policy.grant import ScopeEntry
+from vault.policy.principal import Ceiling
 from vault.services.audit import AuditQuery, read_audit
 from vault.services.coverage import read_coverage
 from vault.services.decrypt import DecryptBody, DecryptItem, decrypt
@@ -31,7 +33,16 @@ from vault.services.field_keys import (
     rotate_key,
 )
 from vault.services.fields import list_fields, read_field
-from vault.services.grant_changes import ChangeBody, revoke_grant
+from vault.services.grant_body import GrantBody, GrantLimits
+from vault.services.grant_changes import (
+    ChangeBody,
+    NarrowBody,
+    narrow_grant,
+    resume_grant,
+    revoke_block,
+    revoke_grant,
+    suspend_grant,
+)
 from vault.services.grant_views import GrantFilter, list_grants, read_grant
 from vault.services.grants import create_grant
 from vault.services.identities import (
@@ -43,6 +54,7 @@ from vault.services.identities import (
 )
 from vault.services.jobs import cancel_job, list_jobs, read_job, resume_job
 from vault.services.keys import KeyFilter, list_stored_keys, read_stored_key
+from vault.services.kills import KillBody, lift_kill, list_kills, set_kill
 from vault.services.listing import Page
 from vault.services.regions import LookupBody, list_regions, look_up
 from vault.services.rehearse import CheckBody, rehearse
@@ -63,14 +75,24 @@ from vault.services.service_keys import (
     list_keys,
     revoke_key,
 )
+from vault.services.simulate import SimulateBody, simulate
 from vault.services.tenants import TenantBody, create_tenant, list_tenants
 from vault.services.tokenize import TokenizeBody, tokenize
 from vault.services.transfers import TransferBody, list_moved, read_transfer, start_transfer
 from vault.services.turn import TurnBody, list_epochs, start_turn
+from vault.services.verify import VerifyBody, verify
 from vault.tokens.lines import Lines
 from vault.wiring import Wiring
 
 VALUE: Final = "123-45-6789"
+VERIFYING: Final = Ceiling(
+    fields=[SSN],
+    operations=["verify"],
+    deliveries=["plain"],
+    purposes=["support"],
+    agents=[AGENT],
+    uses=10,
+)
 PERSON: Final = "Ada Lovelace"
 WORD: Final = Attestation("Ada", "none is left")
 NEW_SCHEMA: Final = SCHEMA + '\n[purposes.another]\nlegal_basis = "consent"\n'
@@ -252,6 +274,33 @@ CALLS: Final[dict[str, Call]] = {
         2,
         "grant:create",
     ),
+    "suspend_grant": Call(suspend_grant, lambda b: (b.admin, (grant_id(b.grant(SSN)), ChangeBody("odd"))), 1),
+    "resume_grant": Call(
+        resume_grant, lambda b: (b.admin, (_suspended(b), ChangeBody("fine"))), 1, "grant:revoke"
+    ),
+    "narrow_grant": Call(
+        narrow_grant, lambda b: (b.admin, (grant_id(b.grant(SSN)), NarrowBody(version=1, uses=3))), 1
+    ),
+    "revoke_block": Call(
+        revoke_block, lambda b: (b.admin, (grant_id(b.grant(SSN)), "A" * 43, ChangeBody("gone"))), 1
+    ),
+    "simulate": Call(
+        simulate,
+        lambda b: (b.admin, (SimulateBody(grant_id(b.grant(SSN)), "support", [SSN]),)),
+        0,
+        "grant:list",
+    ),
+    "set_kill": Call(set_kill, lambda b: (b.admin, (KillBody(agent="demo"),)), 1, "kill:control"),
+    "lift_kill": Call(lift_kill, lambda b: (b.admin, (a_kill(b),)), 1, "kill:control"),
+    "list_kills": Call(list_kills, lambda b: (b.admin, (Page(),)), 0, "grant:list"),
+    "verify": Call(
+        verify,
+        lambda b: (
+            verifying(b),
+            (VerifyBody("support", SSN, b.token(SSN, VALUE), VALUE, key_version=1),),
+        ),
+        1,
+    ),
     "revoke_grant": Call(revoke_grant, lambda b: (b.admin, (grant_id(b.grant(SSN)), ChangeBody("gone"))), 1),
     "read_grant": Call(read_grant, lambda b: (b.service, (grant_id(b.grant(SSN)),)), 0),
     "list_grants": Call(list_grants, lambda b: (b.admin, (Page(), GrantFilter())), 0, "grant:list"),
@@ -309,9 +358,30 @@ CALLS: Final[dict[str, Call]] = {
 
 WRITERS: Final = [name for name, call in CALLS.items() if call.commits]
 READERS: Final = [name for name, call in CALLS.items() if not call.commits]
-_GRANTED: Final = (detokenize, decrypt)
+_GRANTED: Final = (detokenize, decrypt, verify)
 BY_KEY: Final = [name for name, call in CALLS.items() if call.verb not in _GRANTED]
 BY_GRANT: Final = [name for name, call in CALLS.items() if call.verb in _GRANTED]
+
+
+def a_kill(built: BuiltCell) -> str:
+    """The id of a kill switch that is set for another agent."""
+    return built.run(set_kill, KillBody(agent="other"), by=built.admin).id
+
+
+def verifying(built: BuiltCell) -> str:
+    """The credential of a grant under which tokens are verified, of a service of its own."""
+    body = PrincipalBody("service", "verifier", permissions=["grant:create:support"], ceiling=VERIFYING)
+    by = built.key(built.run(create_principal, body, by=built.admin).id)
+    scope = [ScopeEntry([SSN], ["verify"], [])]
+    made = built.run(create_grant, GrantBody(AGENT, "support", scope, limits=GrantLimits(5)), by=by)
+    assert made.credential is not None
+    return made.credential
+
+
+def _suspended(built: BuiltCell) -> str:
+    grant = grant_id(built.grant(SSN))
+    built.run(suspend_grant, grant, ChangeBody(), by=built.admin)
+    return grant
 
 
 def verbs() -> set[Callable[..., Any]]:

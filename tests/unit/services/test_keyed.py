@@ -309,7 +309,8 @@ def test_a_kill_switch_stops_what_it_is_set_for_until_it_is_lifted(built: BuiltC
         "purpose": "support",
         "tenant": True,
     }
-    made = built.run(set_kill, KillBody(**{kind: target[kind]}, reason="an incident"), by=built.admin)
+    member = "everything" if kind == "tenant" else kind
+    made = built.run(set_kill, KillBody(**{member: target[kind]}, reason="an incident"), by=built.admin)
     refused("grant_suspended", lambda: built.run(detokenize, body, by=holder))
     assert uses_left(built, holder) == 9
     elsewhere = reveal(NAME, [token], purpose="files", conversation="conv-2")
@@ -321,7 +322,7 @@ def test_a_kill_switch_stops_what_it_is_set_for_until_it_is_lifted(built: BuiltC
     assert lifted.lifted_at is not None
     assert built.run(lift_kill, made.id, by=built.admin).lifted_at == lifted.lifted_at
     assert built.run(detokenize, body, by=holder).values == [ADA]
-    refused("permission_denied", lambda: built.run(set_kill, KillBody(tenant=True)))
+    refused("permission_denied", lambda: built.run(set_kill, KillBody(everything=True)))
 
 
 def test_a_sealed_answer_is_for_one_key_and_by_the_cell(built: BuiltCell) -> None:
@@ -336,9 +337,11 @@ def test_a_sealed_answer_is_for_one_key_and_by_the_cell(built: BuiltCell) -> Non
     made = built.run(create_grant, body)
     assert made.delivery_key is not None
     holder = Holding(made.id, signer)
-    nonce = "n" * 22
+    challenge = "n" * 22
     request = holder.request(built, ADDRESS, None, jti="j" * 43)
-    asked = reveal(NAME, [token], purpose="sealed", delivery="sealed", nonce=nonce, subjects=["cust-1"])
+    asked = reveal(
+        NAME, [token], purpose="sealed", delivery="sealed", challenge=challenge, subjects=["cust-1"]
+    )
     answer = perform(built.cell, lambda: detokenize(built.cell, request, asked))
     sealed = answer.sealed
     assert isinstance(sealed, Sealed)
@@ -347,12 +350,11 @@ def test_a_sealed_answer_is_for_one_key_and_by_the_cell(built: BuiltCell) -> Non
     assert ADA not in repr(answer)
     enc_ct = decode(sealed.enc_ct)
     signed = signed_bytes(
-        cell="eu", grant=made.id, nonce=nonce, decision=answer.decision, suite=sealed.suite, kid=sealed.kid,
+        cell="eu", grant=made.id, challenge=challenge, decision=answer.decision, suite=sealed.suite, kid=sealed.kid,
         enc_ct=enc_ct,
     )  # fmt: skip
     public = decode(made.delivery_key.x)
     verify(public, signed, decode(sealed.sig))
-    assert sealed.by == thumbprint(public)
     assert sealed.kid == thumbprint(decode(seal_to.x), "X25519")
     opened = json.loads(hpke.open_sealed(private, info(sealed.suite, made.id, "j" * 43), enc_ct))
     assert opened == {
@@ -363,7 +365,7 @@ def test_a_sealed_answer_is_for_one_key_and_by_the_cell(built: BuiltCell) -> Non
     plain = reveal(NAME, [token], purpose="sealed")
     refused("scope_denied", lambda: built.run(detokenize, plain, by=holder))
     unnamed = reveal(NAME, [token], purpose="sealed", delivery="sealed")
-    refused("member_missing", lambda: built.run(detokenize, unnamed, by=holder), member="nonce")
+    refused("member_missing", lambda: built.run(detokenize, unnamed, by=holder), member="challenge")
 
 
 def test_what_cannot_be_sealed_to_is_refused(built: BuiltCell) -> None:
