@@ -26,6 +26,7 @@ from vault.services.idempotency import drop_expired
 from vault.services.key_terms import KeyTerms
 from vault.services.processes import Process, Steward
 from vault.services.replacement import ending_keys, flush_uses
+from vault.services.standing import drop_old_proofs
 from vault.services.upkeep import Upkeep, check_writable
 from vault.services.worker import WorkerThread
 from vault.store import migrations
@@ -315,6 +316,8 @@ class Deployment:
                     perform(cell, lambda cell=cell: flush_failures(cell))  # type: ignore[misc]
                 with contextlib.suppress(CoatcheckError):
                     perform(cell, lambda cell=cell: drop_expired(cell))  # type: ignore[misc]
+                with contextlib.suppress(CoatcheckError):
+                    perform(cell, lambda cell=cell: drop_old_proofs(cell))  # type: ignore[misc]
                 with contextlib.suppress(CoatcheckError):
                     perform(cell, lambda cell=cell: flush_uses(cell))  # type: ignore[misc]
             self._count_ending()

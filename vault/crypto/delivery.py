@@ -29,7 +29,7 @@ def info(suite: str, grant: str, jti: str) -> bytes:
 def signed_bytes(
     *, cell: str, grant: str, challenge: str, decision: str, suite: str, kid: str, enc_ct: bytes
 ) -> bytes:
-    """What the delivery key signs: label | cell | grant | challenge | decision | suite | kid | SHA-256(enc_ct).
+    """What the delivery key signs: label, cell, grant, challenge, decision, suite, kid, SHA-256(enc_ct).
 
     Args:
         cell: the region whose cell answers.

@@ -6,19 +6,26 @@ import hashlib
 from typing import Final
 
 from vault.authn.identities import Holder
-from vault.clock import Micros
+from vault.clock import SECOND, Micros
 from vault.crypto.base64url import decode
 from vault.errors import Denied
-from vault.ledger.command import Needs, State, Writes
+from vault.ledger.command import Command, Needs, State, Writes
 from vault.ledger.state import Kill
 from vault.policy.block import Block
 from vault.policy.decision import Standing
 from vault.policy.grant import Grant
 from vault.policy.kill import KillKind
 from vault.policy.narrowing import Bounds, narrow_all
+from vault.policy.proof import MAX_AGE_S
+from vault.services.cell import Cell
+from vault.services.gate import Steps
+from vault.services.idempotency import MAX_DROPPED, MAX_ROUNDS
 from vault.store.rows import GrantRow
 
 _REF_BYTES: Final = 16
+KEPT: Final[Micros] = 2 * MAX_AGE_S * SECOND + 60 * SECOND
+"""How long a proof is remembered: as long as it may be presented, from before its time until after it, and a
+minute for clocks of processes that differ."""
 
 
 def proof_ref(grant: str, jti: str) -> bytes:
@@ -92,6 +99,26 @@ def see(writes: Writes, who: Holder) -> None:
     """Notes the proof: whatever was decided, nothing is decided on it again."""
     if who.proof is not None:
         writes.see_proof(proof_ref(who.credential.id, who.proof.jti))
+
+
+class DropOldProofs(Command):
+    """Forgets proofs that are refused for their age by now. It has no event: what they were used for has."""
+
+    def needs(self, needs: Needs) -> None:
+        """Touches no row that others decide on."""
+
+    def decide(self, state: State, writes: Writes) -> None:
+        """Removes a bounded number."""
+        writes.update("drop_old_proofs", before=state.now - KEPT, most=MAX_DROPPED)
+
+
+def drop_old_proofs(cell: Cell) -> Steps:
+    """Forgets old proofs, if there are any, in small transactions."""
+    params = {"before": cell.clock.now() - KEPT, "most": 1}
+    for _ in range(MAX_ROUNDS):
+        if not cell.store.read(cell.store.granting.old_proofs, params):
+            return
+        yield DropOldProofs()
 
 
 def switches(who: Holder, conversation: str | None) -> set[Kill]:

@@ -321,9 +321,6 @@ class RecordStatements:
             .where(g.id == bindparam("grant_id"))
         )
         revoked = {"state": "revoked", "version": g.version + 1}
-        self.revoke_grant = self._compiled(
-            update(t.grants).values(revoked).where(g.id == bindparam("grant_id"), g.state != "revoked")
-        )
         self.revoke_every_grant = self._compiled(update(t.grants).values(revoked).where(g.state != "revoked"))
         self.insert_load = self._compiled(insert(t.loads))
         self.note_load = self._compiled(update(t.loads).values(progress=bindparam("new_progress")))

@@ -339,9 +339,8 @@ def test_a_sealed_answer_is_for_one_key_and_by_the_cell(built: BuiltCell) -> Non
     holder = Holding(made.id, signer)
     challenge = "n" * 22
     request = holder.request(built, ADDRESS, None, jti="j" * 43)
-    asked = reveal(
-        NAME, [token], purpose="sealed", delivery="sealed", challenge=challenge, subjects=["cust-1"]
-    )
+    more: dict[str, Any] = {"purpose": "sealed", "delivery": "sealed", "challenge": challenge}
+    asked = reveal(NAME, [token], subjects=["cust-1"], **more)
     answer = perform(built.cell, lambda: detokenize(built.cell, request, asked))
     sealed = answer.sealed
     assert isinstance(sealed, Sealed)
@@ -350,8 +349,8 @@ def test_a_sealed_answer_is_for_one_key_and_by_the_cell(built: BuiltCell) -> Non
     assert ADA not in repr(answer)
     enc_ct = decode(sealed.enc_ct)
     signed = signed_bytes(
-        cell="eu", grant=made.id, challenge=challenge, decision=answer.decision, suite=sealed.suite, kid=sealed.kid,
-        enc_ct=enc_ct,
+        cell="eu", grant=made.id, challenge=challenge, decision=answer.decision,
+        suite=sealed.suite, kid=sealed.kid, enc_ct=enc_ct,
     )  # fmt: skip
     public = decode(made.delivery_key.x)
     verify(public, signed, decode(sealed.sig))

@@ -220,7 +220,7 @@ def test_a_statement_with_other_parameters_runs_row_by_row(sqlite: Store) -> Non
     assert not sqlite.record.charge_grant.plain
     assert not sqlite.requests.insert_idempotency.plain
     assert sqlite.record.insert_audit.plain
-    rows = [{"grant_id": f"gr_{number}", "by": 1} for number in range(3)]
+    rows = [{"grant_id": f"gr_{number}", "by": 1, "to_tat": 0} for number in range(3)]
     assert session.run_many(sqlite.record.charge_grant, rows) == 0
     session.rollback()
     session.close()

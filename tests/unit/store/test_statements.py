@@ -66,7 +66,15 @@ ROWS: dict[str, dict[str, Any]] = {
         "id": "gr_1", "tenant": "main", "agent": "agent:demo", "agent_id": "pr_1", "created_by": "pr_1",
         "purpose": "support", "scope": "[]", "any_subject": 0, "on_behalf_of": None, "reason": None,
         "digest": DIGEST, "uses": 0, "max_uses": 10, "batch": 10, "valid_from": 5, "valid_until": 50,
-        "state": "active", "version": 1, "created_at": 5,
+        "state": "active", "version": 1, "created_at": 5, "jkt": "j", "terms": "{}", "tat": 0,
+    },
+    "insert_grant_proof": {"ref": REF, "at": 5},
+    "insert_grant_block": {"id": DIGEST, "grant": "gr_1", "uses": 0, "revoked_at": 0},
+    "insert_grant_person": {"grant": "gr_1", "subject": SUBJECT},
+    "insert_grant_try": {"ref": REF, "grant": "gr_1", "tries": 1},
+    "insert_kill": {
+        "id": "kill_1", "tenant": "main", "kind": "agent", "name": "agent:demo", "reason": None,
+        "created_by": "host:0", "created_at": 5, "lifted_at": 0, "lifted_by": None,
     },
     "insert_grant_subject": {"grant": "gr_1", "subject": SUBJECT},
     "insert_audit": {"number": 0, "leaf": DIGEST, "body": b"{}"},
@@ -114,7 +122,9 @@ JOB = (
 PRINCIPAL = ("pr_1", "main", "service", "service:demo", "[]", "[]", None, 1, 0)
 GRANT = (
     "gr_1", "main", "agent:demo", "pr_1", "support", "[]", 0, 10, 10, 5, 50, "active", 1, DIGEST, 0,
+    "j", "{}", 0,
 )  # fmt: skip
+KILL = ("kill_1", "main", "agent", "agent:demo", None, "host:0", 5, 0, None)
 PAGE = {"first": 0, "end": 10}
 KEYS_PAGE = {"tenant": "main", "below": b"\xff" * 16, "most": 10}
 FIELD_KEY_SHOWN = (KEY, "ff1", "customer.ssn", 1, "active", 1, 5, "", "", "main")
@@ -148,7 +158,11 @@ QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
     "what_hangs_on": ({"principal_id": "pr_1", "at": 10}, [(1, 1)]),
     "counter": ({"principal": "pr_1", "kind": "uses", "day": "2026-11-23"}, []),
     "grants_page": ({"tenant": "main", "below": "gr_~", "most": 10}, [GRANT]),
-    "grant_holder": ({"grant_id": "gr_1"}, [(DIGEST, "main")]),
+    "grant_holder": ({"grant_id": "gr_1"}, [(DIGEST, "main", "j", "agent:demo", "support")]),
+    "old_proofs": ({"before": 6, "most": 10}, [(REF,)]),
+    "any_kill": ({}, [("kill_1",)]),
+    "kills_page": ({"tenant": "main", "below": "kill_~", "most": 10}, [KILL]),
+    "kill": ({"kill_id": "kill_1"}, [KILL]),
     "answer": ({"epoch": 1, "ref": REF}, [(DIGEST, b"r", 5)]),
     "expired": ({"at": 5, "most": 10}, [(1, REF)]),
     "issued": ({"tenant": "main", "field": "customer.name"}, []),
@@ -224,6 +238,11 @@ FAMILIES: dict[str, tuple[list[Any], dict[str, Any], list[tuple[Any, ...]]]] = {
     "people_of_tenant": ([SUBJECT, NIL], {"tenant": "main"}, [(SUBJECT, b"s", *KEY_ROW)]),
     "grants": (["gr_1", "gr_2", "gr_3"], {}, [GRANT]),
     "grant_subjects": (["gr_1"], {}, [("gr_1", SUBJECT)]),
+    "grant_proofs": ([REF, NIL], {}, [(REF,)]),
+    "grant_blocks": ([DIGEST, NIL], {}, [(DIGEST, "gr_1", 0, 0)]),
+    "people_of_grants": (["gr_1", "gr_2"], {}, [("gr_1", SUBJECT)]),
+    "grant_tries": ([REF, NIL], {}, [(REF, 1)]),
+    "binding_kills": (["agent:demo", "agent:other"], {}, [("main", "agent", "agent:demo")]),
     "key_pages": ([PAGE_ID, NIL], {}, [PAGE_ROW]),
     "keys_in_page": ([KEY, NIL], {"page": PAGE_ID}, []),
     "jobs": (["job_1", "job_2"], {}, [JOB]),
@@ -249,6 +268,10 @@ PROGRESS = {
 }  # fmt: skip
 CARRIERS = ("carry_index", "carry_reference", "fill_index", "fill_reference")  # families over pairs
 SWEPT = {"of_epoch": 1, "most": 10}
+NARROWED = {
+    "to_scope": "[]", "to_max_uses": 5, "to_batch": 5, "to_valid_until": 40, "to_any_subject": 0,
+    "to_terms": "{}",
+}  # fmt: skip
 PRINCIPAL_AT = {"principal_id": "pr_1", "at": 10}
 
 # What updates are given, how many rows they change, and what they return if they return rows.
@@ -267,8 +290,14 @@ UPDATES: dict[str, tuple[dict[str, Any], int, list[tuple[Any, ...]] | None]] = {
     "end_field_keys": (ENDED, 1, None),
     "move_due": ({"data_key": KEY, "to": 7}, 1, None),
     "drop_expired_answers": ({"at": 5, "most": 10}, 1, None),
-    "charge_grant": ({"grant_id": "gr_1", "by": 4}, 1, None),
-    "revoke_grant": ({"grant_id": "gr_1"}, 1, None),
+    "charge_grant": ({"grant_id": "gr_1", "by": 4, "to_tat": 9}, 1, None),
+    "set_grant_state": ({"grant_id": "gr_1", "seen": 1, "to": "suspended"}, 1, None),
+    "narrow_grant": ({"grant_id": "gr_1", "seen": 1, **NARROWED}, 1, None),
+    "use_grant_block": ({"block_id": DIGEST, "by": 2}, 1, None),
+    "revoke_grant_block": ({"block_id": DIGEST, "at": 9}, 1, None),
+    "drop_grant_subject": ({"grant_id": "gr_1", "person": SUBJECT}, 1, None),
+    "drop_old_proofs": ({"before": 6, "most": 10}, 1, None),
+    "lift_kill": ({"kill_id": "kill_1", "at": 9, "by": "host:0"}, 1, None),
     "revoke_grants_of": (PRINCIPAL_AT, 1, [("gr_1",)]),
     "revoke_api_key": ({"api_key": "ck_1", "at": 10}, 1, None),
     "revoke_api_keys_of": (PRINCIPAL_AT, 1, [("ck_1",)]),
@@ -312,7 +341,7 @@ def statements(store: Store) -> dict[str, Statement | StatementFamily]:
     """Every statement and family of a store, by name."""
     found: dict[str, Statement | StatementFamily] = {}
     parts = (store.custody, store.record, store.values, store.requests, store.turning, store.work)
-    for part in (*parts, store.indexes, store.crossing):
+    for part in (*parts, store.indexes, store.crossing, store.granting):
         for name, thing in vars(part).items():
             if isinstance(thing, Statement | StatementFamily):
                 assert name not in found
@@ -402,6 +431,7 @@ def test_an_update_changes_what_it_should(filled: Store, name: str) -> None:
     again = session.run(statement, params) if returned is None else len(session.rows(statement, params))
     repeatable = (
         *("add_issued", "add_rekeyed", "add_to_counter", "charge_grant", "place_index_entry"),
+        "use_grant_block",
         *("take_job", "note_turn", "note_load"),  # by whoever holds the row of the job, or the cell
     )
     assert again == (1 if name in repeatable else 0)
@@ -557,9 +587,9 @@ def test_constraints_hold(filled: Store, name: str, change: dict[str, Any]) -> N
 def test_no_grant_is_charged_beyond_its_uses(filled: Store) -> None:
     session = filled.session()
     session.begin()
-    session.run(filled.record.charge_grant, {"grant_id": "gr_1", "by": 10})
+    session.run(filled.record.charge_grant, {"grant_id": "gr_1", "by": 10, "to_tat": 0})
     with pytest.raises(session.integrity_error):
-        session.run(filled.record.charge_grant, {"grant_id": "gr_1", "by": 1})
+        session.run(filled.record.charge_grant, {"grant_id": "gr_1", "by": 1, "to_tat": 0})
     session.rollback()
     session.close()
 
@@ -569,7 +599,7 @@ def test_reads_outside_the_ledger_take_no_lock(filled: Store) -> None:
     session = filled.session()
     session.begin()
     assert session.family(filled.record.grants, ["gr_1"])
-    session.run(filled.record.charge_grant, {"grant_id": "gr_1", "by": 1})
+    session.run(filled.record.charge_grant, {"grant_id": "gr_1", "by": 1, "to_tat": 0})
     assert plain(filled.read_keys(filled.record.grants, ["gr_1"])) == [GRANT]
     session.rollback()
     session.close()
@@ -689,15 +719,15 @@ class TestAtOnce:
 
     def test_charges(self, session: ServerSession) -> None:
         session.begin()
-        session.send(self.store.record.charge_grants, {"grants": ["gr_1"], "by": [4]})
+        session.send(self.store.record.charge_grants, {"grants": ["gr_1"], "by": [4], "tats": [7]})
         session.commit()
         [row] = self.store.read_keys(self.store.record.grants, ["gr_1"])
-        assert row[-1] == 4
+        assert (row[-4], row[-1]) == (4, 7)
 
     def test_a_charge_beyond_the_budget_is_none(self, session: ServerSession) -> None:
         session.begin()
         with pytest.raises(psycopg.errors.CheckViolation):
-            session.send(self.store.record.charge_grants, {"grants": ["gr_1"], "by": [11]})
+            session.send(self.store.record.charge_grants, {"grants": ["gr_1"], "by": [11], "tats": [0]})
         assert session.rollback()
 
     @pytest.mark.parametrize("count", [1, 100])
