@@ -44,7 +44,7 @@ claims: $(TESTS) ## List the claims that the documents make
 	@$(BIN)/python docs/claims.py list
 
 claim: $(TESTS) ## Check one claim by running what shows it: make claim ID=P12
-	@$(BIN)/python docs/claims.py run $(ID)
+	@$(BIN)/python docs/claims.py run $(ID) $(if $(PASSED),--passed $(PASSED))
 
 docs: $(TESTS) ## Check that the generated reference pages are current
 	@if [ -f docs/build.py ]; then $(BIN)/python docs/build.py --check; \
