@@ -99,6 +99,12 @@ def coatcheck(
     )
 
 
+def begun(folder: Path, *arguments: str | Path, more: Mapping[str, str] | None = None) -> Child:
+    """`coatcheck`, not waited for; its outputs are in the files `stdout` and `stderr` of a folder."""
+    words = [str(argument) for argument in arguments]
+    return nursery().fork(RUN, [words], environment(more), ROOT, Streams.into(folder))
+
+
 def run_forked(
     function: str, arguments: Sequence[Any], variables: Mapping[str, str], given: str | bytes | None = None
 ) -> subprocess.CompletedProcess[str]:
