@@ -247,7 +247,8 @@ class Kills:
                     if report.kills >= kills or report.findings:
                         break
                     self._round(point)
-                    if report.missed[point] >= GIVEN_UP and not report.killed[point]:
+                    given_up = report.missed[point] >= GIVEN_UP and not report.killed[point]
+                    if given_up and len(self._points) > 1:
                         self._points.remove(point)
                 self._say(f"{time.monotonic() - started:.0f} s: {report}")
             self._end_life()
@@ -300,7 +301,8 @@ class Kills:
             life.load(child, self._rng.uniform(0, 0.2), lambda: child.send_signal(signal.SIGTERM))
             child.ended(PATIENCE_S)
         else:
-            life.load(child, LOAD_S, child.kill_late)
+            alone = len(self._points) == 1  # then there is nothing else to do than to wait for it
+            life.load(child, PATIENCE_S if alone else LOAD_S, child.kill_late)
         life.journal.wrong = [one for one in life.journal.wrong if not one.endswith("503 draining")]
         self._note(point, child, life)
 
