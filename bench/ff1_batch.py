@@ -43,7 +43,7 @@ LEAST: Final = 0.9  # of the scalar rounds' speed, at any size: the face itself 
 ARROW: Final = 1.5  # times a list's speed
 MEMORY: Final = 1.6  # of the result
 LARGE: Final = 10_000 if SMALL else 100_000
-PEER_VALUES: Final = 2_000 if SMALL else 20_000  # one at a time, so that more would only take longer
+PEER_VALUES: Final = 500 if SMALL else 20_000  # one at a time, so that more would only take longer
 WARM_UP: Final = 0.5 if SMALL else 3.0  # seconds; Java's time a value stops falling within half a second
 
 
@@ -64,7 +64,7 @@ def arrow_against_lists(alphabet: Alphabet, key: bytes, pool: list[str]) -> floa
     if batch.encrypt_array(array).to_pylist() != batch.encrypt(values):
         raise SystemExit("arrays and lists disagree")
     turns = []
-    for _ in range(5 if SMALL else 21):
+    for _ in range(3 if SMALL else 21):
         listed = a_value(batch.encrypt, values)
         start = time.thread_time()
         batch.encrypt_array(array)
@@ -102,7 +102,7 @@ def by_size(alphabet: Alphabet, key: bytes, pool: list[str]) -> list[tuple[int, 
     rows = []
     for size in SIZES:
         rounds = []
-        for _ in range(5 if SMALL else 21 if size <= 10_000 else 5):
+        for _ in range(2 if SMALL else 21 if size <= 10_000 else 5):
             ours = a_value(batch.encrypt, pool[:size])
             rounds.append((ours, a_value(one_by_one, pool[: min(size, 1_000)]) / ours))
         rows.append((size, median(ours for ours, _ in rounds) * 1e9, median(ratio for _, ratio in rounds)))
@@ -123,7 +123,7 @@ def against(
                 raise SystemExit(f"ours and {peer.name} disagree")
             works[peer] = work
         turns = []
-        for _ in range(3 if SMALL else 11):
+        for _ in range(1 if SMALL else 11):
             # One list alone would pay for caches that went cold while the peers were at work.
             ours = median(a_value(batch.encrypt, pool[:LARGE]) for _ in range(5))
             turns.append((ours, {peer: work.a_value() for peer, work in works.items()}))

@@ -30,7 +30,7 @@ from vault.files.plan import CSV, PARQUET, Plan
 from vault.wiring import Wiring
 
 ROWS = 50_000 if SMALL else 1_000_000
-ROUNDS = 3 if SMALL else 9
+ROUNDS = 1 if SMALL else 9
 COLUMNS = (("phone", "bench.phone"), ("pan", "bench.pan"))
 SCHEMA = DEVELOPMENT_SCHEMA + "".join(
     f'\n[fields."{field}"]\ntemplate = "digits(min={n}, max={n})"\n'

@@ -20,8 +20,8 @@ from vault.tokens.vaultless import Vaultless
 
 BATCH: Final = 2_000 if SMALL else 10_000
 SIZES: Final = (19, 20, 40, 100, 1_000)  # at none of them may a batch be slower
-ALONE: Final = 500  # values one at a time, so that more would only take longer
-TURNS: Final = 3
+ALONE: Final = 100 if SMALL else 500  # values one at a time, so that more would only take longer
+TURNS: Final = 1 if SMALL else 3
 FASTER: Final = 5.0  # times, of ASCII in one length
 LEAST: Final = 0.85  # times, at any size: short runs differ by as much from themselves
 

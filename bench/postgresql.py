@@ -75,7 +75,7 @@ def service(folder: Path, postgres: PostgreSQL, workers: int) -> Iterator[tuple[
 
 def single(folder: Path, postgres: PostgreSQL, hello: str, floor: int) -> list[tuple[Target, float]]:
     """Requests a second by kind and number of workers."""
-    turns, seconds = (2, 1.0) if SMALL else (3, 2.0)
+    turns, seconds = (1, 1.0) if SMALL else (3, 2.0)
     held = []
     for workers in (1, 2):
         with service(folder / f"w{workers}", postgres, workers) as (base, requests, pid):
@@ -128,7 +128,7 @@ def bulk(folder: Path, postgres: PostgreSQL) -> tuple[Target, float]:
 
         ours()
         with psycopg.connect(postgres.conninfo("bulk")) as connection:
-            for _ in range(2 if SMALL else 5):
+            for _ in range(1 if SMALL else 5):
                 floor = _copied(connection)
                 mine = ours()
                 ratios.append(mine / floor)

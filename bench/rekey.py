@@ -25,7 +25,7 @@ from vault.services.tokenize import TokenizeBody, tokenize
 from vault.tokens.written import Written
 
 COUNT = 10_000
-TURNS = 15 if SMALL else 100
+TURNS = 3 if SMALL else 100
 TARGET = Target("rekey_vs_tokenize", 0.45, at_most=False)
 
 

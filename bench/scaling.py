@@ -35,7 +35,7 @@ from vault.services.tokenize import TokenizeBody, tokenize
 POINTS: Final = 8
 BATCH: Final = 10_000
 GROUP: Final = 256  # events of one transaction
-TRIES: Final = 200  # of what is timed alone
+TRIES: Final = 20 if SMALL else 200  # of what is timed alone
 MOST: Final = {"keys": 1_000_000}  # larger sizes are not asked of these
 
 

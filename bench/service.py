@@ -239,7 +239,7 @@ def main() -> bool:
     """Whether all targets are held."""
     if shutil.which("wrk") is None:
         raise SystemExit("this benchmark loads the service with wrk, which is not installed")
-    turns, seconds = (2, 1.0) if SMALL else (5, 3.0)
+    turns, seconds = (1, 1.0) if SMALL else (5, 3.0)
     with tempfile.TemporaryDirectory() as made, contextlib.ExitStack() as stack:
         folder = Path(made)
         port = free_port()

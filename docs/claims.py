@@ -2,6 +2,12 @@
 
 A claim holds when its command ends with 0 and prints what the claim expects. Exit codes: 0 holds,
 1 does not hold, 2 no such claim.
+
+`... run all --passed REPORT` does not run again what has just been run: REPORT is what pytest wrote
+(`--junit-xml`) when it ran the tests of this very tree. A claim whose command is pytest over whole files
+holds by it when the report has as many tests of each file as pytest collects there now, and every one of them
+passed; one that failed does not hold; whatever the report does not settle is run as ever. The report also
+settles claims that are slow.
 """
 
 from __future__ import annotations
@@ -11,7 +17,9 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from dataclasses import dataclass
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -110,6 +118,93 @@ def _shown(claim: Claim) -> bool:
     return False
 
 
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a command over whole files runs: the files, and the word that the names of tests must hold."""
+
+    files: tuple[str, ...]
+    word: str = ""
+
+    @classmethod
+    def of(cls, claim: Claim) -> Selection | None:
+        """What a claim's command runs; None if it is no such command."""
+        words = shlex.split(claim.command)
+        if words[:4] != ["python", "-m", "pytest", "-q"]:
+            return None
+        files, word = words[4:], ""
+        if "-k" in files:
+            *files, option, word = files
+            if option != "-k" or not word.isidentifier() or word in ("and", "or", "not"):
+                return None
+        if not files or not all(re.fullmatch(r"tests/[a-z0-9_/]+\.py", name) for name in files):
+            return None
+        return cls(tuple(files), word.lower())
+
+
+@dataclass(slots=True)
+class Report:
+    """What a run of pytest says of each file's tests.
+
+    Attributes:
+        passed: the names of those that passed, by file.
+        other: the names of those that failed, were skipped or ended in an error.
+        failed: whether there are failures or errors among a file's.
+    """
+
+    passed: dict[str, list[str]] = field(default_factory=dict)
+    other: dict[str, list[str]] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
+
+    @classmethod
+    def read(cls, path: Path) -> Report:
+        """A report that pytest wrote; nothing is known by one that is not there."""
+        report = cls()
+        if not path.exists():
+            return report
+        for case in ElementTree.parse(path).iter("testcase"):
+            file = _file_of(case.get("classname", ""))
+            named = report.other if _unwell(case) else report.passed
+            named.setdefault(file, []).append(case.get("name", "").lower())
+            if case.find("failure") is not None or case.find("error") is not None:
+                report.failed.add(file)
+        return report
+
+    def settles(self, chosen: Selection, collected: Mapping[str, int]) -> bool | None:
+        """Whether what is chosen passed; None if the report cannot tell.
+
+        Args:
+            collected: how many tests pytest finds now, by file.
+        """
+        if self.failed.intersection(chosen.files):
+            return False
+        for file in chosen.files:
+            passed = self.passed.get(file, [])
+            if self.other.get(file) or not passed or len(passed) != collected.get(file):
+                return None
+        names = [name for file in chosen.files for name in self.passed[file]]
+        return True if any(chosen.word in name for name in names) else None
+
+
+def _unwell(case: ElementTree.Element) -> bool:
+    return any(part.tag in ("failure", "error", "skipped") for part in case)
+
+
+def _file_of(classname: str) -> str:
+    """The file of a test by its class name: the module's name, and the names of classes in it."""
+    parts = classname.split(".")
+    while parts and not parts[-1].startswith("test_"):
+        parts.pop()  # a class
+    return "/".join(parts) + ".py"
+
+
+def collected(files: set[str]) -> dict[str, int]:
+    """How many tests pytest finds in each file."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-qq", *sorted(files)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    counts = re.findall(r"^(tests/\S+\.py): (\d+)$", done.stdout, re.MULTILINE)
+    return {name: int(count) for name, count in counts}
+
+
 def list_(claims: dict[str, Claim]) -> int:
     """Prints every claim: its id, where it is made, and its text."""
     for claim in claims.values():
@@ -119,18 +214,34 @@ def list_(claims: dict[str, Claim]) -> int:
     return 0
 
 
-def run(claims: dict[str, Claim], id_: str) -> int:
-    """Checks one claim, or with `all` every one that is not slow."""
+def settled(claims: dict[str, Claim], path: Path) -> dict[str, bool]:
+    """Which claims hold and which do not by a report of tests, by id; the others it does not settle."""
+    selections = {id_: chosen for id_, claim in claims.items() if (chosen := Selection.of(claim)) is not None}
+    report = Report.read(path)
+    known = {file for chosen in selections.values() for file in chosen.files}
+    if not known.intersection(report.passed.keys() | report.failed):
+        return {}
+    found = collected(known)
+    verdicts = {id_: report.settles(chosen, found) for id_, chosen in selections.items()}
+    return {id_: verdict for id_, verdict in verdicts.items() if verdict is not None}
+
+
+def run(claims: dict[str, Claim], id_: str, report: Path | None = None) -> int:
+    """Checks one claim, or with `all` every one that is not slow or that a report of tests settles."""
     if id_ != "all" and id_ not in claims:
         known = ", ".join(claims) or "none yet"
         print(f"There is no claim {id_ or 'without an id'}. Claims: {known}.", file=sys.stderr)
         return 2
+    by_report = {} if report is None else settled(claims, report)
+    for name, verdict in by_report.items():
+        print(f"{name} {'holds' if verdict else 'does not hold'} by the report of the tests.", flush=True)
     chosen = [claims[id_]] if id_ != "all" else [claim for claim in claims.values() if not claim.slow]
-    failed = [claim.id for claim in chosen if not holds(claim)]
+    failed = [name for name, verdict in by_report.items() if not verdict]
+    left = [claim for claim in chosen if claim.id not in by_report]
+    failed += [claim.id for claim in left if not holds(claim)]
     if id_ == "all":
-        print(
-            f"claims: {len(chosen) - len(failed)} hold, {len(failed)} do not: {', '.join(failed) or 'none'}"
-        )
+        checked = len(by_report) + len(left)
+        print(f"claims: {checked - len(failed)} hold, {len(failed)} do not: {', '.join(failed) or 'none'}")
     return 1 if failed else 0
 
 
@@ -142,9 +253,11 @@ def main(arguments: list[str]) -> int:
             return list_(claims)
         case ["run"]:
             return run(claims, "")
+        case ["run", "all", "--passed", report]:
+            return run(claims, "all", Path(report))
         case ["run", id_]:
             return run(claims, id_)
-    print("usage: python docs/claims.py list | run ID | run all", file=sys.stderr)
+    print("usage: python docs/claims.py list | run ID | run all [--passed REPORT]", file=sys.stderr)
     return 2
 
 

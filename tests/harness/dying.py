@@ -1,6 +1,6 @@
 """`coatcheck`, killed (SIGKILL) at a point of a restore or a copy: before and after whatever it writes.
 
-python -m tests.harness.dying POINT WORD...     the words are the command line; beyond the last point it lives
+The words are the command line; beyond the last point it lives.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from tests.support.service import PATIENCE_S, ROOT, environment
+from tests.support.nursery import ROOT
+from tests.support.service import environment, run_forked
 
 ROWS: Final = 7  # of a batch, so that there are many
 BEYOND: Final = 1_000_000
@@ -76,17 +77,5 @@ def die(point: int, *words: str | Path) -> None:
 
 
 def _run(point: int, words: tuple[str | Path, ...]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tests.harness.dying", str(point), *map(str, words)],
-        cwd=ROOT,
-        env=environment({"PYTHONPATH": str(ROOT)}),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=2 * PATIENCE_S,
-        check=False,
-    )
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2:])
+    arguments = [point, [str(word) for word in words]]
+    return run_forked("tests.harness.dying:main", arguments, environment({"PYTHONPATH": str(ROOT)}))

@@ -225,8 +225,12 @@ def at(document: Any, index: int) -> Any:
     return flat[index]
 
 
-def large(document: Any, size: int) -> Iterator[Body]:
-    """Hostile bodies of just under `size` bytes, made from one that a route takes or nearly takes."""
+def large(document: Any, size: int, *, turns: bool = False) -> Iterator[Body]:
+    """Hostile bodies of just under `size` bytes, made from one that a route takes or nearly takes.
+
+    Args:
+        turns: at each place inside the document is one kind of body, by turns; else all kinds are.
+    """
     yield "a text", _filled(b'"', b"a", b'"', size)
     yield "a text of escapes", _filled(b'"', b"\\u0041", b'"', size)
     yield "open brackets", b"[" * size
@@ -239,13 +243,17 @@ def large(document: Any, size: int) -> Iterator[Body]:
     yield "a name", _filled(b'{"', b"a", b'":1}', size)
     parts = {"empty texts": b'"",', "empty objects": b"{},", "lists of brackets": b"[[[[[[],"}
     more = {"texts": b'"ab",', "numbers": b"1,", "nulls": b"null,", "empty lists": b"[],"}
+    lists = {name: (b"[", part, b"0]") for name, part in parts.items()}
+    others = {"a text": (b'"', b"a", b'"'), "brackets": (b"", b"[", b"")}
     for index, put in enumerate(places(document)):
-        for name, part in (parts if index else parts | more).items():
-            before, _, after = write(put(Raw("@"))).partition(b"@")
-            yield f"{name} at place {index}", _filled(before + b"[", part, b"0]" + after, size)
         before, _, after = write(put(Raw("@"))).partition(b"@")
-        yield f"a text at place {index}", _filled(before + b'"', b"a", b'"' + after, size)
-        yield f"brackets at place {index}", _filled(before, b"[", after, size)
+        kinds = [*(lists | others).items()]
+        if not index:
+            kinds += [(name, (b"[", part, b"0]")) for name, part in more.items()]
+        elif turns:
+            kinds = [kinds[index % len(kinds)]]
+        for name, (begin, part, end) in kinds:
+            yield f"{name} at place {index}", _filled(before + begin, part, end + after, size)
 
 
 def _filled(before: bytes, part: bytes, after: bytes, size: int) -> bytes:

@@ -23,12 +23,13 @@ from pathlib import Path
 from typing import Final
 
 from tests.harness import checks
+from tests.harness.doomed import DOOMED, Planned
 from tests.harness.journal import Journal
 from tests.harness.load import Api, Gone, Worker
-from tests.harness.nursery import KILLED, Child, Nursery, Planned
 from tests.harness.points import CLOSING, CONTROL, FLAG, MAKING, OPENING, POINTS, SERVING, TIMED
 from tests.harness.roomy import ONE_CELL, SCHEMA, principal
-from tests.support.service import ADDRESS_IN_USE, free_port
+from tests.support.nursery import KILLED, ROOT, RUN, Child, Nursery, Streams
+from tests.support.service import ADDRESS_IN_USE, environment, free_port
 from vault.clock import SystemClock
 from vault.errors import CoatcheckError
 from vault.services.audit import verify
@@ -103,23 +104,31 @@ class Life:
         with path.open("r+b") as file:
             file.write(b"\1" if armed else b"\0")
 
+    def _fork(self, words: list[str], settings: dict[str, str], planned: Planned | None) -> Child:
+        """The program as a process that ends as planned, if it is planned."""
+        what, arguments = (
+            (RUN, [words]) if planned is None else (DOOMED, planned.arguments(words, self.folder))
+        )
+        streams = Streams.into(self.folder)
+        return self._nursery.fork(what, arguments, environment(settings), ROOT, streams)
+
     def make(self, planned: Planned | None = None) -> int:
         """Makes the cell, or finishes making it; the status."""
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "coatcheck.toml").write_text(ONE_CELL, encoding="utf-8")
         (self.folder / "schema.toml").write_text(SCHEMA, encoding="utf-8")
-        child = self._nursery.fork(["init", "--dev", self.folder], {}, self.folder, planned)
+        child = self._fork(["init", "--dev", str(self.folder)], {}, planned)
         assert child.ended(PATIENCE_S)
-        assert child.status is not None
-        return child.status
+        assert child.returncode is not None
+        return child.returncode
 
     def start(self, planned: Planned | None = None) -> Child:
         """Serves; returns once it answers or has ended."""
         for _ in range(5):
             self.port = free_port()
             settings = {"COATCHECK_PORT": str(self.port)}
-            child = self._nursery.fork(["serve", "--config", self.folder], settings, self.folder, planned)
-            if self._up(child) or child.status != ADDRESS_IN_USE:
+            child = self._fork(["serve", "--config", str(self.folder)], settings, planned)
+            if self._up(child) or child.returncode != ADDRESS_IN_USE:
                 return child
         raise AssertionError("no port was free")
 
@@ -238,7 +247,8 @@ class Kills:
                     if report.kills >= kills or report.findings:
                         break
                     self._round(point)
-                    if report.missed[point] >= GIVEN_UP and not report.killed[point]:
+                    given_up = report.missed[point] >= GIVEN_UP and not report.killed[point]
+                    if given_up and len(self._points) > 1:
                         self._points.remove(point)
                 self._say(f"{time.monotonic() - started:.0f} s: {report}")
             self._end_life()
@@ -252,9 +262,9 @@ class Kills:
         assert template.make() == 0
         child = template.start()
         template.populate()
-        child.send(signal.SIGTERM)
+        child.send_signal(signal.SIGTERM)
         assert child.ended(PATIENCE_S)
-        assert child.status == 0
+        assert child.returncode == 0
 
     def _planned(self, point: str) -> Planned:
         most = HITS.get(point, 2 if any(f" {name}" in point for name in RARE) else 12)
@@ -288,10 +298,11 @@ class Kills:
             nobody = Api(life.port, "ck_nobody")
             nobody.call("GET", "whoami")  # counted, and written when it closes
             nobody.close()
-            life.load(child, self._rng.uniform(0, 0.2), lambda: child.send(signal.SIGTERM))
+            life.load(child, self._rng.uniform(0, 0.2), lambda: child.send_signal(signal.SIGTERM))
             child.ended(PATIENCE_S)
         else:
-            life.load(child, LOAD_S, child.kill_late)
+            alone = len(self._points) == 1  # then there is nothing else to do than to wait for it
+            life.load(child, PATIENCE_S if alone else LOAD_S, child.kill_late)
         life.journal.wrong = [one for one in life.journal.wrong if not one.endswith("503 draining")]
         self._note(point, child, life)
 
@@ -302,13 +313,13 @@ class Kills:
         life.points.append(point)
         if child.late:
             report.missed[point] += 1
-        elif child.status == KILLED:
+        elif child.returncode == KILLED:
             report.killed[point] += 1
         else:
             report.missed[point] += 1
-            if child.status != 0:
+            if child.returncode != 0:
                 log = (life.folder / "stderr").read_text(encoding="utf-8", errors="replace")
-                report.findings.append(f"{point}: ended with {child.status}: {log[-1000:]}")
+                report.findings.append(f"{point}: ended with {child.returncode}: {log[-1000:]}")
             return
         report.kills += 1
 

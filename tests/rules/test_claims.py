@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -174,3 +177,98 @@ def test_only_ratios_of_speeds_are_tried_again() -> None:
     assert {id_ for id_, claim in TABLE.items() if claim.tries > 1} == {
         id_ for id_, claim in TABLE.items() if claim.command.startswith("python -m bench")
     }
+
+
+TESTS = """
+def test_a_one(): pass
+def test_a_two(): pass
+def test_b_three(): pass
+"""
+
+
+class Suite:
+    """A tree with tests of its own, and what pytest reported of them."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.root, self.report, self.file = root, root / "report.xml", root / "tests" / "test_some.py"
+        self.file.parent.mkdir()
+        (self.file.parent / "__init__.py").write_text("")
+        (root / "pyproject.toml").write_text("[tool.pytest.ini_options]\n")
+        self.file.write_text(TESTS)
+        monkeypatch.setattr(claims, "ROOT", root)
+        monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # loading them takes longer than the rest
+
+    def run(self, *more: str) -> None:
+        command = [sys.executable, "-m", "pytest", "-q", f"--junit-xml={self.report}", *more, "tests"]
+        subprocess.run(command, cwd=self.root, capture_output=True, check=False)
+
+    def settled(self, command: str = "python -m pytest -q tests/test_some.py", **more: Any) -> bool | None:
+        """What the report says of a claim; None: nothing."""
+        claim = claims.Claim("X1", "It is so.", "README", command, "passed", **more)
+        return claims.settled({"X1": claim}, self.report).get("X1")  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Suite:
+    return Suite(tmp_path, monkeypatch)
+
+
+def test_what_the_tests_have_shown_is_not_run_again(suite: Suite, capsys: pytest.CaptureFixture[str]) -> None:
+    suite.run()
+    assert suite.settled() is True
+    assert suite.settled("python -m pytest -q tests/test_some.py -k a", slow=True) is True
+    command = "python -m pytest -q tests/test_some.py"
+    table = {"X1": claims.Claim("X1", "It is so.", "README", command, "passed", slow=True)}
+    table["X2"] = claims.Claim("X2", "So is it.", "README", "python -m timeit -n 1 -r 1 pass", "1 loop")
+    assert claims.run(table, "all", suite.report) == 0
+    said = capsys.readouterr().out
+    assert "X1 holds by the report of the tests." in said
+    assert said.count("$ ") == 1  # the other's command was run
+    assert "claims: 2 hold, 0 do not: none" in said
+
+
+def test_a_report_settles_only_commands_over_whole_files_that_it_has(suite: Suite) -> None:
+    suite.run()
+    commands = [
+        "python -m pytest -q tests/test_some.py -k nothing",
+        "python -m pytest -q tests/test_some.py -k 'not a'",
+        "python -m pytest -q tests/test_some.py tests/test_other.py",
+        "python -m pytest -q tests/test_some.py::test_a_one",
+        "python -m pytest -q tests",
+        "python -m pytest -q -x tests/test_some.py",
+        "python -m pytest tests/test_some.py",
+        "python -m pytest -q",
+        "python -m bench ff1",
+    ]
+    assert {command: suite.settled(command) for command in commands} == dict.fromkeys(commands)
+
+
+def test_a_report_of_some_tests_settles_nothing(suite: Suite) -> None:
+    assert suite.settled() is None  # there is none
+    suite.run("-k", "a")
+    assert suite.settled() is None
+    suite.run()
+    suite.file.write_text(TESTS + "\ndef test_a_new_one(): pass\n")
+    assert suite.settled() is None
+
+
+def test_what_was_skipped_is_not_settled(suite: Suite) -> None:
+    suite.file.write_text(TESTS + "\nimport pytest\ndef test_away(): pytest.skip('away')\n")
+    suite.run()
+    assert suite.settled() is None
+
+
+@pytest.mark.parametrize("fault", ["def test_worse(): assert False", "def test_worse(absent): pass"])
+def test_what_failed_does_not_hold(suite: Suite, fault: str) -> None:
+    suite.file.write_text(f"{TESTS}\n{fault}\n")
+    suite.run()
+    assert suite.settled() is False
+    assert suite.settled("python -m pytest -q tests/test_some.py -k a") is False
+    claim = claims.Claim("X1", "It is so.", "README", "python -m pytest -q tests/test_some.py", "passed")
+    assert claims.run({"X1": claim}, "all", suite.report) == 1
+
+
+def test_the_claims_of_tests_are_ones_that_a_report_can_settle() -> None:
+    """Else `.ci/run` runs twice what takes minutes."""
+    shown_by_tests = [id_ for id_, claim in TABLE.items() if not claim.command.startswith("python -m bench")]
+    assert [id_ for id_ in shown_by_tests if claims.Selection.of(TABLE[id_]) is None] == []

@@ -152,7 +152,7 @@ class TestProduction:
         assert len(plan["changes"]) > 5
         assert here("schema", "apply", "--config", folder).returncode == 2  # asks, and there is no terminal
         assert document(here("schema", "apply", "--digest", plan["digest"], *config))["version"] == 1
-        service = Service(folder)
+        service = Service(folder, anew=True)
         try:
             service.start()
             remote = {"COATCHECK_URL": service.url, "COATCHECK_REGION": "eu", "COATCHECK_PURPOSE": "support"}

@@ -97,7 +97,7 @@ def deployment(folder: Path, region: str, elsewhere: str) -> Service:
     (folder / "coatcheck.toml").write_text(text, encoding="utf-8")
     (folder / "schema.toml").write_text(SCHEMA, encoding="utf-8")
     initialise(folder)
-    return Service(folder)
+    return Service(folder, anew=True)
 
 
 def fill(side: Side, planted: Planted) -> None:

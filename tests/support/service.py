@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -29,9 +29,10 @@ from typing import Any, Final, NamedTuple
 from unittest import mock
 
 import vault.__main__  # noqa: F401 - adds `serve` to the command line
+from tests.support.nursery import ROOT as ROOT
+from tests.support.nursery import RUN, Child, Streams, nursery
 from vault.cli.main import run
 
-ROOT: Final = Path(__file__).resolve().parents[2]
 COATCHECK: Final = (sys.executable, "-m", "vault")
 HOST: Final = "127.0.0.1"
 PATIENCE_S: Final = 60.0  # nothing here is waited for longer; no test is about how long it takes
@@ -77,17 +78,47 @@ def coatcheck(
     more: Mapping[str, str] | None = None,
     cwd: Path = ROOT,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs `coatcheck` to its end; without input, standard input is empty and no terminal."""
+    """Runs `coatcheck` to its end; without input, standard input is empty and no terminal.
+
+    Args:
+        cwd: the folder with the program; another one than this is started there, not forked.
+    """
+    words = [str(argument) for argument in arguments]
+    variables = environment({"PYTHONPATH": str(cwd)} | dict(more or {}))
+    if cwd == ROOT:
+        return run_forked(RUN, [words], variables, given)
     return subprocess.run(
-        [*COATCHECK, *map(str, arguments)],
+        [*COATCHECK, *words],
         cwd=cwd,
-        env=environment({"PYTHONPATH": str(ROOT)} | dict(more or {})),
+        env=variables,
         input=given.decode() if isinstance(given, bytes) else given or "",
         text=True,
         capture_output=True,
         timeout=2 * PATIENCE_S,
         check=False,
     )
+
+
+def begun(folder: Path, *arguments: str | Path, more: Mapping[str, str] | None = None) -> Child:
+    """`coatcheck`, not waited for; its outputs are in the files `stdout` and `stderr` of a folder."""
+    words = [str(argument) for argument in arguments]
+    return nursery().fork(RUN, [words], environment(more), ROOT, Streams.into(folder))
+
+
+def run_forked(
+    function: str, arguments: Sequence[Any], variables: Mapping[str, str], given: str | bytes | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Calls a function in a process of its own and waits for its end; arguments as for `Nursery.fork`."""
+    with tempfile.TemporaryDirectory(prefix="run-") as name:
+        streams = Streams(*(Path(name) / part for part in ("given", "out", "err")))
+        streams.given.write_bytes(given.encode() if isinstance(given, str) else given or b"")
+        child = nursery().fork(function, arguments, variables, ROOT, streams)
+        try:
+            code = child.wait(2 * PATIENCE_S)
+        finally:
+            child.kill_late()
+        out, err = (path.read_text(encoding="utf-8") for path in streams[1:])
+        return subprocess.CompletedProcess(list(arguments), code, out, err)
 
 
 def coatcheck_here(
@@ -143,14 +174,16 @@ class Service:
         settings: environment variables of the process, such as `COATCHECK_LOG__LEVEL`.
         ca: the authority that its certificate is of; None: it speaks plain HTTP.
         program: the folder with the program, another one than this perhaps.
+        anew: the program is started as an operator does it, which takes seconds; else it is forked.
     """
 
     folder: Path
     settings: dict[str, str] = field(default_factory=dict)
     port: int = 0
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | Child | None = None
     ca: Path | None = None
     program: Path = ROOT
+    anew: bool = False
 
     @property
     def url(self) -> str:
@@ -168,16 +201,22 @@ class Service:
         document = json.loads((self.folder / "dev-credentials.json").read_bytes())
         return str(document["regions"][region][name])
 
-    def spawn(self) -> subprocess.Popen[bytes]:
+    def spawn(self) -> subprocess.Popen[bytes] | Child:
         """Starts the process, without waiting for it."""
         self.port = free_port()
+        words = ["serve", "--config", str(self.folder)]
+        variables = environment(
+            {"COATCHECK_PORT": str(self.port), "PYTHONPATH": str(self.program)} | self.settings
+        )
+        if self.program == ROOT and not self.anew:
+            streams = Streams.into(self.folder)
+            self.process = nursery().fork(RUN, [words], variables, ROOT, streams)
+            return self.process
         with (self.folder / "stdout").open("ab") as out, (self.folder / "stderr").open("ab") as err:
             self.process = subprocess.Popen(
-                [*COATCHECK, "serve", "--config", str(self.folder)],
+                [*COATCHECK, *words],
                 cwd=self.program,
-                env=environment(
-                    {"COATCHECK_PORT": str(self.port), "PYTHONPATH": str(self.program)} | self.settings
-                ),
+                env=variables,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -193,7 +232,7 @@ class Service:
             assert process.returncode == ADDRESS_IN_USE, self.log()[-2000:]
         raise AssertionError("no port was free")
 
-    def _answers(self, process: subprocess.Popen[bytes]) -> bool:
+    def _answers(self, process: subprocess.Popen[bytes] | Child) -> bool:
         """Waits for the first answer; False when the process ended instead."""
         end = time.monotonic() + PATIENCE_S
         while time.monotonic() < end:
