@@ -102,6 +102,9 @@ class Attendant(Protocol):
     def look(self) -> None:
         """Opens epochs that are new, drops those that are closed, and says so in the database."""
 
+    def keep(self) -> None:
+        """Looks, unless something does so all the while: between the pieces of long work."""
+
 
 class Origin(NamedTuple):
     """Where a request came from: for the audit log.

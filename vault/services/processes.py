@@ -94,10 +94,14 @@ class Process:
     Args:
         cell: the cell, whose key stores are known.
         kind: what it does: `serve`, `worker`, `host`.
+
+    Attributes:
+        followed: whether a steward looks all the while.
     """
 
     def __init__(self, cell: Cell, kind: str) -> None:
         self.id = uuid7()
+        self.followed = False
         self._cell = cell
         self._kind = kind
         self._lock = threading.Lock()
@@ -138,6 +142,15 @@ class Process:
         if says != self._said or awake() >= self._renew_at:
             self._say(says)
 
+    def keep(self) -> None:
+        """Looks, if no steward does. Without, the lease lapses in the middle of long work, and the keys go.
+
+        Raises:
+            CoatcheckError: as `look`.
+        """
+        if not self.followed:
+            self.look()
+
     def leave(self) -> None:
         """Lets go of the keys, and says that there is no such process any more."""
         with self._lock:
@@ -176,6 +189,7 @@ class Steward:
 
     def __init__(self, process: Process) -> None:
         self._process = process
+        process.followed = True
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="steward", daemon=True)
         self._thread.start()
