@@ -117,6 +117,24 @@ def test_old_values_with_the_newest_custody_and_record(places: Places, tmp_path:
     assert other.reveal(NAME, token) == ["new"]
 
 
+def test_how_far_it_is_goes_to_standard_error(places: Places, tmp_path: Path) -> None:
+    told = Told(tmp_path / "one", places.new(), tmp_path / "backups")
+    told.tokenize(*PEOPLE[:3])
+    parts = ("values", "custody", "record")
+    done = told.host("cell", "backup", told.backups)
+    assert json.loads(done.stdout)["region"] == "eu"
+    begun = [line.partition("%  ")[2].rpartition("  ")[0] for line in done.stderr.splitlines()]
+    assert begun[:6] == [f"{what} {part}" for part in parts for what in ("write", "check")]
+    assert told.host("cell", "backup", told.backups, "--quiet").stderr == ""
+
+    other = told.host.moved_to(tmp_path / "two", places.new())
+    done = other("cell", "restore", told.backups, "--yes")
+    assert json.loads(done.stdout)["region"] == "eu"
+    begun = [line.partition("%  ")[2].rpartition("  ")[0] for line in done.stderr.splitlines()]
+    assert begun[:3] == ["check custody", "check values", "check record"]
+    assert begun[3:6] == ["custody", "values", "record"]
+
+
 def test_a_backup_from_before_an_erasure_brings_nobody_back(places: Places, tmp_path: Path) -> None:
     told = Told(tmp_path / "one", places.new(), tmp_path / "backups")
     told.tokenize(*PEOPLE)
