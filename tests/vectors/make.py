@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from types import ModuleType
 
-from tests.vectors import made_audit, made_identifiers, made_tokens, made_ve1
+from tests.vectors import made_audit, made_backups, made_identifiers, made_tokens, made_ve1
 
 FOLDER = Path(__file__).parent
 SOURCES = FOLDER / "SOURCES.md"
@@ -21,6 +21,7 @@ FORMATS: dict[str, ModuleType] = {
     "tokens": made_tokens,
     "identifiers": made_identifiers,
     "audit": made_audit,
+    "backups": made_backups,
 }
 
 

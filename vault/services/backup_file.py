@@ -195,6 +195,9 @@ def frames(path: Path, epoch: Epoch | None, read: Read | None = None) -> Iterato
                     return
                 if table not in header.tables:
                     raise IntegrityError("integrity_failed")
+                width = len(header.tables[table])
+                if any(type(row) is not list or len(row) != width for row in rows):
+                    raise IntegrityError("integrity_failed")
                 counted[table] = counted.get(table, 0) + len(rows)
                 yield table, rows
                 index += 1
