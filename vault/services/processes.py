@@ -18,9 +18,12 @@ from vault.errors import MAX_TRIES, CoatcheckError, Stale, Unavailable
 from vault.identifiers import uuid7
 from vault.keyring.epoch import StoredEpoch, needed_epochs, open_rows, stored_epochs
 from vault.keyring.ring import awake
+from vault.keystate.states import KeyState
+from vault.kms.erased import ErasedLog
 from vault.ledger.command import Command, Needs, State, Writes
 from vault.ledger.state import Head
 from vault.services.cell import Cell
+from vault.services.finality import final_events
 from vault.store.tables import SQLITE
 from vault.store.work import ProcessRow
 
@@ -106,6 +109,7 @@ class Process:
         self._kind = kind
         self._lock = threading.Lock()
         self._destroyed = 0
+        self._ended = 0
         self._said: tuple[int, int, int] | None = None
         self._renew_at = 0.0
         self._expires = 0.0
@@ -137,6 +141,7 @@ class Process:
         if keyring.in_use != head.epochs:
             self._cell.forget()
         self._destroy()
+        self._compact()
         held = keyring.held
         says = (max(held, default=0), head.read_epoch - 1, self._destroyed)
         if says != self._said or awake() >= self._renew_at:
@@ -174,6 +179,23 @@ class Process:
             for number in ordered:
                 halves.destroy(number)
             self._destroyed = newest
+
+    def _compact(self) -> None:
+        """Leaves out of this host's `erased.log` what no backup can bring back, once for each epoch's end."""
+        states = {row.number: row.state for row in stored_epochs(self._cell.store)}
+        ended = max((number for number, state in states.items() if state == KeyState.DESTROYED), default=0)
+        if ended <= self._ended or self._cell.keys is None:
+            return
+        self._ended = ended  # what fails now is done at the next end, or by the next process
+        try:
+            events = final_events(self._cell.store, self._cell.clock.now())
+            _, halves = self._cell.keys()
+            gone = ErasedLog(self._cell.region, halves.folders).compact(events) if events else 0
+        except CoatcheckError as problem:
+            _log.warning("erased.log not compacted", extra={"code": problem.code})
+        else:
+            if gone:
+                _log.info("erased.log compacted", extra={"entries": gone})
 
     def _say(self, says: tuple[int, int, int]) -> None:
         asked = awake()
