@@ -211,6 +211,7 @@ class Cell:
     seen: KeysSeen = field(default_factory=KeysSeen)
     terms: KeyTerms = field(default_factory=KeyTerms)
     ending: int = 0  # service keys whose end is near and that have no successor, as last looked at
+    untold: int = 0  # people that the directory is yet to be told of, as last looked at
     key_store: Guard | None = None  # never asked inside a command, nor on a request's way
     working: Working = Working()
     keys: KeyStores | None = None

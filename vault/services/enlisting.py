@@ -24,6 +24,7 @@ from vault.ledger.command import Command, Needs, State, Writes
 from vault.services.cell import Cell
 from vault.services.directory import RELIST, Directory
 from vault.services.initialise import MAIN_TENANT
+from vault.store.cell import Store
 from vault.store.crossing import SubjectRow
 from vault.store.custody import KeyRow
 from vault.store.directory import Overrun, RegionRow
@@ -33,6 +34,7 @@ SLICE_S: Final = 1.0
 FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 60.0
 ACTOR: Final = "directory"
+MOST_UNTOLD: Final = 100_000  # that are counted, of new people and of removed ones
 _log = logging.getLogger("coatcheck.directory")
 
 
@@ -185,6 +187,16 @@ class Enlisting:
                 refs[row] = key.of(found[row].tenant, subject)
         self._directory.store.put(held, key.version, list(refs.values()))
         self._cell.committer.execute(Listed(refs, broken, held.generation))
+
+
+def untold(store: Store) -> int:
+    """How many people the directory has not been told of, new or removed: at most twice `MOST_UNTOLD`.
+
+    By what the cell itself knows: that everybody is to be listed anew shows with the first one who was.
+    """
+    newest = max(store.read(store.crossing.most_listed)[0][0] or 0, 1)
+    params = {"generation": newest, "most": MOST_UNTOLD}
+    return sum(map(int, store.read(store.crossing.untold, params)[0]))
 
 
 def identifiers(cell: Cell, rows: list[SubjectRow]) -> Iterable[tuple[bytes, str | None]]:
