@@ -16,14 +16,13 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from vault.audit.event import Event
-from vault.context import EncryptionContext, Use
-from vault.envelope.seal import open_message
 from vault.errors import CoatcheckError, IntegrityError, Stale
 from vault.keyring.directory import DirectoryKey
 from vault.ledger.command import Command, Needs, State, Writes
 from vault.services.cell import Cell
 from vault.services.directory import RELIST, Directory
 from vault.services.initialise import MAIN_TENANT
+from vault.services.subjects import open_identifier
 from vault.store.cell import Store
 from vault.store.crossing import SubjectRow
 from vault.store.custody import KeyRow
@@ -213,10 +212,9 @@ def identifiers(cell: Cell, rows: list[SubjectRow]) -> Iterable[tuple[bytes, str
 
 
 def _identifier(cell: Cell, row: SubjectRow, key: KeyRow | None) -> str | None:
-    context = EncryptionContext(Use.SUBJECT_IDENTIFIER, row.tenant, cell.region, record=row.id)
     if key is None:
         return None
     try:
-        return open_message(cell.keyring.data_key(key), context, row.sealed).decode()
-    except (IntegrityError, UnicodeDecodeError):
+        return open_identifier(cell, row.tenant, row.id, key, row.sealed)
+    except IntegrityError:
         return None
