@@ -398,6 +398,31 @@ def test_a_lapsed_lease_leaves_no_key(built: BuiltCell, monkeypatch: pytest.Monk
     assert built.reveal(grant, NAME, token) == ["Ada"]
 
 
+def test_a_lapsed_lease_is_renewed_also_while_others_ask_for_keys(
+    built: BuiltCell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each request that finds the lease lapsed takes the keys out of the ring, those just opened too."""
+    token = built.token(NAME, "Ada", "c1")
+    grant = built.grant(NAME)
+    process = Process(built.cell, "serve")
+    process.look()
+    destroy, asked = process._destroy, []
+
+    def in_between() -> None:
+        """A request between the opening of the epochs and the word of it to the others."""
+        destroy()
+        with pytest.raises(Unavailable, match="key_unavailable"):
+            built.cell.keyring.epoch(1)
+        asked.append(built.cell.keyring.held)
+
+    monkeypatch.setattr(process, "_destroy", in_between)
+    built.cell.keyring.lease(0.0)
+    process._renew_at = process._expires = 0.0
+    process.look()
+    assert asked == [()]  # and none is in the ring that nobody answers for
+    assert built.reveal(grant, NAME, token) == ["Ada"]
+
+
 def test_a_turn_of_hours_outlives_its_lease_also_where_no_steward_follows(
     built: BuiltCell, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,12 +11,14 @@ import contextlib
 import logging
 import os
 import threading
+from collections.abc import Mapping
 from typing import Final
 
 from vault.clock import SECOND, Micros
 from vault.errors import MAX_TRIES, CoatcheckError, Stale, Unavailable
 from vault.identifiers import uuid7
 from vault.keyring.epoch import StoredEpoch, needed_epochs, open_rows, stored_epochs
+from vault.keyring.hierarchy import Epoch
 from vault.keyring.ring import awake
 from vault.keystate.states import KeyState
 from vault.kms.erased import ErasedLog
@@ -129,23 +131,26 @@ class Process:
 
     def _look(self) -> None:
         keyring, store = self._cell.keyring, self._cell.store
-        if self._said is not None and awake() > self._expires:
+        lapsed = self._said is not None and awake() > self._expires
+        if lapsed:
             keyring.wipe()  # before anything else
         head = Head(*store.read(store.record.head)[0])
-        needed = needed_epochs(store)
-        missing = [row for row in needed if row.number not in keyring.held]
-        if missing:
-            self._open(missing)
+        opened = self._open([row for row in needed_epochs(store) if row.number not in keyring.held])
+        if not lapsed:
+            keyring.hold(opened)
         if any(number < head.read_epoch for number in keyring.held):
             keyring.drop_through(head.read_epoch - 1)
         if keyring.in_use != head.epochs:
             self._cell.forget()
         self._destroy()
         self._compact()
-        held = keyring.held
+        held = {*keyring.held, *opened}
         says = (max(held, default=0), head.read_epoch - 1, self._destroyed)
         if says != self._said or awake() >= self._renew_at:
             self._say(says)
+        if lapsed:
+            # Not before: whoever comes to use a key without a lease takes all of them out of the ring again.
+            keyring.hold(opened)
 
     def keep(self) -> None:
         """Looks, if no steward does. Without, the lease lapses in the middle of long work, and the keys go.
@@ -164,11 +169,13 @@ class Process:
                 with contextlib.suppress(CoatcheckError):
                     self._cell.committer.execute(Leave(self.id))
 
-    def _open(self, rows: list[StoredEpoch]) -> None:
+    def _open(self, rows: list[StoredEpoch]) -> Mapping[int, Epoch]:
+        if not rows:
+            return {}
         if self._cell.keys is None:
             raise Unavailable("key_unavailable")
         # Opened for this once: what a provider remembers of root keys goes with it.
-        self._cell.keyring.hold(open_rows(self._cell.region, rows, *self._cell.keys()))
+        return open_rows(self._cell.region, rows, *self._cell.keys())
 
     def _destroy(self) -> None:
         """Destroys the halves, in this host's half-stores, of epochs for which that was ordered."""
