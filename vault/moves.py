@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +12,7 @@ from vault.errors import BadInput, Conflict, IntegrityError, Misconfigured
 from vault.keyring.epoch import open_epoch, stored_epochs
 from vault.kms.erased import Erased, ErasedLog
 from vault.ledger.command import Verb
-from vault.services.backup import BackedUp, BackupMade, write_backup
+from vault.services.backup import BackedUp, BackupMade, Seen, write_backup
 from vault.services.backup_folder import alone, prune
 from vault.services.cell import Cell
 from vault.services.copying import CellCopied, compare, copy_rows, mark_of, open_some, total_of
@@ -25,8 +25,6 @@ from vault.store.lock import CellLock, still
 from vault.store.tables import RECORD, VALUES
 from vault.wiring import Wiring, as_host, perform, working_of
 
-Seen = Callable[[str, int, int], None]
-"""Is told what is being moved, how many rows of it were, and of how many; 0: not known."""
 _START: Final = {"part": 0, "frame": 0}
 
 
@@ -44,7 +42,9 @@ class Backup:
     removed: list[Path]
 
 
-def back_up(wiring: Wiring, region: str, folder: Path | None, *, values: bool) -> Backup:
+def back_up(
+    wiring: Wiring, region: str, folder: Path | None, *, values: bool, seen: Seen | None = None
+) -> Backup:
     """Backs a cell up, also beside the service that serves it.
 
     Args:
@@ -64,7 +64,7 @@ def back_up(wiring: Wiring, region: str, folder: Path | None, *, values: bool) -
         row = next(row for row in stored_epochs(store) if row.number == head[2])
         epoch = open_epoch(region, row, provider, wiring.halves(region))
         with alone(folder):
-            made = write_backup(store, row, epoch, folder, values=values)
+            made = write_backup(store, row, epoch, folder, values=values, seen=seen)
             removed = prune(folder, region, head[3], working.custody_backup_keep, store.clock.now())
     return Backup(made, _record(wiring, region, made), removed)
 
@@ -103,6 +103,7 @@ class Restore:
         without_values: bool = False,
         newest: bool = False,
         above: int = 0,
+        seen: Seen = lambda _what, _done, _total: None,
     ) -> None:
         """Looks through all of the files.
 
@@ -124,7 +125,7 @@ class Restore:
         if newest:
             check_newest(self.chosen)
         self.newest = newest
-        self.found: Found = look_through(self.chosen, self._erased)
+        self.found: Found = look_through(self.chosen, self._erased, seen)
 
     def plan(self) -> dict[str, Any]:
         """What would be done, in numbers; nothing of it names a person."""

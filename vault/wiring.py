@@ -21,6 +21,7 @@ from vault.ledger.command import Answer, Verb
 from vault.ledger.committer import Committer, drive
 from vault.services import initialise
 from vault.services.cell import Cell, Limits, Schemas, Working
+from vault.services.enlisting import untold
 from vault.services.gate import Request, flush_failures, host_caller
 from vault.services.idempotency import drop_expired
 from vault.services.key_terms import KeyTerms
@@ -307,7 +308,7 @@ class Deployment:
 
     def _flush_loop(self) -> None:
         last = False
-        self._count_ending()
+        self._look()
         while not last:
             last = self._stop.wait(FLUSH_EVERY_S)
             for cell in self.cells.values():
@@ -320,11 +321,14 @@ class Deployment:
                     perform(cell, lambda cell=cell: drop_old_proofs(cell))  # type: ignore[misc]
                 with contextlib.suppress(CoatcheckError):
                     perform(cell, lambda cell=cell: flush_uses(cell))  # type: ignore[misc]
-            self._count_ending()
+            self._look()
 
-    def _count_ending(self) -> None:
-        """Looks how many service keys end soon, for whoever asks for metrics."""
+    def _look(self) -> None:
+        """Looks, for whoever asks for metrics, how many service keys end soon, and how the directory lags."""
         for cell in self.cells.values():
+            if cell.directory is not None:
+                with contextlib.suppress(CoatcheckError):
+                    cell.untold = untold(cell.store)
             with contextlib.suppress(CoatcheckError):
                 keys = ending_keys(cell.store, cell.terms, cell.clock.now())
                 cell.ending = sum(not key.replaced for key in keys)

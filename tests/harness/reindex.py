@@ -29,16 +29,14 @@ from typing import Final
 from tests.harness.turns import (
     KILLED,
     OFTEN,
-    Load,
     Place,
     Report,
-    await_end,
     ended,
     fork,
-    install,
     look_up,
     make,
     stand_by,
+    work,
 )
 from tests.support.cells import EMAIL, HANDLE, REGION, BuiltCell
 from tests.support.databases import postgresql, sqlite
@@ -48,9 +46,7 @@ from vault.services.audit import verify
 from vault.services.field_keys import ReasonBody, rotate_key
 from vault.services.keys import KeyFilter, list_stored_keys
 from vault.services.listing import Page
-from vault.services.processes import Process, Steward
 from vault.services.turn import TurnBody, start_turn
-from vault.services.worker import WorkerThread
 
 POINTS: Final = (
     *(f"{when} {step}" for step in reindex.STEPS for when in ("before", "after")),
@@ -69,27 +65,6 @@ def begin(built: BuiltCell, *, turn: bool = False) -> None:
         for row in rows:
             if row.field == field:
                 built.run(rotate_key, row.id, ReasonBody(), by=built.admin)
-
-
-def work(place: Place, seed: str, plan: tuple[str, int] | None, control: bool) -> None:
-    """One process: goes on with the rotations under load, until they are done or its point comes."""
-    if plan is not None:
-        install(*plan, reindex.STEPS)
-    if control:
-        weaken()
-    with place.open() as built:
-        process = Process(built.cell, "worker")
-        built.cell.attendant = process
-        process.look()
-        steward = Steward(process)
-        load = Load(place, built, seed)
-        thread = WorkerThread(built.cell)
-        try:
-            await_end(built)
-        finally:
-            load.stop()
-            thread.close()
-            steward.close()
 
 
 def weaken() -> None:
@@ -118,6 +93,7 @@ def run_seed(
     rng = random.Random(f"reindex {seed}")
     place = Place(folder, sqlite(folder, f"{REGION}.db") if database == "sqlite" else postgresql(empty=True))
     report.seeds += 1
+    weakens = weaken if control else None
 
     def wrong(what: str) -> None:
         report.wrong.append(f"seed {seed}, {what}: {(folder / 'stderr').read_text()[-600:]}")
@@ -132,7 +108,7 @@ def run_seed(
     ]
     for number, point in enumerate(points):
         plan = (point, rng.randint(1, FEW.get(point, 1)))
-        code = ended(fork(place, lambda: work(place, f"{seed} {number}", plan, control)))  # noqa: B023
+        code = ended(fork(place, lambda: work(place, f"{seed} {number}", plan, weakens, reindex.STEPS)))  # noqa: B023
         if code == KILLED:
             report.kills += 1
             report.killed[point] += 1
@@ -141,7 +117,7 @@ def run_seed(
         else:
             wrong(point)
             break
-    if ended(fork(place, lambda: work(place, f"{seed} end", None, control))) != 0:
+    if ended(fork(place, lambda: work(place, f"{seed} end", None, weakens, reindex.STEPS))) != 0:
         wrong("end")
     (folder / "over").touch()
     for bystander in bystanders:

@@ -255,12 +255,23 @@ class Load:
             tokenize(self._place, self._built, HANDLE, [f"handle {rng.randrange(3 * SHARED)}"], [person])
 
 
-def work(place: Place, seed: str, plan: tuple[str, int] | None, control: bool) -> None:
-    """One process: goes on with the turn under load, until it is done or its point comes."""
+def work(
+    place: Place,
+    seed: str,
+    plan: tuple[str, int] | None,
+    weakens: Callable[[], None] | None,
+    steps: dict[str, Any] = turning.STEPS,
+) -> None:
+    """One process: goes on with the jobs under load, until they are done or its point comes.
+
+    Args:
+        weakens: makes it the program of the control.
+        steps: of the job that is killed.
+    """
     if plan is not None:
-        install(*plan)
-    if control:
-        weaken()
+        install(*plan, steps)
+    if weakens is not None:
+        weakens()
     with place.open() as built:
         process = Process(built.cell, "worker")
         built.cell.attendant = process
@@ -307,7 +318,7 @@ def await_end(built: BuiltCell) -> None:
     raise AssertionError(f"still {standing}")
 
 
-def install(point: str, hit: int, steps: dict[str, Any] = turning.STEPS) -> None:
+def install(point: str, hit: int, steps: dict[str, Any]) -> None:
     """Wraps what reaches the point, so that it ends this process the `hit`-th time.
 
     Args:
@@ -397,11 +408,12 @@ def run_seed(
     rng = random.Random(f"turns {seed}")
     place = Place(folder, sqlite(folder, f"{REGION}.db") if database == "sqlite" else postgresql(empty=True))
     report.seeds += 1
+    weakens = weaken if control else None
     assert ended(fork(place, lambda: make(place))) == 0, (folder / "stderr").read_text()[-2000:]
     bystander = fork(place, lambda: stand_by(place, f"{seed} by")) if database != "sqlite" else None
     for number, point in enumerate(points):
         plan = (point, rng.randint(1, OFTEN.get(point, 1)))
-        code = ended(fork(place, lambda: work(place, f"{seed} {number}", plan, control)))  # noqa: B023
+        code = ended(fork(place, lambda: work(place, f"{seed} {number}", plan, weakens)))  # noqa: B023
         if code == KILLED:
             report.kills += 1
             report.killed[point] += 1
@@ -410,7 +422,7 @@ def run_seed(
         else:
             report.wrong.append(f"seed {seed}, {point}: {(folder / 'stderr').read_text()[-600:]}")
             break
-    code = ended(fork(place, lambda: work(place, f"{seed} end", None, control)))
+    code = ended(fork(place, lambda: work(place, f"{seed} end", None, weakens)))
     if code != 0:
         report.wrong.append(f"seed {seed}: {(folder / 'stderr').read_text()[-600:]}")
     if bystander is not None:

@@ -117,6 +117,55 @@ def test_old_values_with_the_newest_custody_and_record(places: Places, tmp_path:
     assert other.reveal(NAME, token) == ["new"]
 
 
+def test_who_is_no_longer_in_the_log_comes_back_by_no_backup(places: Places, tmp_path: Path) -> None:
+    """The turn destroys what older backups lie under, and leaves out of the log who was gone by then."""
+    told = Told(tmp_path / "one", places.new(), tmp_path / "backups")
+    early, late, survivors = PEOPLE[0], PEOPLE[1], PEOPLE[2:5]
+    told.tokenize(*PEOPLE[:5])
+    old = told.backup(folder=tmp_path / "old")
+    told.erase(early)
+    log = told.host.folder / "keys" / "eu" / "erased.log"
+    assert log.stat().st_size == 40 + 2 * 64
+    assert told.host.answer("epoch", "turn", "--yes")["state"] == "done"
+    assert log.stat().st_size == 40
+    told.backup("--without-values")
+    told.erase(late)
+    assert log.stat().st_size == 40 + 2 * 64
+
+    other = told.host.moved_to(tmp_path / "two", places.new())
+    refused = other.refusal("cell", "restore", tmp_path / "old", "--yes")
+    assert (refused["code"], "closed" in refused["reason"]) == ("backup_invalid", True)
+    words = ("cell", "restore", told.backups, "--values", tmp_path / "old" / old["files"]["values"], "--yes")
+    done = other.answer(*words)
+    assert done["erased_again"] == {"keys": 2, "values": 2}  # late, by the log; early's value had no key
+    other.new_key()
+    assert told.opens(other) == only(survivors, PEOPLE[:5])
+
+    without = told.host.moved_to(tmp_path / "three", places.new())  # the control: an entry that is needed
+    (without.folder / "keys" / "eu" / "erased.log").unlink()
+    without.answer(*words)
+    without.new_key()
+    assert told.opens(without) == only([late, *survivors], PEOPLE[:5])
+
+
+def test_how_far_it_is_goes_to_standard_error(places: Places, tmp_path: Path) -> None:
+    told = Told(tmp_path / "one", places.new(), tmp_path / "backups")
+    told.tokenize(*PEOPLE[:3])
+    parts = ("values", "custody", "record")
+    done = told.host("cell", "backup", told.backups)
+    assert json.loads(done.stdout)["region"] == "eu"
+    begun = [line.partition("%  ")[2].rpartition("  ")[0] for line in done.stderr.splitlines()]
+    assert begun[:6] == [f"{what} {part}" for part in parts for what in ("write", "check")]
+    assert told.host("cell", "backup", told.backups, "--quiet").stderr == ""
+
+    other = told.host.moved_to(tmp_path / "two", places.new())
+    done = other("cell", "restore", told.backups, "--yes")
+    assert json.loads(done.stdout)["region"] == "eu"
+    begun = [line.partition("%  ")[2].rpartition("  ")[0] for line in done.stderr.splitlines()]
+    assert begun[:3] == ["check custody", "check values", "check record"]
+    assert begun[3:6] == ["custody", "values", "record"]
+
+
 def test_a_backup_from_before_an_erasure_brings_nobody_back(places: Places, tmp_path: Path) -> None:
     told = Told(tmp_path / "one", places.new(), tmp_path / "backups")
     told.tokenize(*PEOPLE)

@@ -7,9 +7,13 @@ import sqlite3
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.support.service import Service, coatcheck, coatcheck_here, initialise, running
+from tests.support.turns import slow_pieces
 from vault.cli.jobs import line
 from vault.errors import Exit
+from vault.services.processes import LEASE_S
 
 EU = ("--region", "eu")
 
@@ -88,6 +92,15 @@ def test_on_this_host(tmp_path: Path) -> None:
         half.rename(half.with_name("away"))
     gone = coatcheck_here("epoch", "check", *here)
     assert (gone.returncode, "key_unavailable" in gone.stderr) == (Exit.UNAVAILABLE, True)
+
+
+def test_on_this_host_for_longer_than_a_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "deployment"
+    initialise(folder)
+    passed = slow_pieces(monkeypatch)
+    done = coatcheck_here("epoch", "turn", "--yes", "--json", "--config", folder, *EU)
+    assert data(done)["state"] == "done"
+    assert passed[0] > 3 * LEASE_S
 
 
 def test_a_turn_on_schedule_and_what_doctor_says(tmp_path: Path) -> None:

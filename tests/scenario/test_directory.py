@@ -176,6 +176,36 @@ def removals(built: BuiltCell) -> int:
     return len(built.cell.store.read(built.cell.store.crossing.directory_removals, {"most": 100}))
 
 
+def test_how_far_it_lags_is_counted(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, directory = pair.eu.cell.store, pair.eu.cell.directory
+    assert directory is not None
+    assert enlisting.untold(store) == 0
+    fill(pair.eu, PEOPLE[:5])
+    assert enlisting.untold(store) == 5
+    pair.work()
+    assert enlisting.untold(store) == 0
+    forget(pair.eu, PEOPLE[:2])
+    fill(pair.eu, PEOPLE[5:])
+    assert enlisting.untold(store) == 2 + 15
+    monkeypatch.setattr(enlisting, "MOST_UNTOLD", 10)
+    assert enlisting.untold(store) == 2 + 10
+    pair.work()
+    assert directory.rotate() == 2
+    assert enlisting.untold(store) == 0  # what only the directory knows yet
+    monkeypatch.setattr(enlisting, "BATCH", 4)
+    monkeypatch.setattr(enlisting, "SLICE_S", 0)
+    expire(pair)
+    Enlisting(pair.eu.cell, directory, uuid7()).run()
+    assert enlisting.untold(store) == 10  # 14 of 18, counted to 10
+    pair.work()
+
+
+def test_a_deployment_looks_how_far_it_lags(pair: Pair) -> None:
+    fill(pair.eu, PEOPLE[:3])
+    pair.deployment._look()
+    assert (pair.eu.cell.untold, pair.us.cell.untold) == (3, 0)
+
+
 def test_who_is_removed_is_taken_out(pair: Pair) -> None:
     fill(pair.eu, PEOPLE)
     pair.work()

@@ -112,10 +112,12 @@ def test_rows_are_found_by_the_new_version_and_the_old_rows_go(built: BuiltCell,
     assert (changed.state, changed.primary_version) == ("active", 2)
     assert states(built, field, kind) == {1: "active", 2: "active"}
     held.check()  # nothing is filled yet
+    assert {version: key.filling for version, key in keys(built, field, kind).items()} == {1: False, 2: True}
     more = Held(built, [f"late-{number}" for number in range(20)])
     done = until(built, changed.job or "")
     assert (done.state, done.error, done.step) == ("done", None, "done")
     assert states(built, field, kind) == {1: "deactivated", 2: "active"}
+    assert not any(key.filling for key in keys(built, field, kind).values())
     held.check()
     more.check()
     assert left(built, field) == {1: 0, 2: 60 if field == EMAIL else 80}

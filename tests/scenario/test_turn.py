@@ -25,7 +25,7 @@ from tests.support.cells import (
     development_cell,
     put_together,
 )
-from tests.support.turns import begin, job, stop_at, turn, until
+from tests.support.turns import begin, job, slow_pieces, stop_at, turn, until
 from vault.clock import DAY, FixedClock, parse_period
 from vault.crypto.keypack import pack_page, page_ids
 from vault.errors import CoatcheckError, Conflict, IntegrityError, Unavailable
@@ -396,6 +396,64 @@ def test_a_lapsed_lease_leaves_no_key(built: BuiltCell, monkeypatch: pytest.Monk
     process._renew_at = process._expires = 0.0
     process.look()
     assert built.reveal(grant, NAME, token) == ["Ada"]
+
+
+def test_a_lapsed_lease_is_renewed_also_while_others_ask_for_keys(
+    built: BuiltCell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each request that finds the lease lapsed takes the keys out of the ring, those just opened too."""
+    token = built.token(NAME, "Ada", "c1")
+    grant = built.grant(NAME)
+    process = Process(built.cell, "serve")
+    process.look()
+    destroy, asked = process._destroy, []
+
+    def in_between() -> None:
+        """A request between the opening of the epochs and the word of it to the others."""
+        destroy()
+        with pytest.raises(Unavailable, match="key_unavailable"):
+            built.cell.keyring.epoch(1)
+        asked.append(built.cell.keyring.held)
+
+    monkeypatch.setattr(process, "_destroy", in_between)
+    built.cell.keyring.lease(0.0)
+    process._renew_at = process._expires = 0.0
+    process.look()
+    assert asked == [()]  # and none is in the ring that nobody answers for
+    assert built.reveal(grant, NAME, token) == ["Ada"]
+
+
+def test_a_turn_of_hours_outlives_its_lease_also_where_no_steward_follows(
+    built: BuiltCell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `coatcheck epoch turn` on the host of a SQLite cell: the worker renews what it has entered."""
+    held = Held(built, PEOPLE[:100])
+    built.cell.working = Working(batch=64)
+    passed = slow_pieces(monkeypatch)
+    worker = Worker(built.cell)
+    id_ = begin(built)
+    states = set()
+    while (found := job(built, id_)).state != "done":
+        states.add((found.state, found.error))
+        worker.run_one()
+    assert passed[0] > 3 * processes.LEASE_S
+    assert states == {("queued", None)}  # taken once, done to its end
+    built.cell.attendant.keep()  # type: ignore[union-attr]
+    held.check()
+
+
+def test_where_nobody_renews_it_the_turn_waits_for_keys(
+    built: BuiltCell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control."""
+    Held(built, PEOPLE[:100])
+    built.cell.working = Working(batch=64)
+    slow_pieces(monkeypatch)
+    monkeypatch.setattr(Process, "keep", lambda _self: None)
+    id_ = begin(built)
+    Worker(built.cell).run_one()
+    waits = job(built, id_)
+    assert (waits.state, waits.waits_for, waits.error) == ("waiting", "key_store", "key_unavailable")
 
 
 def test_a_dead_process_is_waited_for_until_its_lease_and_a_minute_are_over() -> None:

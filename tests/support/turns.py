@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Final
+from typing import Any, Final
+
+import pytest
 
 from tests.support.cells import HOST, REGION, BuiltCell
+from vault.keyring import ring
+from vault.services import processes, turning, worker
 from vault.services.jobs import JobAnswer, read_job
 from vault.services.turn import TurnBody, start_turn
 from vault.services.turning import DROP
@@ -28,10 +32,10 @@ def job(built: BuiltCell, id_: str) -> JobAnswer:
 
 def until(built: BuiltCell, id_: str, *, step: str | None = None, worker: Worker | None = None) -> JobAnswer:
     """Works until a job has ended, or is at a step; how it then stands."""
-    worker = worker or Worker(built.cell)
+    by = worker or Worker(built.cell)
     end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
-        worker.run_due()
+        by.run_due()
         found = job(built, id_)
         if found.state in ENDS or found.step == step:
             return found
@@ -56,6 +60,7 @@ def stop_at(built: BuiltCell, id_: str, step: str) -> None:
     assert work.id == id_
     while work.progress.step != step:
         assert work.progress.state == "running", work.progress
+        worker._attendant.keep()
         drive(built.cell.committer, lambda: KINDS[work.kind](built.cell, work), built.cell.forget)
     from dataclasses import replace
 
@@ -67,3 +72,18 @@ def with_keys(built: BuiltCell) -> BuiltCell:
     wiring = Wiring(built.config)
     built.cell.keys = lambda: (wiring.provider(REGION), wiring.halves(REGION))
     return built
+
+
+def slow_pieces(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Makes each piece of a turn take half a minute, by the clock of leases; the seconds that passed."""
+    passed, piece = [0.0], worker.KINDS[turning.KIND]
+
+    def slow(*given: Any) -> Any:
+        yield from piece(*given)
+        passed[0] += 30
+
+    monkeypatch.setitem(worker.KINDS, turning.KIND, slow)
+    monkeypatch.setattr(worker, "LOOK_S", 0)
+    for module in (processes, ring):
+        monkeypatch.setattr(module, "awake", lambda: passed[0])
+    return passed

@@ -12,7 +12,14 @@ import re
 from pathlib import Path
 from types import ModuleType
 
-from tests.vectors import made_audit, made_identifiers, made_proofs, made_tokens, made_ve1
+from tests.vectors import (
+    made_audit,
+    made_backups,
+    made_identifiers,
+    made_proofs,
+    made_tokens,
+    made_ve1,
+)
 
 FOLDER = Path(__file__).parent
 SOURCES = FOLDER / "SOURCES.md"
@@ -22,6 +29,7 @@ FORMATS: dict[str, ModuleType] = {
     "identifiers": made_identifiers,
     "audit": made_audit,
     "proofs": made_proofs,
+    "backups": made_backups,
 }
 
 

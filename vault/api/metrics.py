@@ -71,6 +71,24 @@ class _ServiceKeys(Collector):
         return [ending]
 
 
+class _Directory(Collector):
+    """How far the directory lags behind the cells that tell it; looked at once a minute."""
+
+    def __init__(self, cells: Mapping[str, Cell]) -> None:
+        self._cells = cells
+
+    def collect(self) -> Iterable[Metric]:
+        untold = GaugeMetricFamily(
+            "coatcheck_directory_untold",
+            "People, new or removed, that the directory is yet to be told of.",
+            labels=["region"],
+        )
+        for region, cell in self._cells.items():
+            if cell.directory is not None:
+                untold.add_metric([region], cell.untold)
+        return [untold]
+
+
 class Numbers(msgspec.Struct):
     """Plain numbers while requests are answered; the library's form only when somebody asks.
 
@@ -159,6 +177,7 @@ class Metrics:
         self._registry.register(_Families(self._total))
         self._registry.register(_KeyStores(cells))
         self._registry.register(_ServiceKeys(cells))
+        self._registry.register(_Directory(cells))
 
     def answered(self, route: str, status: int, code: str, seconds: float) -> None:
         """Counts an answer."""

@@ -34,7 +34,10 @@ def backup(door: Door, folder: Path | None, without_values: bool) -> None:
     """
     config = door.config
     region = door.region(config)
-    done = back_up(Wiring(config, ask_passphrase), region, folder, values=not without_values)
+    bar = RowBar(quiet=door.output.quiet)
+    wiring = Wiring(config, ask_passphrase)
+    done = back_up(wiring, region, folder, values=not without_values, seen=bar.show)
+    bar.end()
     made = done.made
     door.output.record(
         {
@@ -84,9 +87,12 @@ def restore(
     config = door.config
     region = door.region(config)
     wiring = Wiring(config, ask_passphrase)
+    bar = RowBar(quiet=door.output.quiet)
     work = Restore(
-        wiring, region, folder, values=values, without_values=without_values, newest=newest, above=above
-    )
+        wiring, region, folder, values=values, without_values=without_values, newest=newest, above=above,
+        seen=bar.show,
+    )  # fmt: skip
+    bar.end()
     plan = work.plan()
     if dry_run:
         door.output.record(plan)
@@ -94,7 +100,6 @@ def restore(
     if not door.yes:
         show_plan(door, plan)
     confirm(door, "Restore?")
-    bar = RowBar(quiet=door.output.quiet)
     done = work.run(bar.show, again=again)
     bar.end()
     door.output.record(

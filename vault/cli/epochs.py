@@ -84,6 +84,8 @@ def _turn_here(door: Door, body: TurnBody) -> None:
             if not taken:
                 time.sleep(PAUSE_S)
         bar.end()
+        if cell.attendant is not None:
+            cell.attendant.look()  # what the end of an epoch leaves to be done on this host
         door.output.record(shown)
         if shown["state"] != DONE:
             code = shown.get("error") or "too_busy"

@@ -28,7 +28,7 @@ def list_(door: Door, kind: str | None, state: str | None, limit: int, cursor: s
     """List keys, newest first."""
     query = {"kind": kind, "state": state, "limit": limit, "cursor": cursor}
     answer = door.call("GET", "keys", query=query)
-    door.page(answer, ("id", "kind", "field", "version", "state", "created", "period_end"))
+    door.page(answer, ("id", "kind", "field", "version", "state", "filling", "created", "period_end"))
 
 
 @command(group, "show", "remote")

@@ -7,8 +7,10 @@ and only then has its own; so one that is there is whole.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -29,10 +31,12 @@ from vault.services.backup_folder import UNFINISHED, name_for
 from vault.services.initialise import MAIN_TENANT
 from vault.store import migrations
 from vault.store.cell import Store
-from vault.store.snapshot import columns_of, name_of, rows_of, snapshot, tables_of
+from vault.store.snapshot import columns_of, count_of, name_of, rows_of, snapshot, tables_of
 from vault.store.tables import CUSTODY, KEYED_BY_EPOCH, RECORD, VALUES
 
 _FILE_MODE: Final = 0o600
+Seen = Callable[[str, int, int], None]
+"""Is told what is being done, how many rows of it are, and of how many; of a `check`, bytes."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -97,6 +101,7 @@ def write_backup(
     *,
     values: bool = False,
     turning: bool = False,
+    seen: Seen | None = None,
 ) -> BackedUp:
     """Writes custody and record, and values if they are asked for, and reads them back.
 
@@ -106,6 +111,7 @@ def write_backup(
     Args:
         row, epoch: the epoch that is sealed under.
         turning: whether this is the turn's own backup, which is made where no other can be.
+        seen: is told of the rows written (`write PART`) and the bytes read back (`check PART`).
 
     Raises:
         Misconfigured: `host_permissions`: the folder cannot be used.
@@ -134,7 +140,7 @@ def write_backup(
                 events=int(head[1]),
                 tables={},
             )
-            made = _write_all(connection, store, folder, of_all, epoch, values=values)
+            made = _write_all(connection, store, folder, of_all, epoch, values=values, seen=seen)
         for path, _ in made:
             path.with_name(path.name + UNFINISHED).replace(path)
         sync_folder(folder)
@@ -144,7 +150,14 @@ def write_backup(
 
 
 def _write_all(
-    connection: Connection, store: Store, folder: Path, of_all: Header, epoch: Epoch, *, values: bool
+    connection: Connection,
+    store: Store,
+    folder: Path,
+    of_all: Header,
+    epoch: Epoch,
+    *,
+    values: bool,
+    seen: Seen | None,
 ) -> list[tuple[Path, Written]]:
     """Writes the files under their unfinished names, values first: the header of the others names them.
 
@@ -158,7 +171,7 @@ def _write_all(
         columns = {name_of(table): columns_of(table) for table in tables}
         header = msgspec.structs.replace(of_all, part=part, tables=columns, values=beside)
         path = folder / name_for(part, header.region, header.epoch, parse_time(header.at), header.set)
-        one = _write_part(connection, tables, header, path, None if part == VALUES else epoch)
+        one = _write_part(connection, tables, header, path, None if part == VALUES else epoch, seen)
         if part == VALUES:
             beside = Values(one.name, one.sha256, one.rows)
         made.append((path, one))
@@ -166,29 +179,45 @@ def _write_all(
 
 
 def _write_part(
-    connection: Connection, tables: list[Table], header: Header, path: Path, epoch: Epoch | None
+    connection: Connection,
+    tables: list[Table],
+    header: Header,
+    path: Path,
+    epoch: Epoch | None,
+    seen: Seen | None,
 ) -> Written:
     unfinished = path.with_name(path.name + UNFINISHED)
     with suppress(FileNotFoundError):
         unfinished.unlink()
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(unfinished, flags, _FILE_MODE), "wb") as file:
-        counted = _write_tables(connection, tables, header, file, epoch)
+        counted = _write_tables(connection, tables, header, file, epoch, seen)
         file.flush()
         os.fsync(file.fileno())
-    if read_whole(unfinished, epoch) != counted:
+    read = None if seen is None else partial(seen, f"check {header.part}")
+    if read_whole(unfinished, epoch, read=read) != counted:
         raise IntegrityError("integrity_failed")
     size = unfinished.stat().st_size
     return Written(header.part, path.name, sha256_of(unfinished), size, sum(counted.values()))
 
 
 def _write_tables(
-    connection: Connection, tables: list[Table], header: Header, file: BinaryIO, epoch: Epoch | None
+    connection: Connection,
+    tables: list[Table],
+    header: Header,
+    file: BinaryIO,
+    epoch: Epoch | None,
+    seen: Seen | None,
 ) -> dict[str, int]:
     writer = Writer(file, header, epoch)
-    for table in tables:
-        for rows in rows_of(connection, _kept(table, header.epoch)):
-            writer.rows(name_of(table), rows)
+    kept = {name_of(table): _kept(table, header.epoch) for table in tables}
+    done, total = 0, 0 if seen is None else sum(count_of(connection, asked) for asked in kept.values())
+    for name, asked in kept.items():
+        for rows in rows_of(connection, asked):
+            writer.rows(name, rows)
+            done += len(rows)
+            if seen is not None:
+                seen(f"write {header.part}", done, total)
     writer.end()
     return writer.counted
 

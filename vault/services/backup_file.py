@@ -31,6 +31,8 @@ _LENGTH: Final = Struct(">I")
 _PLACE: Final = Struct(">IB")  # the frame's number, and whether it is the last
 _SUM_BYTES: Final = 32
 _encode: Final = msgspec.msgpack.Encoder().encode
+Read = Callable[[int, int], None]
+"""Is told how many bytes of a file were read, and of how many."""
 
 
 class Values(Hidden, forbid_unknown_fields=True, frozen=True):
@@ -157,10 +159,13 @@ def read_header(path: Path) -> Header:
         raise Misconfigured("host_permissions", path=str(path)) from None
 
 
-def frames(path: Path, epoch: Epoch | None) -> Iterator[tuple[str, list[Any]]]:
+def frames(path: Path, epoch: Epoch | None, read: Read | None = None) -> Iterator[tuple[str, list[Any]]]:
     """The frames of a file, each with a table's name and some of its rows, without the last one.
 
     What was yielded is known to be whole only once all of it was.
+
+    Args:
+        read: is told how far it is, with every frame.
 
     Raises:
         IntegrityError: `backup_invalid`: it is cut, altered, put together from others, or another epoch's.
@@ -175,10 +180,13 @@ def frames(path: Path, epoch: Epoch | None) -> Iterator[tuple[str, list[Any]]]:
             if epoch is not None and (header.region, header.epoch) != (epoch.region, epoch.number):
                 raise invalid("is another epoch's", file=path.name)
             bound = _Frames(header, raw, epoch)
+            size = path.stat().st_size
             index, last = 0, False
             while not last:
                 message = _piece(file, MAX_FRAME)
                 last = not file.peek(1)
+                if read is not None:
+                    read(file.tell(), size)
                 plain = bound.open(index, message, last=last)
                 table, rows = msgspec.msgpack.decode(plain, type=tuple[str, list[Any]])
                 if last:
@@ -186,6 +194,9 @@ def frames(path: Path, epoch: Epoch | None) -> Iterator[tuple[str, list[Any]]]:
                         raise IntegrityError("integrity_failed")
                     return
                 if table not in header.tables:
+                    raise IntegrityError("integrity_failed")
+                width = len(header.tables[table])
+                if any(type(row) is not list or len(row) != width for row in rows):
                     raise IntegrityError("integrity_failed")
                 counted[table] = counted.get(table, 0) + len(rows)
                 yield table, rows
@@ -201,18 +212,21 @@ def frames(path: Path, epoch: Epoch | None) -> Iterator[tuple[str, list[Any]]]:
 
 
 def read_whole(
-    path: Path, epoch: Epoch | None, see: Callable[[str, list[Any]], None] = lambda _table, _rows: None
+    path: Path,
+    epoch: Epoch | None,
+    see: Callable[[str, list[Any]], None] = lambda _table, _rows: None,
+    read: Read | None = None,
 ) -> dict[str, int]:
     """Reads every frame of a file; how many rows each of its tables has.
 
     Args:
-        see: is shown every frame.
+        see: is shown every frame; `read` is told how far it is.
 
     Raises:
         IntegrityError, Misconfigured: as `frames`.
     """
     counted: dict[str, int] = {}
-    for table, rows in frames(path, epoch):
+    for table, rows in frames(path, epoch, read):
         counted[table] = counted.get(table, 0) + len(rows)
         see(table, rows)
     return counted

@@ -102,6 +102,9 @@ class Attendant(Protocol):
     def look(self) -> None:
         """Opens epochs that are new, drops those that are closed, and says so in the database."""
 
+    def keep(self) -> None:
+        """Looks, unless something does so all the while: between the pieces of long work."""
+
 
 class Origin(NamedTuple):
     """Where a request came from: for the audit log.
@@ -208,6 +211,7 @@ class Cell:
     seen: KeysSeen = field(default_factory=KeysSeen)
     terms: KeyTerms = field(default_factory=KeyTerms)
     ending: int = 0  # service keys whose end is near and that have no successor, as last looked at
+    untold: int = 0  # people that the directory is yet to be told of, as last looked at
     key_store: Guard | None = None  # never asked inside a command, nor on a request's way
     working: Working = Working()
     keys: KeyStores | None = None

@@ -16,14 +16,14 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from vault.audit.event import Event
-from vault.context import EncryptionContext, Use
-from vault.envelope.seal import open_message
 from vault.errors import CoatcheckError, IntegrityError, Stale
 from vault.keyring.directory import DirectoryKey
 from vault.ledger.command import Command, Needs, State, Writes
 from vault.services.cell import Cell
 from vault.services.directory import RELIST, Directory
 from vault.services.initialise import MAIN_TENANT
+from vault.services.subjects import open_identifier
+from vault.store.cell import Store
 from vault.store.crossing import SubjectRow
 from vault.store.custody import KeyRow
 from vault.store.directory import Overrun, RegionRow
@@ -33,6 +33,7 @@ SLICE_S: Final = 1.0
 FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 60.0
 ACTOR: Final = "directory"
+MOST_UNTOLD: Final = 100_000  # that are counted, of new people and of removed ones
 _log = logging.getLogger("coatcheck.directory")
 
 
@@ -187,6 +188,16 @@ class Enlisting:
         self._cell.committer.execute(Listed(refs, broken, held.generation))
 
 
+def untold(store: Store) -> int:
+    """How many people the directory has not been told of, new or removed: at most twice `MOST_UNTOLD`.
+
+    By what the cell itself knows: that everybody is to be listed anew shows with the first one who was.
+    """
+    newest = max(store.read(store.crossing.most_listed)[0][0] or 0, 1)
+    params = {"generation": newest, "most": MOST_UNTOLD}
+    return sum(map(int, store.read(store.crossing.untold, params)[0]))
+
+
 def identifiers(cell: Cell, rows: list[SubjectRow]) -> Iterable[tuple[bytes, str | None]]:
     """The identifier of each person, by row; None if it does not open, which is damage of ours.
 
@@ -201,10 +212,9 @@ def identifiers(cell: Cell, rows: list[SubjectRow]) -> Iterable[tuple[bytes, str
 
 
 def _identifier(cell: Cell, row: SubjectRow, key: KeyRow | None) -> str | None:
-    context = EncryptionContext(Use.SUBJECT_IDENTIFIER, row.tenant, cell.region, record=row.id)
     if key is None:
         return None
     try:
-        return open_message(cell.keyring.data_key(key), context, row.sealed).decode()
-    except (IntegrityError, UnicodeDecodeError):
+        return open_identifier(cell, row.tenant, row.id, key, row.sealed)
+    except IntegrityError:
         return None

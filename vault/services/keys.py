@@ -45,6 +45,7 @@ class StoredKeyAnswer(Hidden, frozen=True, omit_defaults=True):
             of references by `cell.REGION.reference_rotation`; of a data key, when it is removed; of a service
             key, when it expires.
         principal: of a service key, whose it is.
+        filling: of an index key: nothing is looked up by it yet, a job writes the rows that it is to find.
     """
 
     id: str
@@ -58,6 +59,7 @@ class StoredKeyAnswer(Hidden, frozen=True, omit_defaults=True):
     retention: str | None = None
     due: str | None = None
     principal: str | None = None
+    filling: bool = False
 
 
 class KeyFilter(msgspec.Struct, frozen=True):
@@ -150,6 +152,7 @@ def _service_key(row: Row, now: Micros) -> Row:
         created_at,
         "",
         "",
+        0,
         tenant,
         expires_at,
         principal,
@@ -161,10 +164,10 @@ def _end(row: Row, terms: Terms) -> Micros | None:
     if row[4] != KeyState.ACTIVE:
         return None
     if row[1] == API:
-        return row[10] or None
+        return row[11] or None
     if row[1] == DATA:
         return data_key_end(row[8])
-    return terms.end(row[9], row[1], row[2], row[3], row[6])
+    return terms.end(row[10], row[1], row[2], row[3], row[6])
 
 
 def _shown(row: Row, terms: Terms) -> StoredKeyAnswer:
@@ -180,6 +183,7 @@ def _shown(row: Row, terms: Terms) -> StoredKeyAnswer:
         field=row[2] or None,
         retention=row[7] or None,
         due=row[8] or None,
+        filling=bool(row[9]),
         period_end=None if end is None else format_time(end),
-        principal=row[11] if row[1] == API else None,
+        principal=row[12] if row[1] == API else None,
     )

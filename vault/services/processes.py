@@ -11,16 +11,21 @@ import contextlib
 import logging
 import os
 import threading
+from collections.abc import Mapping
 from typing import Final
 
 from vault.clock import SECOND, Micros
 from vault.errors import MAX_TRIES, CoatcheckError, Stale, Unavailable
 from vault.identifiers import uuid7
 from vault.keyring.epoch import StoredEpoch, needed_epochs, open_rows, stored_epochs
+from vault.keyring.hierarchy import Epoch
 from vault.keyring.ring import awake
+from vault.keystate.states import KeyState
+from vault.kms.erased import ErasedLog
 from vault.ledger.command import Command, Needs, State, Writes
 from vault.ledger.state import Head
 from vault.services.cell import Cell
+from vault.services.finality import final_events
 from vault.store.tables import SQLITE
 from vault.store.work import ProcessRow
 
@@ -94,14 +99,19 @@ class Process:
     Args:
         cell: the cell, whose key stores are known.
         kind: what it does: `serve`, `worker`, `host`.
+
+    Attributes:
+        followed: whether a steward looks all the while.
     """
 
     def __init__(self, cell: Cell, kind: str) -> None:
         self.id = uuid7()
+        self.followed = False
         self._cell = cell
         self._kind = kind
         self._lock = threading.Lock()
         self._destroyed = 0
+        self._ended = 0
         self._said: tuple[int, int, int] | None = None
         self._renew_at = 0.0
         self._expires = 0.0
@@ -121,22 +131,35 @@ class Process:
 
     def _look(self) -> None:
         keyring, store = self._cell.keyring, self._cell.store
-        if self._said is not None and awake() > self._expires:
+        lapsed = self._said is not None and awake() > self._expires
+        if lapsed:
             keyring.wipe()  # before anything else
         head = Head(*store.read(store.record.head)[0])
-        needed = needed_epochs(store)
-        missing = [row for row in needed if row.number not in keyring.held]
-        if missing:
-            self._open(missing)
+        opened = self._open([row for row in needed_epochs(store) if row.number not in keyring.held])
+        if not lapsed:
+            keyring.hold(opened)
         if any(number < head.read_epoch for number in keyring.held):
             keyring.drop_through(head.read_epoch - 1)
         if keyring.in_use != head.epochs:
             self._cell.forget()
         self._destroy()
-        held = keyring.held
+        self._compact()
+        held = {*keyring.held, *opened}
         says = (max(held, default=0), head.read_epoch - 1, self._destroyed)
         if says != self._said or awake() >= self._renew_at:
             self._say(says)
+        if lapsed:
+            # Not before: whoever comes to use a key without a lease takes all of them out of the ring again.
+            keyring.hold(opened)
+
+    def keep(self) -> None:
+        """Looks, if no steward does. Without, the lease lapses in the middle of long work, and the keys go.
+
+        Raises:
+            CoatcheckError: as `look`.
+        """
+        if not self.followed:
+            self.look()
 
     def leave(self) -> None:
         """Lets go of the keys, and says that there is no such process any more."""
@@ -146,11 +169,13 @@ class Process:
                 with contextlib.suppress(CoatcheckError):
                     self._cell.committer.execute(Leave(self.id))
 
-    def _open(self, rows: list[StoredEpoch]) -> None:
+    def _open(self, rows: list[StoredEpoch]) -> Mapping[int, Epoch]:
+        if not rows:
+            return {}
         if self._cell.keys is None:
             raise Unavailable("key_unavailable")
         # Opened for this once: what a provider remembers of root keys goes with it.
-        self._cell.keyring.hold(open_rows(self._cell.region, rows, *self._cell.keys()))
+        return open_rows(self._cell.region, rows, *self._cell.keys())
 
     def _destroy(self) -> None:
         """Destroys the halves, in this host's half-stores, of epochs for which that was ordered."""
@@ -161,6 +186,23 @@ class Process:
             for number in ordered:
                 halves.destroy(number)
             self._destroyed = newest
+
+    def _compact(self) -> None:
+        """Leaves out of this host's `erased.log` what no backup can bring back, once for each epoch's end."""
+        states = {row.number: row.state for row in stored_epochs(self._cell.store)}
+        ended = max((number for number, state in states.items() if state == KeyState.DESTROYED), default=0)
+        if ended <= self._ended or self._cell.keys is None:
+            return
+        self._ended = ended  # what fails now is done at the next end, or by the next process
+        try:
+            events = final_events(self._cell.store, self._cell.clock.now())
+            _, halves = self._cell.keys()
+            gone = ErasedLog(self._cell.region, halves.folders).compact(events) if events else 0
+        except CoatcheckError as problem:
+            _log.warning("erased.log not compacted", extra={"code": problem.code})
+        else:
+            if gone:
+                _log.info("erased.log compacted", extra={"entries": gone})
 
     def _say(self, says: tuple[int, int, int]) -> None:
         asked = awake()
@@ -176,6 +218,7 @@ class Steward:
 
     def __init__(self, process: Process) -> None:
         self._process = process
+        process.followed = True
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="steward", daemon=True)
         self._thread.start()

@@ -22,8 +22,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from vault.audit.event import Event
-from vault.context import EncryptionContext, Use, encode_for
-from vault.envelope.seal import open_encoded, open_message
+from vault.context import Use, encode_for
+from vault.envelope.seal import open_encoded
 from vault.errors import BadInput, IntegrityError, Stale, Unavailable
 from vault.identifiers import parse_id
 from vault.keyring.hierarchy import CELL, Purpose
@@ -33,6 +33,7 @@ from vault.ledger.state import TokenRow, collect_tokens
 from vault.services.cell import Cell
 from vault.services.jobs import DONE, Piece, Progress, Work
 from vault.services.reseal import moved
+from vault.services.subjects import open_identifier
 from vault.services.vaulting import index_entry, normal_form
 from vault.store.custody import FieldKeyRow, KeyRow
 from vault.store.rows import EpochsInUse
@@ -371,8 +372,7 @@ def _references(
                 raise Unavailable("key_unavailable")
             made[person] = {}
             continue
-        context = EncryptionContext(Use.SUBJECT_IDENTIFIER, index.tenant, cell.region, record=person)
-        subject = open_message(cell.keyring.data_key(key), context, sealed).decode()
+        subject = open_identifier(cell, index.tenant, person, key, sealed)
         made[person] = {
             epoch: cell.keyring.references(index.tenant, epoch, index.to).of(subject) for epoch in epochs.each
         }

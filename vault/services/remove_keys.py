@@ -57,10 +57,7 @@ class _Changes:
 
 
 class RemoveKeys(Command):
-    """Removes keys as they were seen; whatever moved meanwhile makes it stale. Bumps the fence.
-
-    Returns from `decide`: how many events there are by then, at least.
-    """
+    """Removes keys as they were seen; whatever moved meanwhile makes it stale. Bumps the fence."""
 
     alone = True
 
@@ -74,7 +71,7 @@ class RemoveKeys(Command):
     def needs(self, needs: Needs) -> None:
         """Touches no row that others decide on: compare-and-swap finds what moved."""
 
-    def decide(self, state: State, writes: Writes) -> int:
+    def decide(self, state: State, writes: Writes) -> None:
         """Notes the deletes."""
         changes = self._changes
         for key in changes.people:
@@ -86,7 +83,6 @@ class RemoveKeys(Command):
         writes.change("drop_page", changes.dropped)
         writes.fence_by += 1
         writes.event(self._event)
-        return state.head.next + 1
 
 
 def remove_keys(
@@ -106,13 +102,15 @@ def remove_keys(
     log = _log(cell) if note else None
     if log is not None:
         log.read()  # what cannot be noted is not begun
-    removed, at, events = 0, cell.clock.now(), 0
+    removed, at = 0, cell.clock.now()
     for start in range(0, len(wanted), AT_ONCE):
         chunk = wanted[start : start + AT_ONCE]
         for tenant, rows in _by_tenant(cell, chunk):
             done = yield RemoveKeys(caller, tenant, _changes(cell, rows), facts)
-            removed, at, events = removed + len(rows), max(at, done.at), max(events, done.value)
+            removed, at = removed + len(rows), max(at, done.at)
         if log is not None:
+            # Read when all of them are gone, also those that somebody else removed: a later flip says more.
+            events = int(cell.store.read(cell.store.record.head)[0][1])
             log.append(Erased(id_, events, at) for id_ in chunk)
     cell.keyring.forget()
     cell.store.fold()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -176,8 +177,11 @@ def _open(region: str, path: Path, header: Header, provider: Provider, halves: H
         raise
 
 
-def look_through(chosen: Chosen, erased: dict[bytes, Erased]) -> Found:
+def look_through(chosen: Chosen, erased: dict[bytes, Erased], seen: Callable[[str, int, int], None]) -> Found:
     """Reads all of the files: whether they are whole, and what of them was erased since.
+
+    Args:
+        seen: is told of the bytes read (`check PART`), and of how many.
 
     Raises:
         IntegrityError: `backup_invalid`.
@@ -210,7 +214,8 @@ def look_through(chosen: Chosen, erased: dict[bytes, Erased]) -> Found:
     for part in ORDER:
         if part in chosen.paths:
             path, header = chosen.paths[part], chosen.headers[part]
-            found.rows |= read_whole(path, chosen.epoch_of(part), see(header))
+            read = partial(seen, f"check {part}")
+            found.rows |= read_whole(path, chosen.epoch_of(part), see(header), read)
             found.sums[part] = sha256_of(path)
     found.values_recorded = found.sums.get(VALUES) in noted
     return found

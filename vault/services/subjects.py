@@ -9,8 +9,8 @@ from typing import NamedTuple
 from vault.audit.event import Event, listed
 from vault.authn.identities import Caller
 from vault.context import EncryptionContext, Use
-from vault.envelope.seal import seal
-from vault.errors import ValueRefused
+from vault.envelope.seal import open_message, seal
+from vault.errors import IntegrityError, ValueRefused
 from vault.identifiers import format_id, uuid7
 from vault.keyring.hierarchy import CELL, new_data_key
 from vault.ledger.command import ROWS_A_WEIGHT, Command, Committed, Needs, State, Writes
@@ -178,5 +178,23 @@ def _new_subject(cell: Cell, tenant: str, epochs: EpochsInUse, subject: str) -> 
     )
     row = uuid7()
     key = new_data_key(epoch, Slot(tenant, row, IDENTIFIER_CLASS, NO_DUE))
-    context = EncryptionContext(Use.SUBJECT_IDENTIFIER, tenant, cell.region, record=row)
-    return NewSubject(refs[0][2], refs, row, key, seal(cell.keyring.data_key(key), context, subject.encode()))
+    sealed = seal(cell.keyring.data_key(key), _context(cell, tenant, row), subject.encode())
+    return NewSubject(refs[0][2], refs, row, key, sealed)
+
+
+def open_identifier(cell: Cell, tenant: str, row: bytes, key: KeyRow, sealed: bytes) -> str:
+    """The identifier of a person, as the row has it. Whether its key may be used is for the caller to say.
+
+    Raises:
+        IntegrityError: `ciphertext_invalid`: it does not open, which is damage of ours.
+        Unavailable: `key_unavailable`.
+    """
+    opened = open_message(cell.keyring.data_key(key), _context(cell, tenant, row), sealed)
+    try:
+        return opened.decode()
+    except UnicodeDecodeError:
+        raise IntegrityError("ciphertext_invalid") from None
+
+
+def _context(cell: Cell, tenant: str, row: bytes) -> EncryptionContext:
+    return EncryptionContext(Use.SUBJECT_IDENTIFIER, tenant, cell.region, record=row)

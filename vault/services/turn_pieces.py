@@ -157,6 +157,7 @@ class Flip(Opened):
         writes.change("move_field_key", [self._layer])
         writes.write_by += 1
         writes.fence_by += 1
+        self.then.cursor["evidence"]["events_at_flip"] = state.head.next
         super().effect(state, writes)
 
 

@@ -62,10 +62,12 @@ class Worker:
         self._cell = cell
         self._stop = stop or threading.Event()
         self._scheduled = 0.0
+        self._kept_at = 0.0
         self._listed_at = 0.0
         if cell.attendant is None:
             cell.attendant = Process(cell, "worker")
             cell.attendant.look()
+        self._attendant = cell.attendant
         self._by = cell.attendant.id
         self._enlisting = None if cell.directory is None else Enlisting(cell, cell.directory, self._by)
 
@@ -127,8 +129,11 @@ class Worker:
             if self._stop.is_set():
                 self._perform(lambda: _release(work, QUEUED, "", "", 0))
                 return
+            if time.monotonic() >= self._kept_at + LOOK_S:  # a job may take hours
+                self._kept_at = time.monotonic()
+                self._attendant.keep()
             if time.monotonic() >= self._listed_at + LOOK_S:
-                self._enlist()  # a job may take hours
+                self._enlist()
             self._perform(lambda: piece(self._cell, work))
             if work.progress.state == RUNNING and self._cell.working.pause_s:
                 self._stop.wait(self._cell.working.pause_s)

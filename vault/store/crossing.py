@@ -89,6 +89,16 @@ class CrossingStatements:
             dialect,
         )
         self.most_listed = Statement(select(func.max(s.listed)), dialect)
+        most = bindparam("most", type_=Integer)
+        unlisted = select(s.id).where(s.listed < bindparam("generation", type_=Integer)).limit(most)
+        removals = select(r.ref).limit(most)
+        self.untold = Statement(
+            select(
+                select(func.count()).select_from(unlisted.subquery()).scalar_subquery(),
+                select(func.count()).select_from(removals.subquery()).scalar_subquery(),
+            ),
+            dialect,
+        )
         self.note_listed = Statement(
             update(t.subjects)
             .values(listed=bindparam("now_listed"))

@@ -177,11 +177,21 @@ class CustodyStatements:
         none = literal("", String)
         state = case((k.state == "active", p.state), else_=k.state)
         fields = select(
-            f.id, f.purpose, f.field, f.version, f.state, f.epoch, f.created_at, none, none, f.tenant
+            f.id,
+            f.purpose,
+            f.field,
+            f.version,
+            f.state,
+            f.epoch,
+            f.created_at,
+            none,
+            none,
+            f.filling,
+            f.tenant,
         )
         data = select(
             k.id, literal("data", String), none, literal(1, Integer), state, k.epoch, k.created_at,
-            k["class"], k.due, k.tenant,
+            k["class"], k.due, literal(0, Integer), k.tenant,
         ).join(t.due_periods, period_of)  # fmt: skip
 
         def page(keys_: Select[Any], of: Any) -> Statement:

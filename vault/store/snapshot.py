@@ -96,9 +96,10 @@ def key_of(table: Table, row: Sequence[Any]) -> list[Any]:
     return [row[names.index(str(column.name))] for column in table.primary_key.columns]
 
 
-def count_of(connection: Connection, table: Table) -> int:
-    """How many rows a table has."""
-    return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+def count_of(connection: Connection, asked: Table | Select[Any]) -> int:
+    """How many rows a table has, or those of it that are asked for."""
+    of = asked if isinstance(asked, Table) else asked.subquery()
+    return int(connection.execute(select(func.count()).select_from(of)).scalar_one())
 
 
 def digest_of(connection: Connection, table: Table, count: int = ROWS) -> tuple[int, str]:

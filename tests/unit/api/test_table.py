@@ -109,8 +109,10 @@ def test_a_batch_is_422_whatever_its_items_are() -> None:
 
 
 def test_metrics_are_bounded_by_our_own_names() -> None:
-    cell: Any = SimpleNamespace(committer=SimpleNamespace(groups=2, commands=5), key_store=None, ending=7)
-    metrics = Metrics({"eu": cell})
+    ledger = SimpleNamespace(groups=2, commands=5)
+    cell: Any = SimpleNamespace(committer=ledger, key_store=None, ending=7, directory=None)
+    telling: Any = SimpleNamespace(**{**vars(cell), "directory": object(), "untold": 12})
+    metrics = Metrics({"eu": cell, "us": telling})
     for _ in range(3):
         metrics.answered("GET whoami", 200, "", 0.002)
     metrics.answered("other", 404, "not_found", 0.001)
@@ -119,4 +121,7 @@ def test_metrics_are_bounded_by_our_own_names() -> None:
     assert 'coatcheck_requests_total{code="not_found",route="other",status="404"} 1.0' in page
     assert 'coatcheck_ledger_commands_total{region="eu"} 5.0' in page
     assert 'coatcheck_service_keys_ending{region="eu"} 7.0' in page
+    assert [line for line in page.splitlines() if line.startswith("coatcheck_directory_untold")] == [
+        'coatcheck_directory_untold{region="us"} 12.0'
+    ]
     assert 'coatcheck_request_seconds_count{route="GET whoami"} 3.0' in page

@@ -1,4 +1,4 @@
-"""Watches what is made durable, linked and unlinked, in order, and can die at any step."""
+"""Watches what is made durable, linked, replaced and unlinked, in order, and can die at any step."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Watched:
         self.calls: list[str] = []
         self._root = root
         self._left: int | None = None
-        fsync, link, unlink = os.fsync, os.link, Path.unlink
+        fsync, link, unlink, replace = os.fsync, os.link, Path.unlink, Path.replace
 
         def watched_fsync(descriptor: int) -> None:
             self._note("sync", self._name(descriptor))
@@ -35,6 +35,11 @@ class Watched:
             self._note("unlink", str(path))
             unlink(path, missing_ok)
 
+        def watched_replace(path: Path, target: Any) -> Any:
+            self._note("replace", str(target))
+            return replace(path, target)
+
+        patch.setattr(Path, "replace", watched_replace)
         patch.setattr(os, "fsync", watched_fsync)
         patch.setattr(os, "link", watched_link)
         patch.setattr(Path, "unlink", watched_unlink)

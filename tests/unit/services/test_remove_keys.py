@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import pytest
 
 from tests.support.cells import NAME, REGION, BuiltCell, any_cell, development_cell
 from tests.support.hosted import keys_of, remove, shown
-from tests.support.turns import turn
+from tests.support.turns import begin, stop_at, turn, until
+from vault.clock import DAY, format_time
 from vault.crypto.keypack import page_ids
 from vault.errors import CoatcheckError, Misconfigured, Stale
 from vault.identifiers import format_id
@@ -18,9 +20,10 @@ from vault.keyring.hierarchy import open_page
 from vault.kms.erased import NAME as LOG
 from vault.kms.erased import ErasedLog
 from vault.services import remove_keys as removing
-from vault.services.remove_keys import still_there
+from vault.services.finality import final_events
+from vault.services.remove_keys import remove_keys, still_there
 from vault.store.turning import PageRow
-from vault.wiring import Wiring, as_host
+from vault.wiring import Wiring, as_host, perform
 
 PEOPLE = [f"cust-{number}" for number in range(8)]
 GONE, LEFT = PEOPLE[:3], PEOPLE[3:]
@@ -157,3 +160,65 @@ def test_on_a_file_nothing_is_left_of_it(tmp_path: Path) -> None:
         assert seen() == len(ids)  # control
         remove(built, ids)
         assert seen() == 0
+
+
+def test_an_epochs_end_leaves_out_of_the_log_what_was_gone_before_its_flip(built: BuiltCell) -> None:
+    """What is removed while both epochs are readable may be in a backup under the new one: it stays."""
+    tokens_of(built)
+    first, second = keys_of(built, *GONE[:2]), keys_of(built, GONE[2])
+    remove(built, first)
+    id_ = begin(built)
+    stop_at(built, id_, "carry")
+    remove(built, second)
+    look(built)
+    assert set(log_of(built).read()) == {*first, *second}  # the old epoch's half is still there
+    assert until(built, id_).state == "done"
+    look(built)
+    assert set(log_of(built).read()) == set(second)
+    assert turn(built).state == "done"
+    look(built)
+    assert log_of(built).read() == {}
+
+
+def test_a_key_that_somebody_else_removed_is_noted_as_of_when_it_was_seen_to_be_gone(
+    built: BuiltCell,
+) -> None:
+    """Asked again after a kill between the removal and the note, and after the flip: it stays."""
+    tokens_of(built)
+    gone = keys_of(built, GONE[0])
+    id_ = begin(built)
+    stop_at(built, id_, "carry")
+    perform(built.cell, lambda: remove_keys(built.cell, as_host(), gone, note=False))
+    assert log_of(built).read() == {}
+    assert remove(built, gone).keys == 0
+    assert until(built, id_).state == "done"
+    look(built)
+    assert set(log_of(built).read()) == set(gone)
+
+
+def test_while_a_root_key_may_still_be_taken_back_nothing_is_left_out(built: BuiltCell) -> None:
+    tokens_of(built)
+    gone = keys_of(built, *GONE)
+    remove(built, gone)
+    turn(built)
+    store, t = built.cell.store, built.cell.store.tables.turns
+    now = built.cell.clock.now()
+    [evidence] = [json.loads(row[4]) for row in store.read(store.work.turns)]
+    assert final_events(store, now) == evidence["events_at_flip"] > 0
+
+    def stand(**more: Any) -> int:
+        with store.engine.begin() as connection:
+            connection.execute(t.update().values(**more))
+        return final_events(store, now)
+
+    pending = {**evidence, "root_destroyed": {"final_at": format_time(now + DAY)}}
+    assert stand(evidence=json.dumps(pending)) == 0
+    assert stand(evidence=json.dumps({**pending, "root_destroyed": {"final_at": format_time(now - DAY)}})) > 0
+    assert stand(evidence=json.dumps({})) == 0  # a turn of an older program
+    assert stand(evidence=json.dumps(evidence), ended_at=0) == 0
+
+
+def look(built: BuiltCell) -> None:
+    """What each process does once a second."""
+    assert built.cell.attendant is not None
+    built.cell.attendant.look()

@@ -127,8 +127,8 @@ GRANT = (
 KILL = ("kill_1", "main", "agent", "agent:demo", None, "host:0", 5, 0, None)
 PAGE = {"first": 0, "end": 10}
 KEYS_PAGE = {"tenant": "main", "below": b"\xff" * 16, "most": 10}
-FIELD_KEY_SHOWN = (KEY, "ff1", "customer.ssn", 1, "active", 1, 5, "", "", "main")
-DATA_KEY_SHOWN = (KEY, "data", "", 1, "active", 1, 5, "customer", "2028-11", "main")
+FIELD_KEY_SHOWN = (KEY, "ff1", "customer.ssn", 1, "active", 1, 5, "", "", 1, "main")
+DATA_KEY_SHOWN = (KEY, "data", "", 1, "active", 1, 5, "customer", "2028-11", 0, "main")
 
 # What selects and families are asked, and the rows they give.
 QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
@@ -212,6 +212,7 @@ QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
     "turns": ({}, [(2, 1, "job_1", "{}", "{}", 5, 0)]),
     "unlisted": ({"generation": 1, "most": 10}, [SUBJECT_ROW]),
     "most_listed": ({}, [(0,)]),
+    "untold": ({"generation": 1, "most": 10}, [(1, 1)]),
     "directory_removals": ({"most": 10}, [(REF,)]),
     "transfer": (
         {"transfer_id": "xfer_1"},
