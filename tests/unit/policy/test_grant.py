@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -53,7 +54,7 @@ def test_a_grant_that_is_over_stays_over(one: int, other: int, few: int, many: i
 
 
 def test_states_keep_their_spelling() -> None:
-    assert [state.value for state in GrantState] == ["active", "revoked"]
+    assert [state.value for state in GrantState] == ["active", "suspended", "revoked"]
 
 
 LAST4 = ScopeEntry(["customer.ssn"], ["mask"], ["plain"], mask="last4")
@@ -99,9 +100,10 @@ def test_a_scope_that_makes_sense() -> None:
         (ScopeEntry([], ["reveal"], ["plain"]), "member_missing", {"member": "scope"}),
         (ScopeEntry(["customer.ssn"], [], ["plain"]), "member_missing", {"member": "scope"}),
         (ScopeEntry(["customer.ssn"], ["reveal"], []), "member_missing", {"member": "scope"}),
-        (ScopeEntry(["customer.ssn"], ["derive"], ["plain"]), "operation_unsupported", {}),
+        (ScopeEntry(["customer.ssn"], ["derive"], ["plain"]), "member_missing", {"member": "derive"}),
         (ScopeEntry(["customer.ssn"], ["reveal", "use"], ["plain"]), "operation_unsupported", {}),
-        (ScopeEntry(["customer.ssn"], ["reveal"], ["sealed"]), "operation_unsupported", {}),
+        (ScopeEntry(["customer.ssn"], ["reveal"], ["posted"]), "operation_unsupported", {}),
+        (ScopeEntry(["customer.ssn"], ["reveal"], ["sealed"]), "member_missing", {"member": "seal_to"}),
         (ScopeEntry(["customer.iban"], ["reveal"], ["plain"]), "field_unknown", {}),
         (ScopeEntry(["customer.ssn", "*"], ["reveal"], ["plain"]), "field_unknown", {}),
         (LAST2, "operation_unsupported", {"member": "mask"}),
@@ -143,9 +145,19 @@ def test_over_a_cap_of_the_purpose() -> None:
     with pytest.raises(BadInput) as ttl:
         check_purpose(proposal(valid_until=END + 1), purpose)
     assert (ttl.value.code, ttl.value.facts) == ("validity_invalid", {"most_seconds": 900})
-    sealed = ScopeEntry(["customer.ssn"], ["reveal"], ["plain", "sealed"])
+    closed = replace(purpose, deliveries=frozenset())
+    sealed = ScopeEntry(["customer.ssn"], ["reveal"], ["sealed"])
+    check_purpose(proposal(scope=(sealed,)), closed)
     with pytest.raises(Denied, match="plain_delivery_denied"):
-        check_purpose(proposal(scope=(SSN, sealed)), purpose)
+        check_purpose(proposal(scope=(SSN, sealed)), closed)
+
+
+def test_a_keyed_grant_has_no_caps_but_its_creators_and_plain_delivery_by_its_own_list() -> None:
+    purpose = SCHEMA.purposes["support"]
+    keyed = proposal(uses=51, valid_until=END + 1, keyed=True)
+    with pytest.raises(Denied, match="plain_delivery_denied"):
+        check_purpose(keyed, purpose)
+    check_purpose(keyed, replace(purpose, keyed_deliveries=frozenset({"plain"})))
 
 
 def test_a_purpose_that_names_no_delivery_allows_none() -> None:

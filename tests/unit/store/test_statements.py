@@ -527,7 +527,7 @@ def test_what_is_inserted_if_absent_is_left_as_it_is(filled: Store, name: str) -
 
 
 KEPT = (
-    *("insert_due_period", "insert_data_key", "insert_idempotency", "insert_process"),
+    *("insert_due_period", "insert_data_key", "insert_idempotency", "insert_process", "insert_grant_try"),
     *("insert_directory_removal", "insert_arrival"),
 )
 
