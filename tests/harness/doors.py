@@ -32,7 +32,15 @@ from vault.errors import CODES
 from vault.policy.permissions import PERMISSIONS
 
 UNKNOWN_ID: Final = "01M84HD64DFW18BYTQYF0BJRJQ"
-PREFIXES: Final = {"grants": "gr", "principals": "pr", "keys": "ck", "tenants": "tn", "transfers": "xfer"}
+UNKNOWN_BLOCK: Final = "A" * 43
+PREFIXES: Final = {
+    "grants": "gr",
+    "kill": "kill",
+    "principals": "pr",
+    "keys": "ck",
+    "tenants": "tn",
+    "transfers": "xfer",
+}
 BY_NAME: Final = {route.method + " " + route.path: route for route in ROUTES}
 WITH_BODY: Final = [name for name, route in BY_NAME.items() if route.body is not None]
 
@@ -76,6 +84,28 @@ TAKEN: Final[dict[str, list[Any]]] = {
          "scope": [{"fields": [SSN], "operations": ["mask"], "delivery": ["plain"], "mask": "last4",
                     "key_version": 1}],
          "valid": {"until": "2100-01-01T00:00:00Z"}},
+        {"agent": AGENT, "purpose": PURPOSE,
+         "limits": {"uses": 2, "rate": {"count": 5, "per_s": 60}, "verify_attempts": 2},
+         "scope": [{"fields": [NAME], "operations": ["reveal"], "delivery": ["sealed"]}],
+         "subjects": {"max_distinct": 1},
+         "valid": {"windows": [{"days": ["mon"], "from": "08:00", "until": "18:00", "zone": "Europe/Berlin"}]},
+         "bind": {"cnf": {"jkt": "A" * 43}, "networks": ["192.0.2.0/24"], "conversation": "c1", "task": "t"},
+         "seal_to": {"kty": "OKP", "crv": "X25519", "x": "3p7bfXt9wbTTW2HC7OQ1Nz-DQ8hbeGdNrfx-FG-IK08"},
+         "delegation": {"depth": 1, "ttl_max_s": 60}},
+    ],
+    "PATCH grants/{id}": [
+        {"version": 1, "uses": 1, "batch": 1, "until": "2099-01-01T00:00:00Z", "conversation": "c1",
+         "networks": ["127.0.0.0/8"], "subjects": {"in": ["person"], "max_distinct": 1},
+         "scope": [{"fields": [NAME], "operations": ["reveal"], "delivery": ["plain"]}]},
+        {"version": 2, "uses": 10**12, "reason": "a"},
+    ],
+    "POST grants/simulate": [
+        {"grant": f"gr_{UNKNOWN_ID}", "purpose": PURPOSE, "fields": [NAME], "items": 2, "source": "192.0.2.1"},
+    ],
+    "POST kill": [{"conversation": "conv-of-nobody", "reason": "a"}],
+    "POST verify": [
+        {"purpose": PURPOSE, "field": SSN, "token": "123-45-6789", "candidate": "123-45-6789",
+         "key_version": 1, "conversation": "c1"},
     ],
     "POST schema/plan": [{"toml": "[purposes.a]"}, {"document": {"purposes": {"a": {"activity": "x"}}}}],
     "POST schema/apply": [{"toml": "[purposes.a]", "digest": "0" * 64}],
@@ -99,7 +129,8 @@ def bodies_taken(route: Route) -> list[Any]:
 def path_of(route: Route) -> str:
     """The route's path with ids that nothing has."""
     prefix = PREFIXES.get(route.path.partition("/")[0], "")
-    return route.path.replace("{id}", f"{prefix}_{UNKNOWN_ID}").replace("{name}", "no.such.field")
+    path = route.path.replace("{id}", f"{prefix}_{UNKNOWN_ID}").replace("{name}", "no.such.field")
+    return path.replace("{block}", UNKNOWN_BLOCK)
 
 
 class Doors:

@@ -13,7 +13,14 @@ from typing import Any, Final
 from tests.support.cells import AGENT, EMAIL, HANDLE, NAME, SCHEMA, SSN, VISIT
 from tests.support.service import Answer
 from tests.support.within import Door
-from tests.unit.services.calls import a_job, a_stopped_job, a_transfer, with_directory, with_neighbour
+from tests.unit.services.calls import (
+    a_job,
+    a_stopped_job,
+    a_transfer,
+    verifying,
+    with_directory,
+    with_neighbour,
+)
 
 VALUE: Final = "123-45-6789"
 PERSON: Final = "Ada Lovelace"
@@ -155,6 +162,22 @@ def _decrypt(door: Door) -> Sent:
     return Sent("decrypt", body, grant(door, VISIT)["credential"], (PERSON, "Lovelace"))
 
 
+def _suspended(door: Door) -> str:
+    id_ = str(grant(door, SSN)["id"])
+    taken(door.call("POST", f"grants/{id_}/suspend", {}))
+    return id_
+
+
+def _kill(door: Door) -> str:
+    made = door.call("POST", "kill", {"conversation": "another"}, key=door.built.admin)
+    return str(taken(made)["id"])
+
+
+def _verify(door: Door) -> Sent:
+    body = {"purpose": PURPOSE, "field": SSN, "token": token(door, SSN, VALUE), "key_version": 1}
+    return Sent("verify", {**body, "candidate": VALUE}, verifying(door.built))
+
+
 def _apply(door: Door) -> Sent:
     plan = taken(door.call("POST", "schema/plan", {"toml": MORE}, key=door.built.admin))
     return Sent("schema/apply", {"toml": MORE, "digest": plan["digest"]}, door.built.admin)
@@ -185,6 +208,31 @@ DRIVES: Final[dict[str, dict[str, Drive]]] = {
             f"grants/{(made := grant(d, SSN))['id']}", key=str(made["credential"])
         ),
     },
+    "PATCH grants/{id}": {
+        "fewer uses": lambda d: Sent(f"grants/{grant(d, SSN)['id']}", {"version": 1, "uses": 1}),
+    },
+    "POST grants/{id}/suspend": {
+        "with a reason": lambda d: Sent(f"grants/{grant(d, SSN)['id']}/suspend", {"reason": "odd"}),
+    },
+    "POST grants/{id}/resume": {
+        "one that waits": lambda d: Sent(f"grants/{_suspended(d)}/resume", {}, d.built.admin),
+    },
+    "POST grants/{id}/blocks/{block}/revoke": {
+        "one not seen": lambda d: Sent(f"grants/{grant(d, SSN)['id']}/blocks/{'A' * 43}/revoke", {}),
+    },
+    "POST grants/simulate": {
+        "one use": lambda d: Sent(
+            "grants/simulate",
+            {"grant": grant(d, SSN)["id"], "purpose": PURPOSE, "fields": [SSN]},
+            d.built.admin,
+        ),
+    },
+    "POST kill": {
+        "an agent": lambda d: Sent("kill", {"agent": "other", "reason": "gone"}, d.built.admin),
+    },
+    "GET kill": {"all": lambda d: Sent("kill", key=d.built.admin)},
+    "DELETE kill/{id}": {"one": lambda d: Sent(f"kill/{_kill(d)}", key=d.built.admin)},
+    "POST verify": {"a number": _verify},
     "POST grants/{id}/revoke": {
         "with a reason": lambda d: Sent(f"grants/{grant(d, SSN)['id']}/revoke", {"reason": "gone"}),
     },

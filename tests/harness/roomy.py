@@ -71,7 +71,7 @@ def principal(name: str, **more: Any) -> dict[str, Any]:
         ],
         "ceiling": {
             "fields": [*TOKENIZED, TEXT],
-            "operations": ["reveal", "mask"],
+            "operations": ["reveal", "mask", "derive", "verify"],
             "deliveries": ["plain"],
             "purposes": [PURPOSE],
             "agents": [AGENT],

@@ -182,6 +182,18 @@ def test_answers_agree(doors: Doors) -> None:
     call("GET grants/{id}", id=grant["id"])
     call("GET grants/{id}", id=grant["id"], key=grant["credential"])
     call("GET grants/{id}", id=limited["id"])
+    call("POST grants/{id}/suspend", {"reason": "a"}, id=grant["id"])
+    call("POST grants/{id}/resume", id=grant["id"])
+    call("PATCH grants/{id}", {"version": 3, "uses": 4}, id=grant["id"])
+    call("POST grants/{id}/blocks/{block}/revoke", {}, id=grant["id"], block="A" * 43)
+    call("POST grants/simulate", {"grant": grant["id"], "purpose": PURPOSE, "fields": [NAME]})
+    stopped = call("POST kill", {"conversation": "c1", "reason": "a"})
+    call("GET kill")
+    call("DELETE kill/{id}", id=stopped["id"])
+    told = {"fields": [SSN], "operations": ["verify"], "delivery": []}
+    asking = call("POST grants", grant_body([SSN], 5) | {"scope": [told]})
+    compared = {"purpose": PURPOSE, "field": SSN, "token": made["items"][1]["token"], "key_version": 1}
+    call("POST verify", {**compared, "candidate": "123456789"}, key=asking["credential"])
     call("POST grants/{id}/revoke", {"reason": "a"}, id=grant["id"])
     call("DELETE grants/{id}", id=limited["id"])
     call("GET whoami")

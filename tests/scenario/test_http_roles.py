@@ -102,7 +102,8 @@ def test_a_key_is_no_grant(doors: Doors, name: str) -> None:
         (
             ["admin"],
             {
-                *("grant:list", "job:control", "job:read", "principal:list", "principal:write"),
+                *("grant:list", "job:control", "job:read", "kill:control"),
+                *("principal:list", "principal:write"),
                 *("schema:apply", "schema:read"),
             },
         ),

@@ -182,9 +182,12 @@ def named_subjects(subjects: Subjects | None) -> tuple[str, ...] | None:
         if subjects.max_distinct is None:
             raise BadInput("member_missing", member="in")
         return None
-    if not 1 <= len(subjects.in_) <= MAX_SUBJECTS:
+    named = tuple(dict.fromkeys(subjects.in_))
+    if not 1 <= len(named) <= MAX_SUBJECTS:
         raise BadInput("limit_invalid", member="subjects", most=MAX_SUBJECTS)
-    return tuple(dict.fromkeys(check_subject(subject) for subject in subjects.in_))
+    for subject in named:
+        check_subject(subject)
+    return named
 
 
 def longest(purpose: Purpose, ceiling: Ceiling | None) -> Micros:

@@ -290,11 +290,11 @@ def _change(
 def _admitted(cell: Cell, request: Request, grant: str, verb: str, *, own: bool) -> Verb[Caller]:
     """Whoever may change a grant that it may see."""
     caller = authenticate(cell, request)
-    yield from admit(cell, caller, request.origin, verb)
+    yield from admit(cell, caller, request.origin, verb, *(() if own else ("grant:revoke",)))
     row = visible(cell, caller, grant)
     if row is None:
         raise Unknown("not_found")
-    if not own or row.created_by != caller.principal.id:
+    if own and row.created_by != caller.principal.id:
         yield from admit(cell, caller, request.origin, verb, "grant:revoke")
     return caller
 

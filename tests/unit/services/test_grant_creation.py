@@ -51,8 +51,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "no fields": ("member_missing", {"scope": entry()}),
     "no operations": ("member_missing", {"scope": [ScopeEntry([SSN], [], ["plain"])]}),
     "no delivery": ("member_missing", {"scope": entry(SSN, delivery=[])}),
-    "an unknown operation": ("operation_unsupported", {"scope": entry(SSN, operations=["derive"])}),
-    "an unknown delivery": ("operation_unsupported", {"scope": entry(SSN, delivery=["sealed"])}),
+    "an unknown operation": ("operation_unsupported", {"scope": entry(SSN, operations=["guess"])}),
+    "an unknown delivery": ("operation_unsupported", {"scope": entry(SSN, delivery=["posted"])}),
     "a mask that the field lacks": (
         "operation_unsupported",
         {"scope": entry(NAME, operations=["mask"], mask="last4")},
