@@ -35,9 +35,9 @@ UNKNOWN_ID: Final = "01M84HD64DFW18BYTQYF0BJRJQ"
 UNKNOWN_BLOCK: Final = "A" * 43
 PREFIXES: Final = {
     "grants": "gr",
+    "keys": "ck",
     "kill": "kill",
     "principals": "pr",
-    "keys": "ck",
     "tenants": "tn",
     "transfers": "xfer",
 }
@@ -88,7 +88,7 @@ TAKEN: Final[dict[str, list[Any]]] = {
          "limits": {"uses": 2, "rate": {"count": 5, "per_s": 60}, "verify_attempts": 2},
          "scope": [{"fields": [NAME], "operations": ["reveal"], "delivery": ["sealed"]}],
          "subjects": {"max_distinct": 1},
-         "valid": {"windows": [{"days": ["mon"], "from": "08:00", "until": "18:00", "zone": "Europe/Berlin"}]},
+         "valid": {"windows": [{"days": ["mon"], "from": "08:00", "until": "18:00", "zone": "UTC"}]},
          "bind": {"cnf": {"jkt": "A" * 43}, "networks": ["192.0.2.0/24"], "conversation": "c1", "task": "t"},
          "seal_to": {"kty": "OKP", "crv": "X25519", "x": "3p7bfXt9wbTTW2HC7OQ1Nz-DQ8hbeGdNrfx-FG-IK08"},
          "delegation": {"depth": 1, "ttl_max_s": 60}},
@@ -100,7 +100,7 @@ TAKEN: Final[dict[str, list[Any]]] = {
         {"version": 2, "uses": 10**12, "reason": "a"},
     ],
     "POST grants/simulate": [
-        {"grant": f"gr_{UNKNOWN_ID}", "purpose": PURPOSE, "fields": [NAME], "items": 2, "source": "192.0.2.1"},
+        {"grant": f"gr_{UNKNOWN_ID}", "purpose": PURPOSE, "fields": [NAME], "source": "192.0.2.1"},
     ],
     "POST kill": [{"conversation": "conv-of-nobody", "reason": "a"}],
     "POST verify": [

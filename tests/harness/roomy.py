@@ -72,7 +72,7 @@ def principal(name: str, **more: Any) -> dict[str, Any]:
         "ceiling": {
             "fields": [*TOKENIZED, TEXT],
             "operations": ["reveal", "mask", "derive", "verify"],
-            "deliveries": ["plain"],
+            "deliveries": ["plain", "sealed"],
             "purposes": [PURPOSE],
             "agents": [AGENT],
             "uses": MANY,

@@ -171,8 +171,8 @@ OPEN = {
     "Coverage", "DomainAnswer", "Due", "FieldAnswer", "GrantFilter", "GrantLimits", "GrantUse",
     "Index", "IndexRow", "KeyBody", "KeyFilter", "KeyTerms", "Limits", "Move", "NewSubject",
     "Origin", "Page", "PlanAnswer", "RefusedValue", "Removed", "ReplaceBody", "Request",
-    "SchemaAnswer", "SchemaBody", "ServerStanding", "Standing", "SurrogateAnswer", "TenantSchema",
-    "TextColumn", "Turn", "Validity", "Verified", "VersionAnswer", "VersionRow",
+    "SchemaAnswer", "SchemaBody", "ServerStanding", "SimulateAnswer", "Standing", "SurrogateAnswer",
+    "TenantSchema", "TextColumn", "Turn", "Validity", "Verified", "VersionAnswer", "VersionRow",
 }  # fmt: skip
 
 
