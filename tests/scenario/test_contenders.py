@@ -14,9 +14,9 @@ import pytest
 
 from tests.support.cells import NAME, SSN, BuiltCell, any_cell
 from vault.errors import CoatcheckError
-from vault.policy.decision import Decision, UseRequest
+from vault.policy.decision import Decision, Standing, UseRequest
 from vault.policy.grant import Grant
-from vault.services import use_grant as module
+from vault.services import deciding as module
 from vault.services.audit import verify
 from vault.services.grant_views import read_grant
 
@@ -113,7 +113,7 @@ def test_the_database_itself_refuses_more_than_k(
 ) -> None:
     """With the decision switched off, the row's own constraint still holds: nobody gets more than K."""
 
-    def always(_grant: Grant, _uses: int, _now: int, request: UseRequest) -> Decision:
+    def always(_grant: Grant, _uses: int, _now: int, request: UseRequest, _: Standing) -> Decision:
         return Decision(None, request.items)
 
     monkeypatch.setattr(module, "decide_use", always)
@@ -133,7 +133,7 @@ def test_the_database_itself_refuses_more_than_k(
 def test_the_control_gives_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With decision and constraint off, 256 contenders get more than K: the test above can fail."""
 
-    def always(_grant: Grant, _uses: int, _now: int, request: UseRequest) -> Decision:
+    def always(_grant: Grant, _uses: int, _now: int, request: UseRequest, _: Standing) -> Decision:
         return Decision(None, request.items)
 
     monkeypatch.setattr(module, "decide_use", always)
