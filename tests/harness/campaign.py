@@ -321,6 +321,7 @@ class Campaign:
         made = self.call("POST", "grants", body | {"subjects": {"in": [p.word(), p.text()]}}).json()
         self.call("POST", f"grants/{made['id']}/revoke", {"reason": p.reason()})
         self.call("POST", f"grants/{made['id']}/revoke", {"reason": p.word() * 60})
+        self.stop_grants(body)
         changes = (
             {"name": p.text()}, {"kind": p.word()}, {"roles": [p.word()]}, {"permissions": [p.text()]},
             {"ceiling": {"ttl": p.word()}}, {"ceiling": {"subjects": [p.word() + "\0"]}},
@@ -340,6 +341,48 @@ class Campaign:
         ):
             self.call("POST", "schema/plan", {"toml": toml}, key=self.admin)
         self.call("POST", "schema/apply", {"toml": "", "digest": p.word()}, key=self.admin)
+
+    def stop_grants(self, body: dict[str, Any]) -> None:
+        """Grants narrowed, suspended and stopped, and asked about, with canaries in every text."""
+        p = self.planted
+        bind = {"conversation": p.reason(), "task": p.reason()}
+        path = "grants/" + self.call("POST", "grants", body | {"bind": bind}).json()["id"]
+        for bad in ({"conversation": p.word() + "\0"}, {"networks": [p.word()]}, {"cnf": {"jkt": p.word()}}):
+            self.call("POST", "grants", body | {"bind": bad})
+        self.call("PATCH", path, {"version": 1, "uses": 1, "reason": p.reason()})
+        for change in (
+            {"conversation": p.word()},
+            {"networks": [p.word()]},
+            {"until": p.word()},
+            {p.word(): 1},
+        ):
+            self.call("PATCH", path, {"version": 2, **change})
+        for verb in ("suspend", "resume"):
+            self.call("POST", f"{path}/{verb}", {"reason": p.reason()}, key=self.admin)
+            self.call("POST", f"{path}/{verb}", {"reason": p.word() * 60}, key=self.admin)
+        self.call("POST", f"{path}/blocks/{'A' * 43}/revoke", {"reason": p.reason()})
+        self.call("POST", f"{path}/blocks/{p.word()}/revoke", {"reason": p.word() * 60})
+        asked = {"grant": path.rpartition("/")[2], "purpose": PURPOSE, "fields": [NAME]}
+        self.call(
+            "POST", "grants/simulate", asked | {"fields": [p.word()], "source": p.word()}, key=self.admin
+        )
+        self.call("POST", "grants/simulate", asked | {"operation": p.word()}, key=self.admin)
+        self.call("POST", "kill", {"conversation": p.reason(), "reason": p.reason()}, key=self.admin)
+        self.call("POST", "kill", {"agent": p.word() + "\0"}, key=self.admin)
+
+    def verify(self) -> None:
+        """Candidates that are right, wrong and none, and tokens that are none."""
+        p = self.planted
+        value = p.ssn()
+        token = self.call("POST", "tokenize", {"field": SSN, "values": [value]}).json()["tokens"][0]
+        scope = [{"fields": [SSN], "operations": ["verify"], "delivery": []}]
+        granted = self.call("POST", "grants", grant_body([SSN], 50) | {"scope": scope}).json()["credential"]
+        asked = {"purpose": PURPOSE, "field": SSN, "token": token, "candidate": value, "key_version": 1}
+        for change in (
+            {}, {"candidate": p.text()}, {"candidate": p.ssn()}, {"token": p.word()}, {"field": p.word()},
+            {"purpose": p.word()}, {"conversation": p.word() + "\0"}, {p.word(): 1},
+        ):  # fmt: skip
+            self.call("POST", "verify", asked | change, granted)
 
     def detokenize(self, tokens: list[tuple[str, str]]) -> None:
         """Uses of grants, allowed and refused."""

@@ -56,6 +56,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
         tokens = campaign.tokenize(12)
         campaign.share()
         campaign.encrypt()
+        campaign.verify()
         campaign.administer()
         campaign.replace_keys()
         campaign.turn_keys()

@@ -102,13 +102,14 @@ def test_a_key_is_no_grant(doors: Doors, name: str) -> None:
         (
             ["admin"],
             {
-                *("grant:list", "job:control", "job:read", "kill:control"),
+                *("grant:list", "grant:revoke", "job:control", "job:read", "kill:control"),
                 *("principal:list", "principal:write"),
                 *("schema:apply", "schema:read"),
             },
         ),
         (["auditor"], {"audit:read", "grant:list", "job:read", "key:read", "principal:list", "schema:read"}),
         (["key-custodian"], {"job:control", "job:read", "key:destroy", "key:read", "key:rotate"}),
+        (["operator"], {"grant:list", "grant:revoke", "job:control", "job:read", "kill:control"}),
         (["cell-admin"], {"tenant:create", "tenant:read"}),
         (["cell-custodian"], {"epoch:turn", "job:control", "job:read", "key:read"}),
     ],
