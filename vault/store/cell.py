@@ -15,6 +15,7 @@ from vault.errors import Unavailable
 from vault.store.crossing import CrossingStatements
 from vault.store.custody import CustodyStatements
 from vault.store.indexes import IndexStatements
+from vault.store.operators import OperatorStatements
 from vault.store.pipeline import ServerClock, ServerSession
 from vault.store.postgresql import Server
 from vault.store.record import RecordStatements
@@ -38,6 +39,7 @@ class _Statements(NamedTuple):
     work: WorkStatements
     indexes: IndexStatements
     crossing: CrossingStatements
+    operators: OperatorStatements
 
 
 _compiled: Final[dict[str, _Statements]] = {}
@@ -58,6 +60,7 @@ def _statements(name: str, dialect: Dialect) -> _Statements:
             WorkStatements(tables, dialect),
             IndexStatements(tables, dialect),
             CrossingStatements(tables, dialect),
+            OperatorStatements(tables, dialect),
         )
     return found
 
@@ -88,11 +91,12 @@ class Store:
         self.work = statements.work
         self.indexes = statements.indexes
         self.crossing = statements.crossing
+        self.operators = statements.operators
 
     def insert(self, table: str) -> Statement:
         """The insert statement of a table, by its singular name."""
         parts = (self.custody, self.record, self.values, self.requests, self.turning, self.work)
-        for part in (*parts, self.crossing):
+        for part in (*parts, self.crossing, self.operators):
             statement = getattr(part, f"insert_{table}", None)
             if isinstance(statement, Statement):
                 return statement
@@ -101,7 +105,7 @@ class Store:
     def update(self, name: str) -> Statement:
         """An update statement of record or custody, by its name."""
         parts = (self.record, self.custody, self.requests, self.turning, self.work)
-        for part in (*parts, self.indexes, self.crossing):
+        for part in (*parts, self.indexes, self.crossing, self.operators):
             statement = getattr(part, name, None)
             if isinstance(statement, Statement):
                 return statement
