@@ -44,9 +44,21 @@ def problem_response(error: CoatcheckError, request: str) -> tuple[int, list[tup
     status = status_of(error)
     headers = [(b"content-type", MEDIA_TYPE)]
     if status == 401:
-        headers.append((b"www-authenticate", b'Bearer realm="coatcheck"'))
+        headers.append((b"www-authenticate", _challenge(error)))
     if status == 405:
         headers.append((b"allow", str(error.facts.get("allow", "")).encode()))
-    if status == 503:
+    if status in (429, 503):
         headers.append((b"retry-after", str(error.facts.get("retry_after", 1)).encode()))
     return status, headers, _encode(problem(error, request))
+
+
+def _challenge(error: CoatcheckError) -> bytes:
+    """What a caller is asked for: a credential, or a fresh proof of a second factor (RFC 9470, 3)."""
+    parts = ['Bearer realm="coatcheck"']
+    if error.code == "insufficient_user_authentication":
+        parts += [
+            f'error="{error.code}"',
+            f'error_description="{error.row.sentence}"',
+            f'max_age="{error.facts.get("max_age", 0)}"',
+        ]
+    return ", ".join(parts).encode("ascii")

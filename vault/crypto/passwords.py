@@ -113,8 +113,8 @@ def check_unforeseen(text: str, *names: str) -> None:
 
 
 def _period(text: str) -> int:
-    """The length of the shortest text of which this one is a repetition."""
-    return (text + text).find(text, 1) if text else 0
+    """The length of the shortest text of which this one is a repetition, the last of them whole or begun."""
+    return next((size for size in range(1, len(text)) if text.startswith(text[size:])), len(text))
 
 
 def hash_password(password: Secret, parameters: Argon2Parameters = RFC9106_LOW_MEMORY) -> str:

@@ -51,6 +51,7 @@ class Purpose(StrEnum):
     INDEX_LAYER = "index-layer"
     BLIND_INDEX = "blind-index"
     MASK = "mask"
+    AUTHENTICATORS = "authenticators"
 
 
 @dataclass(frozen=True, slots=True)

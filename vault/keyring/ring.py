@@ -315,7 +315,7 @@ class Keyring:
         """The cipher between a vaulted field's row ids and its tokens."""
         self._check_lease()
         return self._row_ids.get(
-            (tenant, field), lambda: BlockCipher(self._single(tenant, field, Purpose.ROW_ID))
+            (tenant, field), lambda: BlockCipher(self.single(tenant, field, Purpose.ROW_ID))
         )
 
     def index_versions(self, tenant: str, field: str) -> IndexVersions:
@@ -367,7 +367,7 @@ class Keyring:
         """What hashes values for the masks of a field."""
         self._check_lease()
         return self._mask_hashes.get(
-            (tenant, field), lambda: MaskHash(self._single(tenant, field, Purpose.MASK), tenant, field)
+            (tenant, field), lambda: MaskHash(self.single(tenant, field, Purpose.MASK), tenant, field)
         )
 
     def forget(self) -> None:
@@ -396,7 +396,8 @@ class Keyring:
             raise Stale
         return BlockCipher(self._open(row))
 
-    def _single(self, tenant: str, field: str, purpose: Purpose) -> Secret:
+    def single(self, tenant: str, field: str, purpose: Purpose) -> Secret:
+        """The newest key of a field and a purpose."""
         keys = self._field_keys(tenant, field, purpose)
         row = keys.rows[keys.primary]
         return self._open(row)

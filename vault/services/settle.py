@@ -64,6 +64,12 @@ class Restored(Command):
         if self._revoke:
             writes.update("revoke_every_api_key", at=state.now)
             writes.update("revoke_every_grant")
+            writes.update("revoke_every_session", at=state.now)
+            for statement in (
+                *("drop_every_password", "drop_every_totp"),
+                *("drop_every_recovery_code", "drop_every_passkey"),
+            ):
+                writes.update(statement)
         progress = {**self._progress, "event": state.head.next}
         writes.update("note_load", new_progress=_encode(progress).decode())
         writes.fence_by += 1

@@ -117,6 +117,9 @@ class OperatorStatements:
             .values(hash=bindparam("rehashed"))
             .where(w.principal == bindparam("of_principal"), w.version == bindparam("was"))
         )
+        self.drop_password_of = self._compiled(
+            delete(t.passwords).where(w.principal == bindparam("of_principal"))
+        )
         self.operator_named = self._compiled(
             select(
                 p.id, p.tenant, p.kind, p.name, p.roles, p.permissions, p.ceiling, p.version, p.removed_at

@@ -198,6 +198,7 @@ def test_what_is_no_password_is_refused_without_an_echo(typed: str) -> None:
     [
         "aaaaaaaaaaaa", "abcdefghijklmnop", "123456789012", "abcabcabcabcabc", "coatcheck-coatcheck",
         "ada.lovelace1234", "Password1234", "ADA.LOVELACE ADA.LOVELACE", "fghxfghxfghx", "passwordpassword",
+        "fgh-fgh-fgh-fg",
     ],
 )  # fmt: skip
 def test_what_is_tried_first_is_refused(typed: str) -> None:

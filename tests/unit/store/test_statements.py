@@ -337,6 +337,7 @@ UPDATES: dict[str, tuple[dict[str, Any], int, list[tuple[Any, ...]] | None]] = {
     "use_totp": ({**OPERATOR, "used": 7}, 0, None),  # it is not confirmed
     "drop_confirmed_totp": (OPERATOR, 0, None),
     "drop_totp_of": (OPERATOR, 1, None),
+    "drop_password_of": (OPERATOR, 1, None),
     "use_recovery_code": ({"of_digest": DIGEST, "at": 9}, 1, None),
     "drop_recovery_codes_before": ({**OPERATOR, "at": 9}, 1, None),
     "use_passkey": ({"passkey": "pk_1", "counted": 3, "at": 9}, 1, None),
