@@ -6,12 +6,15 @@ import base64
 import hashlib
 import hmac
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.support.cells import HOST, BuiltCell
+from tests.support.passkeys import ORIGIN, Authenticator
+from vault.authn.passkeys import Party
 from vault.clock import SECOND
 from vault.services.operators import OperatorBody, create_operator
+from vault.services.passkeys import RegisterBody, register_options, register_passkey
 from vault.services.second_factors import CodeBody, begin_totp, confirm_totp
 from vault.services.sessions import LoginBody, SessionAnswer, sign_in
 from vault.services.throttle import Throttle
@@ -67,6 +70,20 @@ def operator(built: BuiltCell, name: str = NAME, **more: Any) -> tuple[str, Devi
     create(built, name, **more)
     session = log_in(built, name).credential or ""
     return session, enrol(built, session)
+
+
+def with_passkeys(built: BuiltCell) -> None:
+    """Says whom passkeys are for, as wiring does in development."""
+    built.cell.sign_in = replace(built.cell.sign_in, party=Party("localhost", (ORIGIN,)))
+
+
+def passkey(built: BuiltCell, session: str, **more: Any) -> Authenticator:
+    """A passkey, registered in a session."""
+    with_passkeys(built)
+    made = Authenticator(**more)
+    answer = made.register(built.run(register_options, by=session).options)
+    built.run(register_passkey, RegisterBody(answer, "laptop"), by=session)
+    return made
 
 
 def unhurried(built: BuiltCell) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from typing import Any, Final
@@ -28,11 +28,14 @@ from vault.api import (
     openapi,
     regions,
     schema,
+    sessions,
     tenants,
 )
+from vault.api.answers import JSON, JSON_HEADERS, Headers, head, send_answer
 from vault.api.body import BodyDecoder, read_body
 from vault.api.bridge import LARGE_BODY_BYTES, Bridge
 from vault.api.exchange import exchange_of
+from vault.api.lobby import MAX_BODY, Lobby
 from vault.api.metrics import CONTENT_TYPE, Metrics
 from vault.api.problems import COMMON_HEADERS, problem_response
 from vault.api.route import Call, Route, idempotency_key, parse_query
@@ -49,6 +52,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *schema.ROUTES,
     *explain.ROUTES,
     *identities.ROUTES,
+    *sessions.ROUTES,
     *tenants.ROUTES,
     *keys.ROUTES,
     *epochs.ROUTES,
@@ -59,10 +63,7 @@ ROUTES: Final[tuple[Route, ...]] = (
 _EXPECTED: Final = frozenset({"draining", "too_busy"})  # answered by design, and counted
 _log = logging.getLogger("coatcheck.http")
 _encode = msgspec.json.Encoder().encode
-_JSON: Final = b"application/json"
-_JSON_HEADERS: Final = ((b"content-type", _JSON),)
 _NO_PARAMETERS: Final[Mapping[str, str]] = {}
-_Headers = Iterable[tuple[bytes, bytes]]
 _Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
 _Pages = dict[str, Callable[[], tuple[int, bytes, bytes]]]
 
@@ -108,6 +109,7 @@ class Api:
         # from each other. What is slow waits for the database.
         self._batch = ThreadPoolExecutor(1, thread_name_prefix="batch")
         self._slow = ThreadPoolExecutor(2, thread_name_prefix="slow")
+        self._lobby = Lobby()
         items = max((cell.limits.items for cell in cells.values()), default=0)
         self._decoders: dict[type[Any] | None, BodyDecoder] = {
             route.body: BodyDecoder(route.body, items, route.column) for route in ROUTES if route.body
@@ -160,7 +162,7 @@ class Api:
         request = new_id("req")
         exchange = exchange_of(scope)
         name, code = "other", ""
-        headers: _Headers
+        headers: Headers
         try:
             method = str(scope.get("method", ""))
             stream = self._streams.get(scope["raw_path"])
@@ -175,7 +177,7 @@ class Api:
                 raise BadInput("method_not_allowed", allow=resource.allow.decode())
             name = resource.names[method]
             answer = await self._answer(route, cell, parameters, scope, receive, request)
-            status, headers, body = route.status, _JSON_HEADERS, _encode(answer)
+            status, headers, body = route.status, JSON_HEADERS, _encode(answer)
         except CoatcheckError as refusal:
             code = refusal.code
             status, headers, body = problem_response(refusal, request)
@@ -186,9 +188,9 @@ class Api:
             _log.exception("failed", extra={"request": request, "route": name})
             status, headers, body = problem_response(error("internal"), request)
         if exchange is not None:
-            await exchange.answer(status, _head(headers, body, request), body)
+            await exchange.answer(status, head(headers, body, request), body)
         else:
-            await _send(send, status, headers, body, request)
+            await send_answer(send, status, headers, body, request)
         self.metrics.answered(name, status, code, time.perf_counter() - started)
 
     def _find(self, raw: bytes) -> tuple[Cell, Resource, Mapping[str, str]]:
@@ -220,7 +222,8 @@ class Api:
     ) -> Any:
         headers = dict(scope["headers"])
         once = idempotency_key(scope["headers"], route) if b"idempotency-key" in headers else None
-        # Nobody's body is read, let alone decoded, before somebody we know stands behind it.
+        # Nobody's body is read, let alone decoded, before somebody we know stands behind it, but for the
+        # small ones of those who sign in.
         request = self._request(cell, route.who, headers, scope, request_id, once)
         query = parse_query(scope.get("query_string", b""), route.query)
         pool = self._slow if route.slow else None
@@ -228,14 +231,18 @@ class Api:
         start = partial(route.start, call)
         if route.body is not None:
             limit = cell.limits.batch_bytes if route.batch else cell.limits.body_bytes
+            if not route.who:
+                limit = min(limit, MAX_BODY)
             exchange = exchange_of(scope)
             whole = exchange.body() if exchange is not None else None
             raw = await read_body(receive, headers.get(b"content-length"), limit, whole)
             decode = partial(self._decode, route, headers.get(b"content-type", b""), raw, call)
-            if len(raw) > LARGE_BODY_BYTES:
+            if len(raw) > LARGE_BODY_BYTES and route.who:
                 pool, decoded = pool or self._batch, cache(decode)
                 return await self._bridge(cell).perform(lambda: route.start(decoded()), pool)
             start = partial(route.start, decode())
+        if route.slow and not route.who:
+            return await self._lobby.perform(self._bridge(cell), start)
         return await self._bridge(cell).perform(start, pool)
 
     async def _stream(
@@ -310,7 +317,7 @@ class Api:
         decode = self._decoders[route.body]
         if not raw and route.body_optional:
             return call._replace(body=decode(b"{}"))
-        if media_type != _JSON and media_type.split(b";")[0].strip().lower() != _JSON:
+        if media_type != JSON and media_type.split(b";")[0].strip().lower() != JSON:
             raise BadInput("media_type_unsupported")
         if len(raw) <= LARGE_BODY_BYTES:
             return call._replace(body=decode(raw))
@@ -343,10 +350,10 @@ class Api:
             request = new_id("req")
             if scope.get("method") not in ("GET", "HEAD"):
                 status, headers, body = problem_response(error("method_not_allowed", allow="GET"), request)
-                await _send(send, status, headers, body, request)
+                await send_answer(send, status, headers, body, request)
                 return
             status, media_type, body = page()
-            await _send(send, status, ((b"content-type", media_type),), body, request)
+            await send_answer(send, status, ((b"content-type", media_type),), body, request)
 
         return handle
 
@@ -412,38 +419,4 @@ class Api:
         self.draining = True
         self._batch.shutdown(wait=True)
         self._slow.shutdown(wait=True)
-
-
-def _head(headers: _Headers, body: bytes, request: str) -> bytes:
-    """The headers of an answer as they stand on the wire."""
-    first = _JSON_LINES if headers is _JSON_HEADERS else _lines(headers)
-    return b"%bcontent-length: %d\r\nx-request-id: %b\r\n%b" % (
-        first,
-        len(body),
-        request.encode(),
-        _COMMON_LINES,
-    )
-
-
-def _lines(headers: _Headers) -> bytes:
-    return b"".join(b"%b: %b\r\n" % header for header in headers)
-
-
-_JSON_LINES: Final = _lines(_JSON_HEADERS)
-_COMMON_LINES: Final = _lines(COMMON_HEADERS)
-
-
-async def _send(send: Send, status: int, headers: _Headers, body: bytes, request: str) -> None:
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [
-                *headers,
-                (b"content-length", str(len(body)).encode()),
-                (b"x-request-id", request.encode()),
-                *COMMON_HEADERS,
-            ],
-        }
-    )
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+        self._lobby.close()

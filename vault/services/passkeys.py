@@ -107,7 +107,7 @@ def register_options(cell: Cell, request: Request) -> Verb[OptionsAnswer]:
         BadInput: `passkeys_unavailable`.
         Conflict: `version_conflict`: the operator has as many as one may have.
     """
-    caller = yield from in_session(cell, request, "operator.enrol")
+    caller = yield from in_session("operator.enrol", cell, request)
     operator, party = own(cell, caller), _party(cell)
     yield from may_enrol(cell, caller, request.origin, operator)
     if len(operator.passkeys) >= MAX_PASSKEYS:
@@ -124,7 +124,7 @@ def register_passkey(cell: Cell, request: Request, body: RegisterBody) -> Verb[P
     Raises:
         BadInput: `passkey_invalid`, `passkeys_unavailable`, `name_invalid`.
     """
-    caller = yield from in_session(cell, request, "operator.enrol")
+    caller = yield from in_session("operator.enrol", cell, request)
     operator, party = own(cell, caller), _party(cell)
     yield from may_enrol(cell, caller, request.origin, operator)
     if len(body.label) > MAX_LABEL or not body.label.isprintable():
@@ -142,7 +142,7 @@ def register_passkey(cell: Cell, request: Request, body: RegisterBody) -> Verb[P
 
 def list_passkeys(cell: Cell, request: Request) -> Verb[Listing]:
     """The operator's own passkeys, newest first."""
-    caller = yield from in_session(cell, request, "passkey.list")
+    caller = yield from in_session("passkey.list", cell, request)
     shown = [
         PasskeyAnswer(
             row.id,
@@ -158,7 +158,7 @@ def list_passkeys(cell: Cell, request: Request) -> Verb[Listing]:
 
 def remove_passkey(cell: Cell, request: Request, passkey: str) -> Verb[PasskeyAnswer]:
     """Removes a passkey of the operator's own."""
-    caller = yield from in_session(cell, request, "operator.enrol")
+    caller = yield from in_session("operator.enrol", cell, request)
     check_id("pk", passkey)
     operator = own(cell, caller)
     yield from may_enrol(cell, caller, request.origin, operator)

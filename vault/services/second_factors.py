@@ -202,7 +202,7 @@ def change_password(cell: Cell, request: Request, body: PasswordBody) -> Verb[Ch
         Unauthenticated: `login_refused`: the old one is wrong; on the record.
         Unavailable: `rate_limited`, `too_busy`.
     """
-    caller = yield from in_session(cell, request, "operator.enrol")
+    caller = yield from in_session("operator.enrol", cell, request)
     operator = own(cell, caller)
     yield from may_enrol(cell, caller, request.origin, operator)
     hashed = new_hash(body.new_password, operator.principal.name, operator.principal.tenant)
@@ -243,7 +243,7 @@ def _prepared(password: str) -> Any:
 
 def begin_totp(cell: Cell, request: Request) -> Verb[TotpAnswer]:
     """A secret for a new device. It counts once a code of it has confirmed it."""
-    caller = yield from in_session(cell, request, "operator.enrol")
+    caller = yield from in_session("operator.enrol", cell, request)
     operator = own(cell, caller)
     yield from may_enrol(cell, caller, request.origin, operator)
     secret = new_totp()
@@ -260,7 +260,7 @@ def confirm_totp(cell: Cell, request: Request, body: CodeBody) -> Verb[Changed]:
         BadInput: `code_invalid`.
         Conflict: `version_conflict`: no device was begun.
     """
-    caller = yield from in_session(cell, request, "operator.enrol")
+    caller = yield from in_session("operator.enrol", cell, request)
     operator = own(cell, caller)
     yield from may_enrol(cell, caller, request.origin, operator)
     principal = caller.principal.id
@@ -280,7 +280,7 @@ def confirm_totp(cell: Cell, request: Request, body: CodeBody) -> Verb[Changed]:
 
 def drop_totp(cell: Cell, request: Request) -> Verb[Changed]:
     """Removes the operator's TOTP device."""
-    caller = yield from in_session(cell, request, "operator.enrol")
+    caller = yield from in_session("operator.enrol", cell, request)
     operator = own(cell, caller)
     yield from may_enrol(cell, caller, request.origin, operator)
     yield DropTotp(caller, request.origin)
@@ -293,7 +293,7 @@ def new_recovery_codes(cell: Cell, request: Request) -> Verb[RecoveryCodes]:
     Raises:
         Conflict: `version_conflict`: there is no second factor that they could stand in for.
     """
-    caller = yield from in_session(cell, request, "operator.enrol")
+    caller = yield from in_session("operator.enrol", cell, request)
     operator = own(cell, caller)
     if not operator.has_second_factor:
         raise Conflict("version_conflict")

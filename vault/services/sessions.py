@@ -207,6 +207,9 @@ def sign_in(cell: Cell, request: Request, body: LoginBody) -> Verb[SessionAnswer
     except Unauthenticated as failure:
         cell.failures.add({failure.code: 1})
         raise
+    except BaseException:
+        cell.throttle.forgive(account, network)
+        raise
     cell.throttle.succeeded(account, network)
     return answer
 
@@ -269,7 +272,7 @@ def _proved(cell: Cell, by: str, at: Micros) -> dict[str, Any]:
     return {"mfa": by, "mfa_at": format_time(at), "fresh_until": format_time(at + cell.sign_in.fresh)}
 
 
-def in_session(cell: Cell, request: Request, verb: str) -> Verb[Caller]:
+def in_session(verb: str, cell: Cell, request: Request) -> Verb[Caller]:
     """The operator that acts, in a session.
 
     Raises:
@@ -285,7 +288,7 @@ def in_session(cell: Cell, request: Request, verb: str) -> Verb[Caller]:
 
 def end_session(cell: Cell, request: Request, session: str | None = None) -> Verb[SessionEnded]:
     """Ends a session of the operator's own; this one, if none is named."""
-    caller = yield from in_session(cell, request, "session.end")
+    caller = yield from in_session("session.end", cell, request)
     ended = caller.api_key if session is None else session
     check_id("cs", ended)
     yield EndSession(caller, request.origin, ended)
@@ -295,7 +298,7 @@ def end_session(cell: Cell, request: Request, session: str | None = None) -> Ver
 
 def step_up_options(cell: Cell, request: Request) -> Verb[OptionsAnswer]:
     """What a browser proves one of the operator's passkeys by, in this session."""
-    caller = yield from in_session(cell, request, STEP_UP_VERB)
+    caller = yield from in_session(STEP_UP_VERB, cell, request)
     party = cell.sign_in.party
     if party is None:
         raise BadInput("passkeys_unavailable")
@@ -315,7 +318,7 @@ def step_up_session(cell: Cell, request: Request, body: StepUpBody) -> Verb[Sess
         Denied: `login_refused` is on the record.
         Unavailable: `rate_limited`.
     """
-    caller = yield from in_session(cell, request, STEP_UP_VERB)
+    caller = yield from in_session(STEP_UP_VERB, cell, request)
     if (body.code is None) == (body.answer is None):
         raise BadInput("body_malformed")
     principal = str(caller.principal.id)
@@ -329,6 +332,9 @@ def step_up_session(cell: Cell, request: Request, body: StepUpBody) -> Verb[Sess
         done = yield StepUp(caller, request.origin, proof)
     except Unauthenticated as failure:
         yield from refuse(caller, request.origin, STEP_UP_VERB, failure)
+        raise
+    except BaseException:
+        cell.throttle.forgive(f"step-up\n{principal}", network)
         raise
     cell.throttle.succeeded(f"step-up\n{principal}", network)
     cell.identities.drop(caller.api_key)
@@ -353,7 +359,7 @@ def refuse(caller: Caller, origin: Origin, verb: str, failure: Unauthenticated) 
 
 def list_sessions(cell: Cell, request: Request, page: Page = FIRST_PAGE) -> Verb[Listing]:
     """The operator's own sessions that are not over, newest first."""
-    caller = yield from in_session(cell, request, "session.list")
+    caller = yield from in_session("session.list", cell, request)
     params = {
         "of_principal": caller.principal.id,
         "at": cell.clock.now(),

@@ -85,6 +85,13 @@ class Throttle:
             if slow is not None:
                 slow.left = min(slow.left + 1, SLOW_FREE)
 
+    def forgive(self, account: str, network: str) -> None:
+        """It could not be tried: that counts for nothing."""
+        with self._lock:
+            lane = self._lanes.get(_name(account, network))
+            if lane is not None:
+                lane.attempts, lane.until = max(0, lane.attempts - 1), 0.0
+
     def _lane(self, name: bytes) -> _Lane:
         lane = self._lanes.setdefault(name, _Lane())
         self._lanes.move_to_end(name)
