@@ -29,7 +29,7 @@ _nobodys: Final = authenticators_from(new_key(), "")
 """In place of a cell's key where nobody has a passkey: what is made with it opens nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Answered:
     """A challenge that came back whole and in time; whether it was answered before, the ledger knows."""
 

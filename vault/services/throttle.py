@@ -27,7 +27,7 @@ SLOW_EVERY_S: Final = 60.0
 MAX_LANES: Final = 10_000
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class _Lane:
     """Attempts that did not succeed, or have not yet, and from when the next one is taken."""
 
@@ -35,7 +35,7 @@ class _Lane:
     until: float = 0.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class _Slow:
     """The slow lane of an account: what is left of it, and when that was so."""
 

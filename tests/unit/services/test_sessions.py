@@ -53,15 +53,6 @@ def clock() -> FixedClock:
     return FixedClock(NOW)
 
 
-@pytest.fixture(autouse=True)
-def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hashes at the least cost: there are many of them here."""
-    least = passwords.Argon2Parameters(1, 8192, 1)
-    monkeypatch.setattr(passwords.hash_password, "__defaults__", (least,))
-    monkeypatch.setattr(proving, "RFC9106_LOW_MEMORY", least)
-    proving._nobodys_hash.cache_clear()
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def both(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BuiltCell]:
     with any_cell(request.param, tmp_path) as made:
