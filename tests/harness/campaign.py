@@ -32,6 +32,7 @@ from tests.support.operators import PASSWORD, STEP_S, Device
 from tests.support.service import Answer, Service, coatcheck_here
 from vault.api.app import ROUTES
 
+OPTIONS: Final = ("sessions/passkey/options", "sessions/step-up/options", "self/passkeys/options")
 UNKNOWN: Final = "ck_01M84HD64DFW18BYTQYF0BJRJQ_"
 UNKNOWN_JOB: Final = "job_01M84HD64DFW18BYTQYF0BJRJQ"
 
@@ -215,11 +216,14 @@ class Campaign:
             ("self/password", {"password": PASSWORD, "new_password": p.word()[:9]}),
             ("self/totp/confirm", {"code": p.word()}),
             ("self/passkeys", {"answer": answer, "label": p.text() + "\0"}),
+            *((path, {p.word(): p.text()}) for path in ("self/totp", "self/recovery-codes", *OPTIONS)),
         ):
             assert self.call("POST", path, body, key=session).status >= 400, path
         assert self.call("POST", "self/totp/confirm", {"code": device.at(step)}, key=session).status == 200
         codes = self.call("POST", "self/recovery-codes", key=session).json()["codes"]
         p.credentials |= set(codes)
+        for path in OPTIONS:
+            self.call("POST", path, {}, key=session)
         stepped = self.call("POST", "sessions/step-up", {"code": device.at(step + 1)}, key=session)
         assert stepped.status == 200, stepped.body
         body = {"password": PASSWORD, "new_password": new}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from vault.clock import SECOND, Micros
-from vault.context import TAG_CALLER, TAG_REQUEST, TAG_USE, canonical
+from vault.context import TAG_CALLER, TAG_RECORD, TAG_USE, canonical
 from vault.crypto.mac import mac, same
 from vault.crypto.randomness import new_key
 from vault.errors import BadInput, Unavailable
@@ -89,5 +89,5 @@ def check_challenge(cell: Cell, challenge: bytes, use: str, of: str = "") -> Ans
 
 
 def _tag(cell: Cell, head: bytes, use: str, of: str) -> bytes:
-    parts = ((TAG_USE, use.encode()), (TAG_CALLER, of.encode()), (TAG_REQUEST, head))
+    parts = ((TAG_USE, use.encode()), (TAG_RECORD, head), (TAG_CALLER, of.encode()))
     return mac(keys_of(cell).challenges, canonical(parts))

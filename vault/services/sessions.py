@@ -63,6 +63,10 @@ class StepUpBody(Hidden, forbid_unknown_fields=True, frozen=True):
     answer: dict[str, Any] | None = None
 
 
+class NoMembers(Hidden, forbid_unknown_fields=True, frozen=True):
+    """A body without members."""
+
+
 class OptionsAnswer(Hidden, frozen=True):
     """What a browser's `navigator.credentials` takes: the options in JSON, with a challenge of one use."""
 
