@@ -198,11 +198,11 @@ class Campaign:
     def sign_in(self) -> None:
         """An operator signs in, gets what it proves itself by, and does all of it wrongly."""
         p, new = self.planted, f"{self.planted.word()} walnut ferry"
-        p.texts |= {PASSWORD, new}
+        p.proofs |= {PASSWORD, new}
         right = {"name": "watcher", "password": PASSWORD}
         session = self.call("POST", "sessions", right, key="none").json()["credential"]
         device = Device(self.call("POST", "self/totp", key=session).json()["secret"])
-        p.credentials |= {device.secret}
+        p.proofs |= {device.secret}
         step = int(time.time()) // STEP_S
         answer = {"rawId": p.word(), "response": {"clientDataJSON": p.word(), "userHandle": p.ssn()}}
         for path, body in (
@@ -221,7 +221,7 @@ class Campaign:
             assert self.call("POST", path, body, key=session).status >= 400, path
         assert self.call("POST", "self/totp/confirm", {"code": device.at(step)}, key=session).status == 200
         codes = self.call("POST", "self/recovery-codes", key=session).json()["codes"]
-        p.credentials |= set(codes)
+        p.proofs |= set(codes)
         for path in OPTIONS:
             self.call("POST", path, {}, key=session)
         stepped = self.call("POST", "sessions/step-up", {"code": device.at(step + 1)}, key=session)

@@ -29,6 +29,7 @@ from vault.api import (
     regions,
     schema,
     sessions,
+    sign_in_page,
     tenants,
 )
 from vault.api.answers import JSON, JSON_HEADERS, Headers, head, send_answer
@@ -132,6 +133,8 @@ class Api:
         pages: _Pages = {"/livez": self._livez, "/readyz": self._readyz, "/openapi.json": self._openapi}
         if self.development:
             pages |= {"/readyz": self._readyz_in_detail, "/metrics": self._metrics, "/docs": self._docs}
+        if any(cell.sign_in.party is not None for cell in self.cells.values()):
+            pages |= {sign_in_page.PAGE_PATH: self._sign_in, sign_in_page.SCRIPT_PATH: self._sign_in_script}
         return self._application(pages, [asgi("/v1", is_mount=True, copy_scope=False)(self._v1)])
 
     def admin(self) -> Litestar:
@@ -149,7 +152,10 @@ class Api:
 
     def _application(self, pages: _Pages, handlers: list[ASGIRouteHandler]) -> Litestar:
         return Litestar(
-            [*handlers, *(asgi(path, copy_scope=False)(self._page(page)) for path, page in pages.items())],
+            [
+                *handlers,
+                *(asgi(path, copy_scope=False)(self._page(page, path)) for path, page in pages.items()),
+            ],
             openapi_config=None,
             logging_config=None,
             exception_handlers={Exception: self._outside},
@@ -345,7 +351,9 @@ class Api:
             bridge = self._bridges[cell.region] = Bridge(cell, asyncio.get_running_loop())
         return bridge
 
-    def _page(self, page: Callable[[], tuple[int, bytes, bytes]]) -> _Handler:
+    def _page(self, page: Callable[[], tuple[int, bytes, bytes]], path: str) -> _Handler:
+        guards = sign_in_page.HEADERS if path.startswith(sign_in_page.PAGE_PATH) else ()
+
         async def handle(scope: Scope, receive: Receive, send: Send) -> None:
             request = new_id("req")
             if scope.get("method") not in ("GET", "HEAD"):
@@ -353,7 +361,7 @@ class Api:
                 await send_answer(send, status, headers, body, request)
                 return
             status, media_type, body = page()
-            await send_answer(send, status, ((b"content-type", media_type),), body, request)
+            await send_answer(send, status, ((b"content-type", media_type), *guards), body, request)
 
         return handle
 
@@ -391,6 +399,13 @@ class Api:
                 standing = cell.key_store.standing()
                 found[region] = {"state": standing.cause or "ready", "breaker": standing.breaker.value}
         return found
+
+    def _sign_in(self) -> tuple[int, bytes, bytes]:
+        regions = [region for region, cell in self.cells.items() if cell.sign_in.party is not None]
+        return 200, b"text/html; charset=utf-8", sign_in_page.page(regions)
+
+    def _sign_in_script(self) -> tuple[int, bytes, bytes]:
+        return 200, b"text/javascript; charset=utf-8", sign_in_page.SCRIPT
 
     def _openapi(self) -> tuple[int, bytes, bytes]:
         return 200, b"application/json", self._document
