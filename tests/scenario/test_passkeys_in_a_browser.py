@@ -104,9 +104,8 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
     if DRIVER is None or BROWSER is None:
         pytest.skip("there is no chromium with a chromedriver")
     port = free_port()
-    driver = subprocess.Popen(
-        [DRIVER, f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    nowhere = subprocess.DEVNULL
+    driver = subprocess.Popen([DRIVER, f"--port={port}"], stdout=nowhere, stderr=nowhere)
     made: Browser | None = None
     try:
         end = time.monotonic() + PATIENCE_S
@@ -154,10 +153,8 @@ def test_a_passkey_from_the_first_to_the_last(browser: Browser, service: Service
     assert browser.says("by passkey$").startswith("operator:ada is signed in until ")
     [signed] = browser.ask("GET", f"/webauthn/authenticator/{authenticator}/credentials")
     assert signed["signCount"] > credential["signCount"]
-    wrong = [
-        entry for entry in browser.ask("POST", "/se/log", {"type": "browser"}) if "policy" in entry["message"]
-    ]
-    assert wrong == []  # the page keeps its own policy
+    log = browser.ask("POST", "/se/log", {"type": "browser"})
+    assert [entry for entry in log if "olicy" in entry["message"]] == []  # the page keeps its own
 
 
 def test_without_its_owner_a_passkey_is_not_used(browser: Browser, service: Service) -> None:

@@ -1,7 +1,7 @@
 """The page that registers and uses passkeys: a browser has to, and this is all that it needs for it.
 
 Nothing of it comes from anywhere else or is made of what a caller sent: the regions are the configuration's.
-The script is a file of its own, so the policy forbids every other one. The session stays in the page's memory.
+The script is a file of its own, so the policy forbids every other one. The session stays in its memory.
 """
 
 from __future__ import annotations
