@@ -143,8 +143,8 @@ def create_operator(cell: Cell, request: Request, body: OperatorBody) -> Verb[Op
     tenant = caller.principal.tenant
     hashed = new_hash(body.password, body.name, tenant)
     operator = operator_named(cell, tenant, body.name)
-    if operator is not None and operator.password is not None:
-        raise Conflict("name_taken")
+    if operator is not None and (operator.password is not None or body.roles or body.permissions):
+        raise Conflict("name_taken")  # what a principal holds is fixed when it is created
     if operator is None:
         asked = PrincipalBody("operator", body.name, body.roles, body.permissions)
         made = yield from create_principal(cell, request, asked)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, and_, delete, func, select, update
+from sqlalchemy import Connection, and_, delete, func, select, true, update
 
 from vault.audit.event import Event
 from vault.authn.identities import Caller
@@ -157,13 +157,16 @@ def settle(
     ]
     without_value, keyless = counts(cell.store)
     t = cell.store.tables
-    grants, credentials = (
+    grants, keys, sessions, passwords = (
         int(cell.store.read(select(func.count()).select_from(table).where(condition))[0][0])
         for table, condition in (
             (t.grants, t.grants.c.state == "active"),
             (t.api_keys, t.api_keys.c.revoked_at == 0),
+            (t.sessions, t.sessions.c.revoked_at == 0),
+            (t.passwords, true()),
         )
     )
+    credentials = keys + sessions + passwords
     under = keyless + _claims_of(cell.store, [row.id for row in rows])
     number = progress.get("event")
     if number is None:

@@ -392,6 +392,8 @@ def test_the_host_takes_second_factors_away(both: BuiltCell) -> None:
 
 def test_an_operator_of_before_gets_its_password_once(built: BuiltCell) -> None:
     built.principal("operator", "grace", roles=["auditor"])
+    with pytest.raises(Conflict, match="name_taken"):  # nobody holds more by this
+        built.run(create_operator, OperatorBody("grace", PASSWORD, ["admin"]), by=HOST)
     made = built.run(create_operator, OperatorBody("grace", PASSWORD), by=HOST)
     assert made.roles == ["auditor"]
     assert log_in(built, "grace").enrol
