@@ -565,7 +565,10 @@ def test_an_answer_replaces_the_expired_one_that_was_seen_and_no_other(filled: S
     session.close()
 
 
-REPLACED = {"insert_password": {"hash": "$2", "version": 2}, "insert_totp": {"sealed": b"u"}}
+REPLACED: dict[str, dict[str, Any]] = {
+    "insert_password": {"hash": "$2", "version": 2},
+    "insert_totp": {"sealed": b"u"},
+}
 
 
 @pytest.mark.parametrize("name", REPLACED)
