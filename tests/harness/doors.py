@@ -44,6 +44,8 @@ PREFIXES: Final = {
     "sessions": "cs", "self": "pk",
 }  # fmt: skip
 BY_NAME: Final = {route.method + " " + route.path: route for route in ROUTES}
+FOR_NOBODY: Final = [name for name, route in BY_NAME.items() if not route.who]
+"""Routes of those who sign in: they take no credential, and a small body."""
 WITH_BODY: Final = [name for name, route in BY_NAME.items() if route.body is not None]
 
 # Bodies that the routes take; a route that is not here is tried with an example of its type.
