@@ -207,7 +207,7 @@ class Campaign:
         answer = {"rawId": p.word(), "response": {"clientDataJSON": p.word(), "userHandle": p.ssn()}}
         for path, body in (
             ("sessions", right | {"password": p.text()}),
-            ("sessions", {"name": p.word(), "password": p.text(), "code": p.word(), "tenant": p.word()}),
+            ("sessions", {"name": p.word(), "password": p.text(), "code": p.word()}),
             ("sessions", right | {p.word(): 1}),
             ("sessions/passkey", {"answer": answer}),
             ("sessions/step-up", {"code": p.word()}),

@@ -101,7 +101,7 @@ TAKEN: Final[dict[str, list[Any]]] = {
     "POST tenants": [{"name": "acme"}],
     "POST sessions": [
         {"name": "nobody", "password": "walnut ferry lantern", "code": "123456"},
-        {"name": "nobody", "password": "walnut ferry lantern", "tenant": "acme"},
+        {"name": "nobody@acme", "password": "walnut ferry lantern"},
     ],
     "POST sessions/passkey": [{"answer": {"rawId": "AAAA", "response": {"clientDataJSON": "e30"}}}],
     "POST sessions/step-up": [{"code": "123456"}, {"answer": {"rawId": "AAAA"}}],

@@ -80,8 +80,7 @@ def reset_mfa(door: Door, name: str, new_password: bool, password_file: Path | N
 
 
 @command(_top, "login", "remote")
-@click.option("--name", help="The operator; else it is asked for.")
-@click.option("--tenant", "of_tenant", help="The operator's tenant; default: main.")
+@click.option("--name", help="The operator, like ada or ada@TENANT; else it is asked for.")
 @click.option("--password-file", type=click.Path(path_type=Path), help="Its first line; else it asks.")
 @click.option("--code-file", type=click.Path(path_type=Path), help="The code, likewise; -: standard input.")
 @click.option("--enrol", is_flag=True, help="Get a TOTP device and recovery codes, too.")
@@ -89,7 +88,6 @@ def reset_mfa(door: Door, name: str, new_password: bool, password_file: Path | N
 def login(
     door: Door,
     name: str | None,
-    of_tenant: str | None,
     password_file: Path | None,
     code_file: Path | None,
     enrol: bool,
@@ -107,7 +105,7 @@ def login(
         who = name or _line(None, "Name: ")
         password = password_of(password_file, "Password")
         code = _line(code_file, "Code (empty: no second factor yet): ")
-        body = LoginBody(who, password, code or None, of_tenant or "main")
+        body = LoginBody(who, password, code or None)
         answer = door.call("POST", "sessions", body, anonymous=True)
         credential = answer.pop("credential")
         _keep(profile, credential, answer["expires"])

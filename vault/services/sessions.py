@@ -41,13 +41,13 @@ class LoginBody(Hidden, forbid_unknown_fields=True, frozen=True):
     """Who signs in, and by what.
 
     Attributes:
+        name: the operator's; behind it an `@` and the tenant, where that is not `main`.
         code: of the TOTP device, or one of the recovery codes; none where there is no second factor yet.
     """
 
     name: str
     password: str
     code: str | None = None
-    tenant: str = MAIN_TENANT
 
 
 class PasskeyBody(Hidden, forbid_unknown_fields=True, frozen=True):
@@ -200,8 +200,10 @@ def sign_in(cell: Cell, request: Request, body: LoginBody) -> Verb[SessionAnswer
         Unauthenticated: `login_refused`, whatever of it is wrong; counted.
         Unavailable: `rate_limited`.
     """
-    operator = operator_named(cell, body.tenant, body.name)
-    account, network = f"{body.tenant}\n{body.name}", network_of(request.origin.address)
+    name, _, tenant = body.name.partition("@")
+    tenant = tenant or MAIN_TENANT
+    operator = operator_named(cell, tenant, name)
+    account, network = f"{tenant}\n{name}", network_of(request.origin.address)
     asked = {"of_principal": "" if operator is None else operator.principal.id, "from_network": network}
     [[before]] = cell.store.read(cell.store.operators.known_network, asked)
     cell.throttle.enter(account, network, known=before > 0)

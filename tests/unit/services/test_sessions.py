@@ -138,7 +138,7 @@ def test_whatever_is_wrong_the_answer_is_one(built: BuiltCell, wrong: str) -> No
         "password": {"password": "walnut ferry lanterN", "code": code},
         "code": {"code": f"{(int(code) + 1) % 1_000_000:06d}"},
         "no code": {"code": None},
-        "tenant": {"tenant": "acme", "code": code},
+        "tenant": {"name": "ada@acme", "code": code},
         "a service": {"name": "service:demo", "code": code},
         "no password": {"name": "admin", "code": code},
     }
@@ -454,3 +454,14 @@ def test_a_name_that_nobody_has_is_slowed_as_one_that_somebody_has(built: BuiltC
     for name in ("nobody", "x" * 200, "\ud800"):
         codes = [code_of(lambda name=name: log_in(built, name)) for _ in range(FREE + 1)]
         assert codes == ["login_refused"] * FREE + ["rate_limited"]
+
+
+def test_an_operator_of_another_tenant_says_so_behind_its_name(built: BuiltCell) -> None:
+    other = built.another_tenant("acme")
+    create(built)
+    create(other)
+    here, there = log_in(built, "ada"), log_in(built, "ada@acme")
+    assert [built.run(whoami, by=one.credential).tenant for one in (here, there)] == ["main", "acme"]
+    assert log_in(built, "operator:ada@acme").principal == there.principal
+    for name in ("ada@none", "ada@acme@acme", "ada@@acme", "@acme", "ada@ACME"):
+        assert code_of(lambda name=name: log_in(built, name)) == "login_refused"
