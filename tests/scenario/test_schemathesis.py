@@ -50,7 +50,7 @@ def schemathesis(doors: Doors, folder: Path, location: str, *more: str) -> tuple
     """Runs it; its exit code and what it printed."""
     credentials = {("grant",): doors.grant, ("session",): doors.session}
     by_other = [
-        (f"/v1/{{region}}/{route.path}", route.method, credentials[route.who])
+        (f"{route.method} /v1/{{region}}/{route.path}", credentials[route.who])
         for route in ROUTES
         if route.who in credentials
     ]
@@ -61,11 +61,10 @@ region = "eu"
 [checks.positive_data_acceptance]
 expected-statuses = {ACCEPTED}
 """
-    for path, method, credential in by_other:
+    for name, credential in by_other:
         settings += f"""
 [[operations]]
-include-path = "{path}"
-include-method = "{method}"
+include-name = "{name}"
 headers = {{ Authorization = "Bearer {credential}" }}
 """
     (folder / "schemathesis.toml").write_text(settings, encoding="utf-8")
