@@ -16,6 +16,7 @@ import pytest
 from tests.harness.drives import ALL, DRIVES, Drive, Sent, send
 from tests.harness.faults import Fault, Watch, watching
 from tests.harness.states import Rows, changed, dump
+from tests.support.operators import cheapen
 from tests.support.service import Answer
 from tests.support.within import Door, within
 from vault.api.app import ROUTES
@@ -32,6 +33,12 @@ FAULTS: Final = {
     "head locked": (Fault("locked", of=HEAD, lasting=True), "database_unavailable"),
     "commit fails": (Fault("input and output", of="^COMMIT", lasting=True), "database_unavailable"),
 }
+
+
+@pytest.fixture(autouse=True)
+def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are many passwords here."""
+    cheapen(monkeypatch)
 
 
 FOR_NOBODY: Final = {f"{route.method} {route.path}" for route in ROUTES if not route.who}

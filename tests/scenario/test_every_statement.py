@@ -18,6 +18,7 @@ import pytest
 from tests.harness.faults import OUTAGES, POSTGRESQL_KINDS, SQLITE_KINDS, Fault, Watch, watching
 from tests.harness.states import Rows, changed, dump, shape
 from tests.support.cells import BuiltCell, development_cell, postgresql_cell
+from tests.support.operators import cheapen
 from tests.unit.services.calls import CALLS, READERS, WRITERS
 from vault.errors import CoatcheckError, Conflict, Unavailable, Unknown
 from vault.ledger import group
@@ -30,6 +31,12 @@ REFUSALS: Final = {
 }
 MOST: Final = 200  # statements of one verb
 Open = Callable[[Path], AbstractContextManager[BuiltCell]]
+
+
+@pytest.fixture(autouse=True)
+def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are many passwords here."""
+    cheapen(monkeypatch)
 
 
 class Run:

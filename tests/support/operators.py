@@ -9,10 +9,14 @@ import struct
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
+
 from tests.support.cells import HOST, BuiltCell
 from tests.support.passkeys import ORIGIN, Authenticator
 from vault.authn.passkeys import Party
 from vault.clock import SECOND
+from vault.crypto import passwords
+from vault.services import proving
 from vault.services.operators import OperatorBody, create_operator
 from vault.services.passkeys import RegisterBody, register_options, register_passkey
 from vault.services.second_factors import CodeBody, begin_totp, confirm_totp
@@ -43,6 +47,14 @@ class Device:
         at = digest[-1] & 15
         number = int.from_bytes(digest[at : at + 4], "big") & 0x7FFFFFFF
         return f"{number % 1_000_000:06d}"
+
+
+def cheapen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashes passwords at the least cost in this process, for tests that make many."""
+    least = passwords.Argon2Parameters(1, 8192, 1)
+    monkeypatch.setattr(passwords.hash_password, "__defaults__", (least,))
+    monkeypatch.setattr(proving, "RFC9106_LOW_MEMORY", least)
+    proving._nobodys_hash.cache_clear()
 
 
 def create(built: BuiltCell, name: str = NAME, **more: Any) -> str:

@@ -8,18 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.cells import BuiltCell, development_cell
+from tests.support.operators import cheapen
 from vault.clock import FixedClock, parse_time
-from vault.crypto import passwords
-from vault.services import proving
 
 
 @pytest.fixture(autouse=True)
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hashes of passwords at the least cost: there are many of them here."""
-    least = passwords.Argon2Parameters(1, 8192, 1)
-    monkeypatch.setattr(passwords.hash_password, "__defaults__", (least,))
-    monkeypatch.setattr(proving, "RFC9106_LOW_MEMORY", least)
-    proving._nobodys_hash.cache_clear()
+    """There are many passwords here."""
+    cheapen(monkeypatch)
 
 
 @pytest.fixture
