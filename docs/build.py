@@ -39,7 +39,7 @@ from vault.formats.normalize import Normalization
 from vault.formats.spelling import Entry, Parameter
 from vault.formats.surrogate import SURROGATES, Surrogate, parse_surrogate
 from vault.formats.template import Template
-from vault.policy.permissions import PERMISSIONS, ROLES
+from vault.policy.permissions import ADMINISTRATIVE, PERMISSIONS, ROLES, kind_of
 from vault.policy.principal import Ceiling
 from vault.schema import document as schema_document
 from vault.schema.refusals import Refusals
@@ -213,7 +213,10 @@ Everything stands under `/v1/{region}`. The region comes first: a service that d
 names one. `GET /openapi.json` describes the same as this page for programs.
 
 - **Who.** `Authorization: Bearer ck_...` is a service key, `Authorization: Bearer cg_...` a grant's
-  credential. A body is read only after its sender is known. The tenant is the credential's.
+  credential, `Authorization: Bearer cs_...` an operator's session, taken wherever a service key is. A body is
+  read only after its sender is known, but for those that sign in. The tenant is the credential's.
+- **Second factors.** What is administrative ([permissions](permissions.md)) asks a session for a fresh one,
+  else it is 401 `insufficient_user_authentication`, with `max_age` in `WWW-Authenticate` (RFC 9470).
 - **Bodies** are JSON in UTF-8 with `Content-Type: application/json`. Unknown members, members named twice and
   deep nesting are refused. A `null` value gives a `null` token, and the other way round; it is not charged.
 - **Answers** carry `X-Request-Id` and `Cache-Control: no-store`. Where a decision is on the record, the
@@ -242,7 +245,9 @@ _OUTSIDE: Final = (
     ),
     ("GET /docs", "the routes as a page; there too"),
 )
-_CREDENTIALS: Final = {"key": "a service key", "grant": "a grant's credential"}
+_CREDENTIALS: Final = {
+    "key": "a service key", "session": "an operator's session", "grant": "a grant's credential"
+}  # fmt: skip
 
 
 def _link(name: str) -> str:
@@ -255,7 +260,8 @@ def _common() -> set[str]:
 
 def _route(route: Route) -> str:
     lines = [sentence(route.summary), ""]
-    lines.append(f"- Credential: {' or '.join(_CREDENTIALS[name] for name in route.who)}.")
+    credentials = " or ".join(_CREDENTIALS[name] for name in openapi.credentials_of(route)) or "none"
+    lines.append(f"- Credential: {credentials}.")
     if route.permission:
         lines.append(f"- Permission: {code(route.permission)}.")
     lines += [f"- Query: {code(name)}, {sentence(text)}" for name, text in route.query.items()]
@@ -320,7 +326,7 @@ def http_page() -> str:
     rows = (
         (
             f"[{route.method} {route.path}](#{anchor(f'{route.method} {route.path}')})",
-            ", ".join(route.who),
+            ", ".join(openapi.credentials_of(route)),
             code(route.permission) if route.permission else "",
             sentence(route.summary),
         )
@@ -424,6 +430,12 @@ A principal holds permissions singly or through roles. In `tokenize:*` the star 
 grants. A grant's credential needs no permission: the grant is the permission. What a principal holds is fixed
 when it is created.
 """
+_ASKS: Final = """
+*A fresh second factor* is asked of operators' sessions: one that was proved no longer ago than
+`identities.mfa_max_age`. *An operator* is asked for where `identities.admin` is `operators`: service keys
+have then no use of the permission. A session in which no second factor was proved yet is good for getting
+one, and for nothing else.
+"""
 _CEILINGS: Final = """
 Who creates grants needs `grant:create:PURPOSE` and a ceiling: the most that it may give away. What a ceiling
 does not name is nothing, except where the table says otherwise. A principal without a ceiling may grant
@@ -461,6 +473,14 @@ def _needing(permission: str) -> list[str]:
     ]
 
 
+def _asked_of(permission: str) -> str:
+    """What a permission asks for besides being held."""
+    of_operators = ADMINISTRATIVE.get(kind_of(permission))
+    if of_operators is None:
+        return ""
+    return "a fresh second factor, an operator" if of_operators else "a fresh second factor"
+
+
 def permissions_page() -> str:
     """Permissions, roles, and the ceiling."""
     members = {item.name: item for item in msgspec.structs.fields(Ceiling)}
@@ -471,13 +491,15 @@ def permissions_page() -> str:
             text,
             codes(_needing(name)),
             codes(role for role, held in ROLES.items() if name in held),
+            _asked_of(name),
         )
         for name, text in PERMISSIONS.items()
     )
     return page(
         "Permissions",
         _PERMISSIONS,
-        table(("permission", "allows to", "routes", "roles"), rows),
+        table(("permission", "allows to", "routes", "roles", "asks for"), rows),
+        _ASKS,
         "Whoever created a grant may see and revoke it without a permission of its own.",
         "## Roles",
         table(("role", "permissions"), ((code(role), codes(sorted(held))) for role, held in ROLES.items())),

@@ -53,6 +53,7 @@ class Use(StrEnum):
     CANARY = "canary"
     CUSTODY_BACKUP = "custody backup"
     RECORD_BACKUP = "record backup"
+    AUTHENTICATOR = "authenticator"
 
     __hash__ = str.__hash__  # Enum's own is written in Python, and runs for every message that is sealed
 

@@ -42,7 +42,8 @@ class Code:
     status: int  # HTTP status; 0 = never leaves the host
     exit: Exit
     sentence: str
-    retry: str = "never"  # never | after_seconds | with_new_grant | after_approval | elsewhere
+    # never | after_seconds | with_new_grant | after_approval | after_step_up | elsewhere
+    retry: str = "never"
     hint: str = ""
 
 
@@ -114,6 +115,16 @@ CODES: Final[dict[str, Code]] = {
             "That transfer cannot be done by this service. | Both cells must be open in one process."
         ),
         template_invalid="The template does not exist or its parameters are wrong.",
+        password_unfit="A password has 12 to 256 characters, and none that cannot be typed.",
+        password_foreseen=(
+            "The password is one of those that are tried first. | "
+            "Take several words, or one from a password manager."
+        ),
+        code_invalid="The code is not the one of this moment. | See that the device has the right time.",
+        passkey_invalid="The passkey's answer cannot be taken. | Ask for new options, then try again.",
+        passkeys_unavailable=(
+            "Passkeys need to know the address that browsers use. | See [identities] in coatcheck.toml."
+        ),
     ),
     # who the caller is
     **_rows(
@@ -121,6 +132,16 @@ CODES: Final[dict[str, Code]] = {
         Exit.NOT_AUTHENTICATED,
         credential_missing="A credential is needed.",
         credential_invalid="The credential is not valid.",
+        login_refused="Name, password and code are not right together.",
+    ),
+    **_rows(
+        401,
+        Exit.NOT_AUTHENTICATED,
+        retry="after_step_up",
+        insufficient_user_authentication=(
+            "That needs a person who has just proved a second factor. | "
+            "`coatcheck login` again, or POST sessions/step-up."
+        ),
     ),
     **_rows(
         401,
@@ -213,6 +234,12 @@ CODES: Final[dict[str, Code]] = {
         "named, with a credential of that region; nothing was passed on to it.",
     ),
     # what fails around us
+    **_rows(
+        429,
+        Exit.UNAVAILABLE,
+        retry="after_seconds",
+        rate_limited="That was tried too often from there. | A passkey is never made to wait.",
+    ),
     **_rows(
         503,
         Exit.UNAVAILABLE,

@@ -28,6 +28,8 @@ PREFIXES: Final = {
     "tn": "tenant",
     "pr": "principal",
     "ck": "service key",
+    "cs": "session of an operator",
+    "pk": "passkey of an operator",
     "gr": "grant",
     "cg": "credential of a bearer grant (with the grant's own number)",
     "dec": "decision",
@@ -156,14 +158,14 @@ def new_id(prefix: str) -> str:
 
 
 def split_credential(text: str) -> tuple[str, str, str]:
-    """The parts of `ck_<id>_<secret>` or `cg_<id>_<secret>`: kind, id body, secret.
+    """The parts of `ck_<id>_<secret>`, `cg_...` or `cs_...`: kind, id body, secret.
 
     Raises:
         ValueError: not of that form.
     """
     kind, _, rest = text.partition("_")
     body, _, secret = rest.partition("_")
-    if kind not in ("ck", "cg") or _BODY.fullmatch(body) is None or _SECRET.fullmatch(secret) is None:
+    if kind not in ("ck", "cg", "cs") or _BODY.fullmatch(body) is None or _SECRET.fullmatch(secret) is None:
         raise ValueError("not a credential")
     return kind, body, secret
 

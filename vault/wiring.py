@@ -12,6 +12,7 @@ from pathlib import Path
 from vault.authn.identities import Caller, Identities
 from vault.clock import parse_period
 from vault.config import Config
+from vault.config.identities import sign_in_of
 from vault.errors import CoatcheckError, Conflict, IntegrityError, Misconfigured, Stale
 from vault.keyring.epoch import create_epoch, needed_epochs, open_epochs
 from vault.keyring.ring import Keyring
@@ -27,6 +28,7 @@ from vault.services.idempotency import drop_expired
 from vault.services.key_terms import KeyTerms
 from vault.services.processes import Process, Steward
 from vault.services.replacement import ending_keys, flush_uses
+from vault.services.sessions import flush_sessions
 from vault.services.standing import drop_old_proofs
 from vault.services.upkeep import Upkeep, check_writable
 from vault.services.worker import WorkerThread
@@ -220,12 +222,16 @@ class Wiring(Stores):
                 key_store.close()
             raise
         limits, ledger = self.config.limits, self.config.ledger
+        sign_in = sign_in_of(
+            self.config.identities, self.config.host_and_port()[1], development=self.config.development
+        )
         return Cell(
             region=region,
             store=store,
             committer=Committer(store, ledger.max_commands, ledger.queue),
             keyring=keyring,
-            identities=Identities(store, store.clock),
+            identities=Identities(store, store.clock, sign_in.idle),
+            sign_in=sign_in,
             schemas=Schemas(store, keyring),
             clock=store.clock,
             limits=Limits(limits.items, limits.body_kib * 1024, limits.batch_mib * 1024 * 1024),
@@ -321,6 +327,8 @@ class Deployment:
                     perform(cell, lambda cell=cell: drop_old_proofs(cell))  # type: ignore[misc]
                 with contextlib.suppress(CoatcheckError):
                     perform(cell, lambda cell=cell: flush_uses(cell))  # type: ignore[misc]
+                with contextlib.suppress(CoatcheckError):
+                    perform(cell, lambda cell=cell: flush_sessions(cell))  # type: ignore[misc]
             self._look()
 
     def _look(self) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -27,9 +28,11 @@ from tests.harness.roomy import (
     add_principal,
     grant_body,
 )
+from tests.support.operators import PASSWORD, STEP_S, Device
 from tests.support.service import Answer, Service, coatcheck_here
 from vault.api.app import ROUTES
 
+OPTIONS: Final = ("sessions/passkey/options", "sessions/step-up/options", "self/passkeys/options")
 UNKNOWN: Final = "ck_01M84HD64DFW18BYTQYF0BJRJQ_"
 UNKNOWN_JOB: Final = "job_01M84HD64DFW18BYTQYF0BJRJQ"
 
@@ -191,6 +194,43 @@ class Campaign:
             self.call("POST", f"keys/{mine}/replace", change, key=self.admin)
         done = self.call("POST", f"keys/{mine}/replace", {"overlap": "P1D"}, key=self.admin)
         assert done.status == 201, done.body
+
+    def sign_in(self) -> None:
+        """An operator signs in, gets what it proves itself by, and does all of it wrongly."""
+        p, new = self.planted, f"{self.planted.word()} walnut ferry"
+        p.proofs |= {PASSWORD, new}
+        right = {"name": "watcher", "password": PASSWORD}
+        session = self.call("POST", "sessions", right, key="none").json()["credential"]
+        device = Device(self.call("POST", "self/totp", key=session).json()["secret"])
+        p.proofs |= {device.secret}
+        step = int(time.time()) // STEP_S
+        answer = {"rawId": p.word(), "response": {"clientDataJSON": p.word(), "userHandle": p.ssn()}}
+        for path, body in (
+            ("sessions", right | {"password": p.text()}),
+            ("sessions", {"name": p.word(), "password": p.text(), "code": p.word()}),
+            ("sessions", right | {p.word(): 1}),
+            ("sessions/passkey", {"answer": answer}),
+            ("sessions/step-up", {"code": p.word()}),
+            ("sessions/step-up", {"answer": answer}),
+            ("self/password", {"password": p.text(), "new_password": new}),
+            ("self/password", {"password": PASSWORD, "new_password": p.word()[:9]}),
+            ("self/totp/confirm", {"code": p.word()}),
+            ("self/passkeys", {"answer": answer, "label": p.text() + "\0"}),
+            *((path, {p.word(): p.text()}) for path in ("self/totp", "self/recovery-codes", *OPTIONS)),
+        ):
+            assert self.call("POST", path, body, key=session).status >= 400, path
+        assert self.call("POST", "self/totp/confirm", {"code": device.at(step)}, key=session).status == 200
+        codes = self.call("POST", "self/recovery-codes", key=session).json()["codes"]
+        p.proofs |= set(codes)
+        for path in OPTIONS:
+            self.call("POST", path, {}, key=session)
+        stepped = self.call("POST", "sessions/step-up", {"code": device.at(step + 1)}, key=session)
+        assert stepped.status == 200, stepped.body
+        body = {"password": PASSWORD, "new_password": new}
+        assert self.call("POST", "self/password", body, key=session).status == 200
+        body = {"name": "watcher", "password": new, "code": codes[0]}
+        assert self.call("POST", "sessions", body, key="none").status == 201
+        self.call("POST", "sessions", body, key="none")
 
     def turn_keys(self) -> None:
         """Field keys turned over with reasons, tokens rekeyed, and all that is refused of both."""

@@ -35,6 +35,7 @@ class Planted:
         texts: names, notes, subjects, and whatever a hostile request was made of; each with the mark.
         reasons: texts that the record keeps.
         surrogates: shaped tokens, which custody keeps as they are.
+        proofs: what operators prove themselves by: passwords, secrets of devices, recovery codes.
     """
 
     rng: random.Random
@@ -45,6 +46,7 @@ class Planted:
     tokens: set[str] = field(default_factory=set)
     surrogates: set[str] = field(default_factory=set)
     credentials: set[str] = field(default_factory=set)
+    proofs: set[str] = field(default_factory=set)
 
     def __len__(self) -> int:
         return sum(map(len, (self.ssns, self.cards, self.texts, self.reasons, self.tokens, self.credentials)))
@@ -142,6 +144,8 @@ class Scanner:
             "surrogate": planted.surrogates if reasons else set(),
             "secret": {credential.rpartition("_")[2] for credential in planted.credentials},
         }
+        spellings = planted.proofs | {proof.replace("-", "") for proof in planted.proofs}
+        self._proofs = {one.encode() for one in spellings}
         self._encoded = {kind: {one.encode() for one in those} for kind, those in self._sets.items()}
 
     def hits(self, data: bytes) -> list[str]:
@@ -150,7 +154,7 @@ class Scanner:
         for kind, pattern in _WINDOWS.items():
             count = len(self._encoded[kind].intersection(re.findall(pattern, data)))
             found += [f"{count} of kind {kind}"] if count else []
-        return found
+        return found + (["a proof"] if any(proof in data for proof in self._proofs) else [])
 
 
 def forms(planted: Planted) -> Iterator[bytes]:
@@ -174,6 +178,8 @@ def forms(planted: Planted) -> Iterator[bytes]:
             yield base64.urlsafe_b64encode(b"x" * before + text.encode())
     for token in planted.tokens | planted.surrogates:
         yield token.encode()
+    for proof in planted.proofs:
+        yield proof.encode()
     for credential in planted.credentials:
         yield credential.encode()
         yield b"secret=" + credential.rpartition("_")[2].encode()

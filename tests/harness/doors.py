@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,13 +25,18 @@ from tests.harness.roomy import (
     initialise_roomy,
     principal,
 )
+from tests.support.operators import PASSWORD, STEP_S, Device
 from tests.support.service import Answer, Service
 from vault.api.app import ROUTES
 from vault.api.openapi import codes_of
 from vault.api.problems import TYPE_PREFIX
 from vault.api.route import Route
+from vault.cli.doors import host_request
+from vault.config import load
 from vault.errors import CODES
 from vault.policy.permissions import PERMISSIONS
+from vault.services.operators import OperatorBody, create_operator
+from vault.wiring import Wiring, perform
 
 UNKNOWN_ID: Final = "01M84HD64DFW18BYTQYF0BJRJQ"
 UNKNOWN_BLOCK: Final = "A" * 43
@@ -38,10 +45,14 @@ PREFIXES: Final = {
     "keys": "ck",
     "kill": "kill",
     "principals": "pr",
+    "self": "pk",
+    "sessions": "cs",
     "tenants": "tn",
     "transfers": "xfer",
 }
 BY_NAME: Final = {route.method + " " + route.path: route for route in ROUTES}
+FOR_NOBODY: Final = [name for name, route in BY_NAME.items() if not route.who]
+"""Routes of those who sign in: they take no credential, and a small body."""
 WITH_BODY: Final = [name for name, route in BY_NAME.items() if route.body is not None]
 
 # Bodies that the routes take; a route that is not here is tried with an example of its type.
@@ -117,6 +128,15 @@ TAKEN: Final[dict[str, list[Any]]] = {
         {"subject": "person", "to": "us", "legal_basis": "contract", "fields": [HANDLE], "mode": "move"},
     ],
     "POST tenants": [{"name": "acme"}],
+    "POST sessions": [
+        {"name": "nobody", "password": "walnut ferry lantern", "code": "123456"},
+        {"name": "nobody@acme", "password": "walnut ferry lantern"},
+    ],
+    "POST sessions/passkey": [{"answer": {"rawId": "AAAA", "response": {"clientDataJSON": "e30"}}}],
+    "POST sessions/step-up": [{"code": "123456"}, {"answer": {"rawId": "AAAA"}}],
+    "POST self/password": [{"password": "walnut ferry lantern", "new_password": "quartz meadow thimble"}],
+    "POST self/totp/confirm": [{"code": "123456"}],
+    "POST self/passkeys": [{"answer": {"rawId": "AAAA", "response": {"clientDataJSON": "e30"}}}],
     "POST principals/{id}/keys": [{"expires": "2100-01-01T00:00:00Z", "networks": ["127.0.0.0/8"]}],
 }  # fmt: skip
 
@@ -139,6 +159,7 @@ class Doors:
     Attributes:
         all_powerful: of a service that may do everything.
         grant: of a grant over all fields that lasts.
+        session: of an operator with a second factor.
     """
 
     def __init__(self, service: Service) -> None:
@@ -160,9 +181,12 @@ class Doors:
         made = service.call("POST", "grants", body, key=self.all_powerful)
         assert made.status == 201, made.body
         self.grant = str(made.json()["credential"])
+        self.session = signed_in(service)
 
     def credential(self, route: Route) -> str:
         """One that the route takes."""
+        if route.who in ((), ("session",)):
+            return self.session
         return self.all_powerful if "key" in route.who else self.grant
 
     def send(self, route: Route, body: bytes) -> Answer:
@@ -173,7 +197,28 @@ class Doors:
 def initialise_doors(folder: Path, more: str = "") -> Service:
     """A deployment for `Doors`, not yet started, whose log says all it can; with more settings."""
     initialise_roomy(folder, ONE_CELL + more)
+    add_operator(folder)
     return Service(folder)
+
+
+def add_operator(folder: Path) -> None:
+    """An operator who may do nothing in particular, with a password."""
+    config = load(folder / "coatcheck.toml")
+    with closing(Wiring(config).open(next(iter(config.cell)))) as opened:
+        body = OperatorBody("watcher", PASSWORD)
+        perform(opened.cell, lambda: create_operator(opened.cell, host_request(), body))
+
+
+def signed_in(service: Service) -> str:
+    """The session of that operator, in which a device was just enrolled."""
+    made = service.call("POST", "sessions", {"name": "watcher", "password": PASSWORD}, key="none")
+    assert made.status == 201, made.body
+    session = str(made.json()["credential"])
+    device = Device(service.call("POST", "self/totp", key=session).json()["secret"])
+    step = int(time.time()) // STEP_S
+    confirmed = service.call("POST", "self/totp/confirm", {"code": device.at(step)}, key=session)
+    assert confirmed.status == 200, confirmed.body
+    return session
 
 
 def complaints(answer: Answer, method: str = "GET") -> list[str]:

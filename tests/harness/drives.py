@@ -10,10 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+
 from tests.support.cells import AGENT, EMAIL, HANDLE, NAME, SCHEMA, SSN, VISIT
+from tests.support.operators import log_in, operator, passkey
 from tests.support.service import Answer
 from tests.support.within import Door
 from tests.unit.services.calls import (
+    CALLS,
     a_job,
     a_stopped_job,
     a_transfer,
@@ -183,6 +187,30 @@ def _apply(door: Door) -> Sent:
     return Sent("schema/apply", {"toml": MORE, "digest": plan["digest"]}, door.built.admin)
 
 
+def _as_called(name: str, path: str) -> Drive:
+    """What a verb is tried with elsewhere, sent to its route; an id in the path is the verb's argument."""
+
+    def drive(door: Door) -> Sent:
+        by, arguments = CALLS[name].prepare(door.built)
+        if "{id}" in path:
+            return Sent(path.replace("{id}", arguments[0]), None, by)
+        return Sent(path, msgspec.to_builtins(arguments[0]) if arguments else None, by)
+
+    return drive
+
+
+def _another_session(door: Door) -> Sent:
+    session, device = operator(door.built)
+    return Sent(f"sessions/{log_in(door.built, code=device.code(door.built)).id}", key=session)
+
+
+def _step_up_by_passkey(door: Door) -> Sent:
+    session = operator(door.built)[0]
+    made = passkey(door.built, session)
+    options = taken(door.call("POST", "sessions/step-up/options", key=session))["options"]
+    return Sent("sessions/step-up", {"answer": made.sign(options)}, session)
+
+
 DRIVES: Final[dict[str, dict[str, Drive]]] = {
     "POST tokenize": {
         "vaultless": _vaultless,
@@ -283,6 +311,26 @@ DRIVES: Final[dict[str, dict[str, Drive]]] = {
         "one": lambda d: Sent(f"keys/{key_of(d)}/replace", {"overlap": "P1D"}, d.built.admin)
     },
     "DELETE keys/{id}": {"one": lambda d: Sent(f"keys/{key_of(d)}", key=d.built.admin)},
+    "POST sessions": {"by password and code": _as_called("sign_in", "sessions")},
+    "POST sessions/passkey/options": {"one": _as_called("passkey_options", "sessions/passkey/options")},
+    "POST sessions/passkey": {"by passkey": _as_called("passkey_sign_in", "sessions/passkey")},
+    "GET sessions": {"own": _as_called("list_sessions", "sessions")},
+    "DELETE sessions/current": {"this one": _as_called("end_session", "sessions/current")},
+    "DELETE sessions/{id}": {"another": _another_session},
+    "POST sessions/step-up/options": {"one": _as_called("step_up_options", "sessions/step-up/options")},
+    "POST sessions/step-up": {
+        "by code": _as_called("step_up_session", "sessions/step-up"),
+        "by passkey": _step_up_by_passkey,
+    },
+    "POST self/password": {"another": _as_called("change_password", "self/password")},
+    "POST self/totp": {"another": _as_called("begin_totp", "self/totp")},
+    "POST self/totp/confirm": {"the first": _as_called("confirm_totp", "self/totp/confirm")},
+    "DELETE self/totp": {"the only one": _as_called("drop_totp", "self/totp")},
+    "POST self/recovery-codes": {"ten": _as_called("new_recovery_codes", "self/recovery-codes")},
+    "POST self/passkeys/options": {"one": _as_called("register_options", "self/passkeys/options")},
+    "POST self/passkeys": {"one": _as_called("register_passkey", "self/passkeys")},
+    "GET self/passkeys": {"own": _as_called("list_passkeys", "self/passkeys")},
+    "DELETE self/passkeys/{id}": {"one": _as_called("remove_passkey", "self/passkeys/{id}")},
     "GET audit": {"all": lambda d: Sent("audit", key=d.built.admin)},
     "GET epochs": {"all": lambda d: Sent("epochs", key=d.built.admin)},
     "GET regions": {"all": lambda _: Sent("regions")},

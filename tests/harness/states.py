@@ -15,6 +15,7 @@ Rows = Mapping[str, list[tuple[Any, ...]]]
 
 _ID: Final = re.compile(r"\b[a-z]{2,6}_[0-7][0-9A-HJKMNP-TV-Z]{25}\b")
 _HEX: Final = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{32})\b")
+_HASH: Final = re.compile(r"\$argon2id\$.*")
 _TIME: Final = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 
 
@@ -55,7 +56,9 @@ def _kind(column: Any) -> str:
     if isinstance(column.type, LargeBinary):
         return "bytes"
     if isinstance(column.type, BigInteger) and (
-        column.name.endswith("_at") or column.name.startswith("valid_")
+        column.name.endswith("_at")
+        or column.name.startswith("valid_")
+        or column.name == "step"  # of a TOTP code: half minutes since 1970
     ):
         return "time"
     return "other"
@@ -83,6 +86,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(inner) for inner in value]
     if isinstance(value, str):
-        for pattern, put in ((_ID, "id"), (_HEX, "hex"), (_TIME, "time")):
+        for pattern, put in ((_ID, "id"), (_HEX, "hex"), (_TIME, "time"), (_HASH, "hash")):
             value = pattern.sub(put, value)
     return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from vault.api import openapi
@@ -41,7 +42,8 @@ def test_no_member_of_a_body_chooses_how_it_is_protected(route: Any) -> None:
     document = openapi.document(ROUTES)
     operation = document["paths"][f"/v1/{{region}}/{route.path}"][route.method.lower()]
     named = members(operation["requestBody"]["content"]["application/json"]["schema"], document)
-    assert named, "a body without members would make this test pass for nothing"
+    silent = not msgspec.structs.fields(route.body)
+    assert named or silent, "a body without members would make this test pass for nothing"
     assert named.isdisjoint(FORBIDDEN)
 
 

@@ -83,7 +83,9 @@ kms = "local:keys"
 
 
 OTHER = CELL.replace("eu", "us")
+OPERATORS = {"": '\n[identities]\nadmin = "operators"\n', "identities.admin": ""}
 RISKS = {
+    "identities.admin": "",
     "mode": 'mode = "development"',
     "log.level": '[log]\nlevel = "debug"',
     "listen.address": '[listen]\naddress = "0.0.0.0:1"\ntrusted_proxies = ["10.0.0.0/24"]',
@@ -96,7 +98,7 @@ RISKS = {
 
 @pytest.mark.parametrize("setting", RISKS)
 def test_what_is_risky_is_a_warning(setting: str, tmp_path: Path) -> None:
-    code, rows = check(tmp_path, RISKS[setting] + CELL)
+    code, rows = check(tmp_path, RISKS[setting] + CELL + OPERATORS.get(setting, OPERATORS[""]))
     assert code == 0
     assert [(row["result"], row["setting"]) for row in rows] == [("risky", setting)]
 

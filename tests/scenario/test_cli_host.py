@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.harness import checks
+from tests.support.operators import PASSWORD, STEP_S, Device
 from tests.support.service import (
     COATCHECK,
     HOST,
@@ -138,14 +140,14 @@ class TestProduction:
         folder = tmp_path / "production"
         folder.mkdir()
         (folder / "passphrase").write_text("correct horse battery staple\n", encoding="utf-8")
-        done = here("init", folder, "--passphrase-file", folder / "passphrase")
+        (folder / "password").write_text(PASSWORD, encoding="utf-8")
+        done = here("init", folder, "--passphrase-file", folder / "passphrase",
+                    "--operator", "ada", "--password-file", folder / "password")  # fmt: skip
         assert done.returncode == 0, done.stderr
-        assert "cell eu: created\nNext: coatcheck principal create operator" in done.stderr
+        assert "cell eu: created\nNext: write schema.toml and coatcheck schema apply;" in done.stderr
         assert not (folder / "dev-credentials.json").exists()
         assert not (folder / "keys" / "eu" / "development.key").exists()
         config = ("--config", folder, "--json")
-        admin = document(here("principal", "create", "operator", "ada", "--role", "admin", *config))
-        key = document(here("apikey", "create", admin["id"], *config))["credential"]
         initialise(tmp_path / "development")
         shutil.copy(tmp_path / "development" / "schema.toml", folder / "schema.toml")
         plan = document(here("schema", "plan", *config))
@@ -156,7 +158,14 @@ class TestProduction:
         try:
             service.start()
             remote = {"COATCHECK_URL": service.url, "COATCHECK_REGION": "eu", "COATCHECK_PURPOSE": "support"}
-            as_admin = remote | {"COATCHECK_KEY": key}
+            body = {"name": "ada", "password": PASSWORD}
+            session = service.call("POST", "sessions", body, key="none").json()["credential"]
+            as_admin = remote | {"COATCHECK_KEY": session}
+            early = here("principal", "create", "agent", "demo", **as_admin)
+            refused(early, "insufficient_user_authentication")
+            device = Device(service.call("POST", "self/totp", key=session).json()["secret"])
+            code = {"code": device.at(int(time.time()) // STEP_S)}
+            assert service.call("POST", "self/totp/confirm", code, key=session).status == 200
             here("principal", "create", "agent", "demo", **as_admin)
             ceiling = {"fields": [NAME], "operations": ["reveal"], "deliveries": ["plain"],
                        "purposes": ["support"], "agents": ["agent:demo"], "uses": 5}  # fmt: skip
@@ -178,7 +187,7 @@ class TestProduction:
         assert kinds[:4] == [
             ("cell.init", host),
             ("principal.create", host),
-            ("apikey.create", host),
+            ("operator.password", host),
             ("schema.apply", host),
         ]
 

@@ -50,7 +50,7 @@ def test_a_service_by_its_name(service: Service, home: dict[str, str]) -> None:
         done = coatcheck_here("tokenize", "customer.ssn", *arguments, given="123-45-6789\n", more=more)
         assert done.returncode == 0, done.stderr
     [row] = json.loads(coatcheck_here("profile", "list", "--json", more=home).stdout)
-    assert row == {"name": "here", "url": service.url, "region": "eu", "key": True}
+    assert row == {"name": "here", "url": service.url, "region": "eu", "key": True, "session": False}
 
 
 def test_flags_then_the_environment_then_the_profile(service: Service, home: dict[str, str]) -> None:

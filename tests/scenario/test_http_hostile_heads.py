@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.harness.doors import BY_NAME, WITH_BODY, Doors, complaints, initialise_doors, path_of
+from tests.harness.doors import BY_NAME, FOR_NOBODY, WITH_BODY, Doors, complaints, initialise_doors, path_of
 from tests.harness.hostile import MARK, found, mark
 from tests.support.service import Answer, read_answer
 
@@ -157,9 +157,11 @@ def test_a_query_that_is_not_taken(doors: Doors, name: str) -> None:
     # A cursor of `fields` is a name, and a name that no field has stands between two that have.
     taken = ["limit=1#"] * bool(route.query) + [f"cursor={MARK}"] * (name == "GET fields")
     for query in queries():
+        if not query and name == "DELETE sessions/current":
+            continue  # the others need it
         request = head(doors, f"/v1/eu/{path_of(route)}?{query}", route.method)
-        if "grant" in route.who and "key" not in route.who:
-            request = request.replace(doors.all_powerful.encode(), doors.grant.encode())
+        if "key" not in route.who:
+            request = request.replace(doors.all_powerful.encode(), doors.credential(route).encode())
         answer = sent(doors, request)
         if not any(query.startswith(start) for start in taken) and query:
             assert answer.status in (400, 404), query[:60]
@@ -171,7 +173,8 @@ def test_a_query_that_is_not_taken(doors: Doors, name: str) -> None:
 def test_a_query_that_is_taken(doors: Doors, name: str) -> None:
     target = f"/v1/eu/{path_of(BY_NAME[name])}"
     for query in ("", "?", "?limit=1", "?limit=500", "?limit=001", "?%6Cimit=1"):
-        answer = sent(doors, head(doors, target + query))
+        credential = f"Authorization: Bearer {doors.credential(BY_NAME[name])}"
+        answer = sent(doors, head(doors, target + query, "GET", credential))
         # What is taken of a thing that is not there is told so.
         assert answer.status == (404 if name == "GET transfers/{id}/tokens" else 200)
 
@@ -195,7 +198,7 @@ def authorizations() -> list[bytes]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", list(BY_NAME))
+@pytest.mark.parametrize("name", [name for name in BY_NAME if name not in FOR_NOBODY])
 def test_what_is_no_credential(doors: Doors, name: str) -> None:
     route = BY_NAME[name]
     target = f"/v1/eu/{path_of(route)}"

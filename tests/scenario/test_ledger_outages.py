@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.cells import NAME, SSN, BuiltCell, development_cell
+from tests.support.operators import cheapen
 from tests.unit.services.calls import CALLS, READERS, WRITERS, rows
 from vault.errors import Unavailable
 from vault.services import use_grant as opening
@@ -20,6 +21,12 @@ from vault.store.session import Session
 
 VALUE = "123-45-6789"
 Outage = Callable[[BuiltCell, Session], AbstractContextManager[None]]
+
+
+@pytest.fixture(autouse=True)
+def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are many passwords here."""
+    cheapen(monkeypatch)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from vault.api.route import Route
 EXAMPLES: Final = 400 if os.environ.get("COATCHECK_FULL") else 20
 # JSON Schema cannot say that a body has columns or rows, nor what a checksum or a name is: what fits the
 # schema may be refused with these, and every other refusal of it is a fault.
-ACCEPTED: Final = [200, 201, 400, 401, 403, 404, 409, 422]
+ACCEPTED: Final = [200, 201, 202, 400, 401, 403, 404, 409, 422, 429]
 
 
 REVOKES: Final = "/revoke$"
@@ -48,7 +48,12 @@ def doors(tmp_path: Path) -> Iterator[Doors]:
 
 def schemathesis(doors: Doors, folder: Path, location: str, *more: str) -> tuple[int, str]:
     """Runs it; its exit code and what it printed."""
-    by_grant = [f"/v1/{{region}}/{route.path}" for route in ROUTES if route.who == ("grant",)]
+    credentials = {("grant",): doors.grant, ("session",): doors.session}
+    by_other = [
+        (f"{route.method} /v1/{{region}}/{route.path}", credentials[route.who])
+        for route in ROUTES
+        if route.who in credentials
+    ]
     settings = f"""
 [parameters]
 region = "eu"
@@ -56,11 +61,11 @@ region = "eu"
 [checks.positive_data_acceptance]
 expected-statuses = {ACCEPTED}
 """
-    for path in by_grant:
+    for name, credential in by_other:
         settings += f"""
 [[operations]]
-include-path = "{path}"
-headers = {{ Authorization = "Bearer {doors.grant}" }}
+include-name = "{name}"
+headers = {{ Authorization = "Bearer {credential}" }}
 """
     (folder / "schemathesis.toml").write_text(settings, encoding="utf-8")
     program = Path(sys.executable).parent / "schemathesis"

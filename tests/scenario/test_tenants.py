@@ -25,7 +25,11 @@ from vault.wiring import perform
 MARK = "zebra"
 BY_NAME = {f"{route.method} {route.path}": route for route in ROUTES}
 WITH_ID = [name for name in BY_NAME if "{" in name]
-LISTS = [name for name, route in BY_NAME.items() if route.method == "GET" and "{" not in name]
+LISTS = [
+    name
+    for name, route in BY_NAME.items()
+    if route.method == "GET" and "{" not in name and route.who != ("session",)  # those are one's own
+]
 SCHEMA = f"""
 [purposes.{MARK}]
 legal_basis = "contract"

@@ -24,7 +24,7 @@ STATUSES_OF_EXIT = {
     Exit.CONFIG: {0},
     Exit.INTERNAL: {500},
 }
-RETRIES = {"never", "after_seconds", "with_new_grant", "after_approval", "elsewhere"}
+RETRIES = {"never", "after_seconds", "with_new_grant", "after_approval", "after_step_up", "elsewhere"}
 
 
 @pytest.mark.parametrize("code", CODES)

@@ -29,12 +29,15 @@ from vault.api import (
     openapi,
     regions,
     schema,
+    sessions,
+    sign_in_page,
     tenants,
 )
+from vault.api.answers import JSON, JSON_HEADERS, Headers, head, send_answer
 from vault.api.body import BodyDecoder, read_body
 from vault.api.bridge import LARGE_BODY_BYTES, Bridge
 from vault.api.exchange import exchange_of
-from vault.api.heads import JSON, JSON_HEADERS, Headers, head, send_answer
+from vault.api.lobby import MAX_BODY, Lobby
 from vault.api.metrics import CONTENT_TYPE, Metrics
 from vault.api.presented import digest_of, is_keyed, presented_of
 from vault.api.problems import COMMON_HEADERS, problem_response
@@ -53,6 +56,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *schema.ROUTES,
     *explain.ROUTES,
     *identities.ROUTES,
+    *sessions.ROUTES,
     *tenants.ROUTES,
     *keys.ROUTES,
     *epochs.ROUTES,
@@ -109,6 +113,7 @@ class Api:
         # from each other. What is slow waits for the database.
         self._batch = ThreadPoolExecutor(1, thread_name_prefix="batch")
         self._slow = ThreadPoolExecutor(2, thread_name_prefix="slow")
+        self._lobby = Lobby()
         items = max((cell.limits.items for cell in cells.values()), default=0)
         self._decoders: dict[type[Any] | None, BodyDecoder] = {
             route.body: BodyDecoder(route.body, items, route.column) for route in ROUTES if route.body
@@ -131,6 +136,8 @@ class Api:
         pages: _Pages = {"/livez": self._livez, "/readyz": self._readyz, "/openapi.json": self._openapi}
         if self.development:
             pages |= {"/readyz": self._readyz_in_detail, "/metrics": self._metrics, "/docs": self._docs}
+        if any(cell.sign_in.party is not None for cell in self.cells.values()):
+            pages |= {sign_in_page.PAGE_PATH: self._sign_in, sign_in_page.SCRIPT_PATH: self._sign_in_script}
         return self._application(pages, [asgi("/v1", is_mount=True, copy_scope=False)(self._v1)])
 
     def admin(self) -> Litestar:
@@ -148,7 +155,10 @@ class Api:
 
     def _application(self, pages: _Pages, handlers: list[ASGIRouteHandler]) -> Litestar:
         return Litestar(
-            [*handlers, *(asgi(path, copy_scope=False)(self._page(page)) for path, page in pages.items())],
+            [
+                *handlers,
+                *(asgi(path, copy_scope=False)(self._page(page, path)) for path, page in pages.items()),
+            ],
             openapi_config=None,
             logging_config=None,
             exception_handlers={Exception: self._outside},
@@ -221,7 +231,8 @@ class Api:
     ) -> Any:
         headers = dict(scope["headers"])
         once = idempotency_key(scope["headers"], route) if b"idempotency-key" in headers else None
-        # Nobody's body is read, let alone decoded, before somebody we know stands behind it.
+        # Nobody's body is read, let alone decoded, before somebody we know stands behind it, but for the
+        # small ones of those who sign in.
         request = self._request(cell, route.who, headers, scope, request_id, once)
         query = parse_query(scope.get("query_string", b""), route.query)
         pool = self._slow if route.slow else None
@@ -229,16 +240,20 @@ class Api:
         start = partial(route.start, call)
         if route.body is not None:
             limit = cell.limits.batch_bytes if route.batch else cell.limits.body_bytes
+            if not route.who:
+                limit = min(limit, MAX_BODY)
             exchange = exchange_of(scope)
             whole = exchange.body() if exchange is not None else None
             raw = await read_body(receive, headers.get(b"content-length"), limit, whole)
             if request.presented is not None:
                 request.presented.body = digest_of(raw)
             decode = partial(self._decode, route, headers.get(b"content-type", b""), raw, call)
-            if len(raw) > LARGE_BODY_BYTES:
+            if len(raw) > LARGE_BODY_BYTES and route.who:
                 pool, decoded = pool or self._batch, cache(decode)
                 return await self._bridge(cell).perform(lambda: route.start(decoded()), pool)
             start = partial(route.start, decode())
+        if route.slow and not route.who:
+            return await self._lobby.perform(self._bridge(cell), start)
         return await self._bridge(cell).perform(start, pool)
 
     async def _stream(
@@ -344,7 +359,9 @@ class Api:
             bridge = self._bridges[cell.region] = Bridge(cell, asyncio.get_running_loop())
         return bridge
 
-    def _page(self, page: Callable[[], tuple[int, bytes, bytes]]) -> _Handler:
+    def _page(self, page: Callable[[], tuple[int, bytes, bytes]], path: str) -> _Handler:
+        guards = sign_in_page.HEADERS if path.startswith(sign_in_page.PAGE_PATH) else ()
+
         async def handle(scope: Scope, receive: Receive, send: Send) -> None:
             request = new_id("req")
             if scope.get("method") not in ("GET", "HEAD"):
@@ -352,7 +369,7 @@ class Api:
                 await send_answer(send, status, headers, body, request)
                 return
             status, media_type, body = page()
-            await send_answer(send, status, ((b"content-type", media_type),), body, request)
+            await send_answer(send, status, ((b"content-type", media_type), *guards), body, request)
 
         return handle
 
@@ -391,6 +408,13 @@ class Api:
                 found[region] = {"state": standing.cause or "ready", "breaker": standing.breaker.value}
         return found
 
+    def _sign_in(self) -> tuple[int, bytes, bytes]:
+        regions = [region for region, cell in self.cells.items() if cell.sign_in.party is not None]
+        return 200, b"text/html; charset=utf-8", sign_in_page.page(regions)
+
+    def _sign_in_script(self) -> tuple[int, bytes, bytes]:
+        return 200, b"text/javascript; charset=utf-8", sign_in_page.SCRIPT
+
     def _openapi(self) -> tuple[int, bytes, bytes]:
         return 200, b"application/json", self._document
 
@@ -418,3 +442,4 @@ class Api:
         self.draining = True
         self._batch.shutdown(wait=True)
         self._slow.shutdown(wait=True)
+        self._lobby.close()

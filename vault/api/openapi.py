@@ -39,11 +39,23 @@ EVERYWHERE: Final = (
 )
 
 
+CREDENTIALS = {"key": "service key", "session": "session", "grant": "grant"}
+
+
+def credentials_of(route: Route) -> list[str]:
+    """The kinds of credential that a route takes: a session wherever a service key is taken."""
+    return [name for name in CREDENTIALS if name in route.who or (name == "session" and "key" in route.who)]
+
+
 def codes_of(route: Route) -> list[str]:
     """All codes that a route may answer with."""
-    codes = [*route.codes, *EVERYWHERE, "credential_missing", "credential_invalid"]
+    codes = [*route.codes, *EVERYWHERE]
+    if route.who:
+        codes += ["credential_missing", "credential_invalid"]
     if "key" in route.who:
         codes += ["permission_denied", "network_denied"]
+    if route.who != ("grant",) and route.who:
+        codes += ["insufficient_user_authentication"]
     if "grant" in route.who:
         codes += ["grant_invalid"]
     if "{" in route.path:
@@ -78,6 +90,11 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
             "schemas": {**components, "Problem": _problem_schema()},
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer", "description": "a service key, ck_..."},
+                "session": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "a session: cs_...",
+                },
                 "grant": {"type": "http", "scheme": "bearer", "description": "a grant's credential, cg_..."},
                 "keyed": {"type": "http", "scheme": "grant", "description": "a keyed grant's id, gr_..."},
                 "proof": {
@@ -107,6 +124,7 @@ def _answers(route: Route) -> tuple[Any, ...]:
 
 _SCHEMES: Final[dict[str, list[dict[str, list[str]]]]] = {
     "key": [{"key": []}],
+    "session": [{"session": []}],
     "grant": [{"grant": []}, {"keyed": [], "proof": []}],
 }
 
@@ -162,7 +180,7 @@ def _operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
         "summary": route.summary,
         "parameters": parameters,
         "responses": responses,
-        "security": [scheme for who in route.who for scheme in _SCHEMES[who]],
+        "security": [scheme for who in credentials_of(route) for scheme in _SCHEMES[who]],
     }
     notes = [f"Permission: `{route.permission}`."] if route.permission else []
     if route.unrepeatable:
@@ -199,7 +217,7 @@ def page(routes: Sequence[Route]) -> str:
     """The document as a page."""
     rows = []
     for route in routes:
-        who = " or ".join("service key" if name == "key" else "grant" for name in route.who)
+        who = " or ".join(CREDENTIALS[name] for name in credentials_of(route)) or "none"
         codes = ", ".join(f"<code>{html.escape(code)}</code>" for code in codes_of(route))
         rows.append(
             f"<section><h2><code>{route.method} /v1/{{region}}/{html.escape(route.path)}</code></h2>"

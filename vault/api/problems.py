@@ -12,7 +12,6 @@ TYPE_PREFIX: Final = "urn:coatcheck:error:"
 MEDIA_TYPE: Final = b"application/problem+json"
 # On every answer: nothing here may lie in a cache or be taken for another type.
 COMMON_HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
-_BEARER: Final = b'Bearer realm="coatcheck"'
 _PROOF: Final = b'DPoP realm="coatcheck", error="invalid_dpop_proof", algs="Ed25519"'  # RFC 9449, section 7.1
 _CHALLENGES: Final = {"proof_invalid": _PROOF, "proof_expired": _PROOF}
 _encode = msgspec.json.Encoder().encode
@@ -47,9 +46,21 @@ def problem_response(error: CoatcheckError, request: str) -> tuple[int, list[tup
     status = status_of(error)
     headers = [(b"content-type", MEDIA_TYPE)]
     if status == 401:
-        headers.append((b"www-authenticate", _CHALLENGES.get(error.code, _BEARER)))
+        headers.append((b"www-authenticate", _CHALLENGES.get(error.code) or _challenge(error)))
     if status == 405:
         headers.append((b"allow", str(error.facts.get("allow", "")).encode()))
     if status in (423, 429, 503):
         headers.append((b"retry-after", str(error.facts.get("retry_after", 1)).encode()))
     return status, headers, _encode(problem(error, request))
+
+
+def _challenge(error: CoatcheckError) -> bytes:
+    """What a caller is asked for: a credential, or a fresh proof of a second factor (RFC 9470, 3)."""
+    parts = ['Bearer realm="coatcheck"']
+    if error.code == "insufficient_user_authentication":
+        parts += [
+            f'error="{error.code}"',
+            f'error_description="{error.row.sentence}"',
+            f'max_age="{error.facts.get("max_age", 0)}"',
+        ]
+    return ", ".join(parts).encode("ascii")

@@ -44,7 +44,8 @@ class Route:
         body: the body's type; None for routes without one.
         body_optional: whether an empty body stands for a body without members.
         query: query parameters with a line of description each.
-        who: `key` (service key), `grant` (grant's credential), or both.
+        who: `key` (service key or session), `grant` (grant's credential), or both; `session` alone; none:
+            it is for whoever has no credential yet, and if it is slow, its verb is run in the lobby.
         batch: whether the body may be as large as a batch.
         column: a member of texts of a large body that the verb can take as it came; empty for none.
         slow: whether it may read a whole table, however small its body: its steps run in a thread.

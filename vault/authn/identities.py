@@ -6,12 +6,14 @@ and calls the command stale if the principal or the key is no longer what was fo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import msgspec
 
-from vault.clock import Clock
+from vault.authn.sessions import DEFAULT_IDLE, SESSION, SessionsSeen
+from vault.clock import Clock, Micros
 from vault.crypto.mac import same, secret_digest
 from vault.errors import Unauthenticated
 from vault.identifiers import split_credential
@@ -21,6 +23,7 @@ from vault.policy.principal import Principal
 from vault.policy.proof import Proof
 from vault.store.cache import BoundedCache
 from vault.store.cell import Store
+from vault.store.operators import SessionRow
 from vault.store.rows import ApiKeyRow, decode_principal
 
 SCHEME: Final = "bearer "
@@ -32,8 +35,8 @@ class Credential:
     """A credential taken apart; the secret itself is already gone.
 
     Attributes:
-        kind: `ck` (service key), `cg` (bearer grant) or `gr` (keyed grant).
-        id: the id it names, `ck_...` or `gr_...`.
+        kind: `ck` (service key), `cs` (session), `cg` (bearer grant) or `gr` (keyed grant).
+        id: the id it names, `ck_...`, `cs_...` or `gr_...`.
         digest: SHA-256 of the secret part; empty for a keyed grant, which has none.
     """
 
@@ -44,18 +47,27 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An authenticated principal and the key it came with.
+    """An authenticated principal and the key or session it came with.
 
     Attributes:
-        api_key: the service key's id; empty for the host.
-        expires_at: of the key; 0 = never.
+        api_key: the service key's id, or the session's; empty for the host.
+        expires_at: of the key or session; 0 = never.
         networks: a JSON list of CIDRs from which the key may be used; empty list: anywhere.
+        mfa_at: when a second factor was last proved in the session; 0: never.
+        mfa_by: which.
     """
 
     principal: Principal
     api_key: str
     expires_at: int
     networks: str = "[]"
+    mfa_at: Micros = 0
+    mfa_by: str = ""
+
+    @property
+    def in_session(self) -> bool:
+        """Whether it is a person who signed in."""
+        return self.api_key.startswith(SESSION)
 
     @property
     def actor(self) -> str:
@@ -77,7 +89,7 @@ def parse_authorization(header: str | None) -> Credential:
         kind, body, secret = split_credential(header[len(SCHEME) :])
     except ValueError:
         raise Unauthenticated("credential_invalid") from None
-    return Credential(kind, ("gr_" if kind == "cg" else "ck_") + body, secret_digest(secret))
+    return Credential(kind, ("gr" if kind == "cg" else kind) + "_" + body, secret_digest(secret))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,28 +133,34 @@ class Identities:
     Args:
         store: the cell's database.
         clock: for expiry.
+        idle: how long a session may lie unused.
+
+    Attributes:
+        seen: when sessions were used.
     """
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, idle: Micros = DEFAULT_IDLE) -> None:
         self._store = store
         self._clock = clock
+        self._idle = idle
+        self.seen = SessionsSeen()
         self._keys: BoundedCache[str, tuple[bytes, Caller] | None] = BoundedCache()
         self._grants: BoundedCache[str, _Known | None] = BoundedCache()
 
     def caller(self, credential: Credential, *, fresh: bool = False) -> Caller:
-        """Whoever presents a service key.
+        """Whoever presents a service key, or signed in.
 
         Args:
             fresh: whether to read the key and its principal now, whatever is remembered.
 
         Raises:
-            Unauthenticated: `credential_invalid`: no such key, wrong secret, revoked or expired.
+            Unauthenticated: `credential_invalid`: no such key or session, wrong secret, revoked or expired.
         """
-        if credential.kind != "ck":
+        if credential.kind not in _READ:
             raise Unauthenticated("credential_invalid")
         if fresh:
             self._keys.drop(credential.id)
-        found = self._keys.get(credential.id, lambda: self._read_key(credential.id))
+        found = self._keys.get(credential.id, lambda: _READ[credential.kind](self, credential.id))
         if found is None:
             self._keys.drop(credential.id)
             raise Unauthenticated("credential_invalid")
@@ -150,7 +168,31 @@ class Identities:
         expired = 0 < caller.expires_at <= self._clock.now()
         if not same(digest, credential.digest) or expired:
             raise Unauthenticated("credential_invalid")
+        if caller.in_session:
+            self._check_used(caller.api_key)
         return caller
+
+    def proved_at(self, session: str) -> Micros:
+        """When a second factor was last proved in a session, as it stands now; 0: never."""
+        rows = self._store.read_keys(self._store.operators.sessions, [session])
+        return SessionRow(*rows[0]).mfa_at if rows else 0
+
+    def drop(self, credential: str) -> None:
+        """Forgets one key or session."""
+        self._keys.drop(credential)
+
+    def _check_used(self, session: str) -> None:
+        """Returns if a session was used not long ago, here or by another process.
+
+        Raises:
+            Unauthenticated: `credential_invalid`.
+        """
+        now = self._clock.now()
+        if self.seen.last(session) + self._idle <= now:
+            rows = self._store.read_keys(self._store.operators.sessions, [session])
+            if not rows or SessionRow(*rows[0]).seen_at + self._idle <= now:
+                raise Unauthenticated("credential_invalid")
+        self.seen.note(session, now)
 
     def holder(self, credential: Credential) -> Holder:
         """Whoever presents a grant's credential, in whatever state the grant is.
@@ -207,9 +249,27 @@ class Identities:
             return None
         return bytes(key.digest), Caller(owner.principal, key.id, key.expires_at, key.networks)
 
+    def _read_session(self, session: str) -> tuple[bytes, Caller] | None:
+        rows = self._store.read_keys(self._store.operators.sessions, [session])
+        if not rows:
+            return None
+        row = SessionRow(*rows[0])
+        found = self._store.read_keys(self._store.record.principals, [row.principal])
+        owner = decode_principal(found[0])
+        if row.revoked_at or owner.removed:
+            return None
+        caller = Caller(owner.principal, row.id, row.expires_at, mfa_at=row.mfa_at, mfa_by=row.mfa_by)
+        return bytes(row.digest), caller
+
     def _read_grant(self, grant: str) -> _Known | None:
         rows = self._store.read(self._store.record.grant_holder, {"grant_id": grant})
         return _Known(bytes(rows[0][0]), *rows[0][1:]) if rows else None
+
+
+_READ: Final[dict[str, Callable[[Identities, str], tuple[bytes, Caller] | None]]] = {
+    "ck": Identities._read_key,
+    "cs": Identities._read_session,
+}
 
 
 def in_networks(networks: str, address: str) -> bool:

@@ -17,6 +17,7 @@ from click.core import ParameterSource
 
 from vault.cli.output import Output, use_color
 from vault.client.http import DEFAULT_TIMEOUT_S, Client
+from vault.clock import SystemClock
 from vault.config import Config, find_file, load
 from vault.config.profiles import find_profile
 from vault.errors import BadInput, CoatcheckError, Internal, Misconfigured, Unavailable
@@ -101,20 +102,28 @@ class Door:
                 raise Misconfigured("host_permissions", path=str(key_file)) from None
         return None if key is None else str(key)
 
-    def client(self) -> Client:
+    def client(self, *, anonymous: bool = False) -> Client:
         """A client of the service.
+
+        Args:
+            anonymous: whether it has no credential, and is to get one.
 
         Raises:
             BadInput: `usage`: address, region or credential is missing.
         """
         url, region = (self._options.get(name) for name in ("url", "region"))
-        key = self.credential
+        key = None if anonymous else self.credential
         for option, value in (("--url", url), ("--region", region), ("--key", key)):
-            if not value:
+            if not value and not (anonymous and option == "--key"):
                 variable = "COATCHECK_" + option.removeprefix("--").upper()
                 raise BadInput("usage", missing=f"{option}, or {variable}")
         timeout = float(self._options.get("timeout") or DEFAULT_TIMEOUT_S)
-        return Client(str(url), str(region), str(key), timeout, self._options.get("ca"))
+        credential = None if key is None else str(key)
+        return Client(str(url), str(region), credential, timeout, self._options.get("ca"))
+
+    def use(self, credential: str) -> None:
+        """Goes on with another credential."""
+        self._options = {**self._options, "key": credential}
 
     @property
     def names_tenant(self) -> bool:
@@ -133,10 +142,24 @@ class Door:
             raise BadInput("usage", option="--tenant", reason="over HTTP the tenant is the credential's")
         return MAIN_TENANT if named is None else str(named)
 
-    def call(self, method: str, path: str, body: Any = None, query: dict[str, Any] | None = None) -> Any:
-        """A request to the service."""
+    @property
+    def profile(self) -> str | None:
+        """The profile that was named, if one was."""
+        named = self._options.get("profile")
+        return None if not named else str(named)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        query: dict[str, Any] | None = None,
+        *,
+        anonymous: bool = False,
+    ) -> Any:
+        """A request to the service; `anonymous`, without a credential."""
         _ = self.tenant
-        client = self.client()
+        client = self.client(anonymous=anonymous)
         try:
             given = {name: value for name, value in (query or {}).items() if value is not None}
             return client.request(method, path, body, given, self._options.get("idempotency_key"))
@@ -175,6 +198,18 @@ class Door:
         self.output.table(answer["items"], columns)
         if answer["next"]:
             self.output.note(f"more: --cursor {answer['next']}")
+
+
+def profile_named(door: Door) -> str:
+    """The profile that a session is kept in.
+
+    Raises:
+        BadInput: `usage`: none was named.
+    """
+    if door.profile is None:
+        reason = "a session is kept in a profile; name one that `coatcheck profile set` made"
+        raise BadInput("usage", missing="--profile, or COATCHECK_PROFILE", reason=reason)
+    return door.profile
 
 
 def host_request(tenant: str = MAIN_TENANT) -> Request:
@@ -240,7 +275,7 @@ def _with_profile(options: dict[str, Any]) -> dict[str, Any]:
     profile = find_profile(str(name))
     below = {key: getattr(profile, key) for key in ("url", "region", "ca", "timeout")}
     if options.get("key_file") is None:
-        below["key"] = profile.key
+        below["key"] = profile.credential(SystemClock().now())
     return options | {key: value for key, value in below.items() if options.get(key) is None}
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from functools import partial
 from pathlib import Path
 
 import click
 
 from vault.cli.development import seed
-from vault.cli.doors import Door, ask_passphrase, command
+from vault.cli.doors import Door, ask_passphrase, command, host_request
+from vault.cli.operators import first_operator
 from vault.cli.templates import DEVELOPMENT, DEVELOPMENT_SCHEMA, PRODUCTION
 from vault.config import FILE_NAME, Config, load
-from vault.errors import Misconfigured
+from vault.errors import Conflict, Misconfigured
 from vault.identifiers import is_name
-from vault.wiring import Wiring, as_host
+from vault.services.operators import OperatorBody, create_operator
+from vault.wiring import Wiring, as_host, perform
 
 _group = click.Group()
 
@@ -29,7 +33,16 @@ def register(cli: click.Group) -> None:
 @click.option(
     "--passphrase-file", type=click.Path(), help="Written into a new coatcheck.toml; else init asks."
 )
-def init(door: Door, folder: Path, dev: bool, passphrase_file: str | None) -> None:
+@click.option("--operator", "name", help="The first operator; else init asks, if there is a terminal.")
+@click.option("--password-file", type=click.Path(path_type=Path), help="The operator's password: first line.")
+def init(
+    door: Door,
+    folder: Path,
+    dev: bool,
+    passphrase_file: str | None,
+    name: str | None,
+    password_file: Path | None,
+) -> None:
     """Create the cells of FOLDER/coatcheck.toml; write that file first if there is none.
 
     What exists is kept: running it again finishes what was interrupted, and changes nothing else.
@@ -49,16 +62,32 @@ def init(door: Door, folder: Path, dev: bool, passphrase_file: str | None) -> No
         # The file was there before, and init changes no file: the option would be forgotten in silence.
         reason = f"is not in the {FILE_NAME} that is there; add it"
         raise Misconfigured("config_invalid", setting="passphrase_file", reason=reason)
+    operator = None if name is None else first_operator(name, password_file)
     created = create_cells(config)
     if config.development:
         seed(config, folder)
+    elif created and operator is None:
+        operator = first_operator(None, password_file)
+    make_operators(config, operator)
     for region in config.cell:
         door.output.note(f"cell {region}: {'created' if region in created else 'already there, kept'}")
     if not config.development and created:
+        first = "" if operator else "coatcheck operator create ada --role admin --role cell-admin; "
         door.output.note(
-            "Next: coatcheck principal create operator ada --role admin, then coatcheck apikey create ID; "
-            "write schema.toml and coatcheck schema apply; then coatcheck serve."
+            f"Next: {first}write schema.toml and coatcheck schema apply; then coatcheck serve, "
+            "and coatcheck login."
         )
+
+
+def make_operators(config: Config, operator: OperatorBody | None) -> None:
+    """Makes the first operator in every cell that has none of that name, if there is to be one."""
+    if operator is None:
+        return
+    for region in config.cell:
+        opened = Wiring(config, ask_passphrase).open(region)
+        # If it is there, this is said a second time.
+        with contextlib.closing(opened), contextlib.suppress(Conflict):
+            perform(opened.cell, partial(create_operator, opened.cell, host_request(), operator))
 
 
 def create_cells(config: Config) -> list[str]:

@@ -26,6 +26,7 @@ from vault.cli import (
     jobs,
     keys,
     kms,
+    operators,
     profiles,
     regions,
     schema,
@@ -59,7 +60,7 @@ def version(door: Door) -> None:
 
 
 for module in (
-    *(init, data, files, grants, identities, tenants, schema, catalog, keys, epochs, audit),
+    *(init, data, files, grants, identities, operators, tenants, schema, catalog, keys, epochs, audit),
     *(regions, directories, worker, jobs, cell, backup, kms, doctor, config, profiles, completion),
 ):
     module.register(cli)

@@ -31,10 +31,15 @@ def list_profiles(door: Door) -> None:
     """List the profiles, without their credentials."""
     path = profiles_path()
     rows: list[dict[str, Any]] = [
-        {"name": name, **msgspec.to_builtins(profile), "key": profile.key is not None}
+        {
+            "name": name,
+            **msgspec.to_builtins(profile),
+            "key": profile.key is not None,
+            "session": profile.session is not None,
+        }
         for name, profile in sorted(read_profiles(path).items())
     ]
-    door.output.table(rows, ("name", "url", "region", "key", "ca", "timeout"))
+    door.output.table(rows, ("name", "url", "region", "key", "session", "ca", "timeout"))
 
 
 @command(group, "set")

@@ -35,6 +35,9 @@ mode = "production"
 [listen]
 address = "127.0.0.1:8700"          # further only with [tls], or behind trusted_proxies
 
+[identities]
+admin = "operators"                 # who administers: people with a second factor; "any": services too
+
 [cell.{region}]
 database = "sqlite:///{region}.db"
 kms = "local:keys/{region}"

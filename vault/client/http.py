@@ -31,7 +31,7 @@ class Client:
     Args:
         url: the service's address.
         region: the region whose cell is meant.
-        credential: a service key or a grant's credential.
+        credential: a service key, a session or a grant's credential; None: to sign in.
         timeout: seconds for one request.
         ca: a PEM file of the authorities that are trusted over https; None: those of this host.
 
@@ -44,15 +44,18 @@ class Client:
         self,
         url: str,
         region: str,
-        credential: str,
+        credential: str | None,
         timeout: float = DEFAULT_TIMEOUT_S,
         ca: str | None = None,
     ) -> None:
-        if not _SENDABLE.fullmatch(credential):
-            raise Unauthenticated("credential_invalid")
+        headers = {"content-type": "application/json"}
+        if credential is not None:
+            if not _SENDABLE.fullmatch(credential):
+                raise Unauthenticated("credential_invalid")
+            headers["authorization"] = f"Bearer {credential}"
         self._base = f"{url.rstrip('/')}/v1/{quote(region, safe='')}/"
         self._http = httpx.Client(
-            headers={"authorization": f"Bearer {credential}", "content-type": "application/json"},
+            headers=headers,
             timeout=timeout,
             trust_env=False,
             # Making a context costs more than most requests.

@@ -12,9 +12,11 @@ from typing import Any, Final, TypeVar, get_args
 import msgspec
 from msgspec import inspect
 
+from vault.authn.sessions import OPERATORS
 from vault.clock import parse_period
 from vault.config.addresses import is_service_url, split_address
 from vault.config.database import SQLITE, is_file, place_of, risky_database, wrong_database
+from vault.config.identities import wrong_identities
 from vault.config.keystores import wrong_key_store
 from vault.config.settings import (
     ENV,
@@ -182,6 +184,8 @@ def _wrong(config: Config, *, mode_is_known: bool) -> Iterator[Problem]:
         if not is_service_url(elsewhere.url):
             yield Problem(f"region.{region}.url", WHERE)
     yield from _wrong_keys(config.keys)
+    for name, reason in wrong_identities(config.identities, strict=strict):
+        yield Problem(f"identities.{name}", reason)
     if config.tls is not None and config.tls.minimum != TLS_MINIMUM:
         yield Problem("tls.minimum", f"is {TLS_MINIMUM}; nothing older is spoken")
     files = [region for region, cell in config.cell.items() if is_file(cell.database)]
@@ -301,6 +305,9 @@ def risks(config: Config) -> Iterator[Problem]:
             yield Problem("listen.trusted_proxies", f"{network} is broad: all in it can name any address")
     if config.log.level == "debug":
         yield Problem("log.level", "is debug: libraries log what they please")
+    if not config.development and config.identities.admin != OPERATORS:
+        reason = "is any: whoever has a service key with the permission administers, without a second factor"
+        yield Problem("identities.admin", reason)
     for place, store in config.stores().items():
         yield from _risky_store(place, store)
 

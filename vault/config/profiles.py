@@ -1,6 +1,6 @@
 """Profiles: where services are and the credential for each, in one private file of a user.
 
-[profile.NAME] has url, region, key, ca and timeout. Flags and the environment go before it.
+[profile.NAME] has url, region, key, ca, timeout and a session. Flags and the environment go before it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from vault.clock import Micros, parse_time
 from vault.config.checking import Reader
 from vault.errors import Misconfigured
 
@@ -25,13 +26,27 @@ _DELETE: Final = "\x7f"  # the one control character that TOML wants escaped and
 
 
 class Profile(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
-    """One service, as somebody uses it."""
+    """One service, as somebody uses it.
+
+    Attributes:
+        session: an operator's, which goes before the key until it ends.
+    """
 
     url: str | None = None
     region: str | None = None
     key: str | None = None
     ca: str | None = None
     timeout: float | None = None
+    session: str | None = None
+    session_expires: str | None = None
+
+    def credential(self, now: Micros) -> str | None:
+        """The session, if it has not ended, or the key."""
+        try:
+            lasts = self.session_expires is None or parse_time(self.session_expires) > now
+        except ValueError:
+            lasts = False
+        return self.session if self.session is not None and lasts else self.key
 
     def __repr__(self) -> str:
         return "<Profile>"

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from vault.config.addresses import split_address
+from vault.config.identities import IdentitySettings
 from vault.config.keystores import KmsAuth, KmsLimits
 from vault.errors import Misconfigured
 from vault.secret import Secret
@@ -278,6 +279,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     ledger: LedgerSettings = LedgerSettings()
     worker: WorkerSettings = WorkerSettings()
     keys: KeySettings = KeySettings()
+    identities: IdentitySettings = IdentitySettings()
     limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
     base: str = "."

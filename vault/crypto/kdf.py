@@ -32,6 +32,8 @@ class Label(Enum):
     DIRECTORY = b"coatcheck/directory/"  # two halves -> root of a version of the directory's key
     DIRECTORY_REFERENCE = b"coatcheck/directory-reference/"  # that root -> MAC key over people's identifiers
     DIRECTORY_PROOF = b"coatcheck/directory-proof/"  # that root -> MAC key that proves it is this version
+    AUTHENTICATOR_SEALING = b"coatcheck/authenticator-sealing/"  # the cell's key -> what seals TOTP secrets
+    AUTHENTICATOR_CHALLENGES = b"coatcheck/authenticator-challenges/"  # that key -> MAC key over challenges
     ROOT_WRAP = b"coatcheck/root-wrap/"  # local root key -> the key that wraps kms halves
 
 

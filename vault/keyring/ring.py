@@ -238,7 +238,7 @@ class Keyring:
         """The cipher between a vaulted field's row ids and its tokens."""
         self._check_lease()
         return self._row_ids.get(
-            (tenant, field), lambda: BlockCipher(self._single(tenant, field, Purpose.ROW_ID))
+            (tenant, field), lambda: BlockCipher(self.single(tenant, field, Purpose.ROW_ID))
         )
 
     def index_versions(self, tenant: str, field: str) -> IndexVersions:
@@ -290,7 +290,7 @@ class Keyring:
         """What hashes values for the masks of a field."""
         self._check_lease()
         return self._mask_hashes.get(
-            (tenant, field), lambda: MaskHash(self._single(tenant, field, Purpose.MASK), tenant, field)
+            (tenant, field), lambda: MaskHash(self.single(tenant, field, Purpose.MASK), tenant, field)
         )
 
     def has_own(self, purpose: Purpose) -> bool:
@@ -301,12 +301,12 @@ class Keyring:
     def delivery(self) -> Signer:
         """What signs sealed answers: the cell's delivery key."""
         self._check_lease()
-        return self._signers.get(CELL, lambda: Signer(self._single(CELL, CELL, Purpose.DELIVERY)))
+        return self._signers.get(CELL, lambda: Signer(self.single(CELL, CELL, Purpose.DELIVERY)))
 
     def attempt(self, grant: str, field: str, token: str) -> bytes:
         """What tries of a token under a grant are counted by: keyed, for a token may be easy to guess."""
         self._check_lease()
-        key = self._attempts.get(CELL, lambda: self._single(CELL, CELL, Purpose.ATTEMPTS))
+        key = self._attempts.get(CELL, lambda: self.single(CELL, CELL, Purpose.ATTEMPTS))
         parts = ((TAG_FIELD, field.encode()), (TAG_RECORD, grant.encode()), (TAG_VALUE, token.encode()))
         return reference(key, canonical(parts))
 
@@ -338,7 +338,8 @@ class Keyring:
             raise Stale
         return BlockCipher(self._open(row))
 
-    def _single(self, tenant: str, field: str, purpose: Purpose) -> Secret:
+    def single(self, tenant: str, field: str, purpose: Purpose) -> Secret:
+        """The newest key of a field and a purpose."""
         keys = self._field_keys(tenant, field, purpose)
         row = keys.rows[keys.primary]
         return self._open(row)

@@ -15,6 +15,7 @@ from vault.ledger.state import BlockRow, Head, Needs, Overtaken, State, collect_
 from vault.store.cell import Store
 from vault.store.crossing import ArrivalRow
 from vault.store.custody import KeyRow
+from vault.store.operators import PasskeyRow, PasswordRow, RecoveryRow, SessionRow, TotpRow
 from vault.store.rows import ApiKeyRow, decode_grant, decode_principal
 from vault.store.session import Asked, Row, Session, StatementFamily
 from vault.store.work import JobRow, ProcessRow
@@ -56,6 +57,7 @@ def first_reads(store: Store, needs: Needs) -> Reads:
         reads.family(record.principals_by_name, named, _named(tenant), tenant=tenant)
     if needs.api_keys:
         reads.family(record.api_keys, sorted(needs.api_keys), _api_keys)
+    _people(store, needs, reads)
     if needs.grants:
         reads.family(record.grants, sorted(needs.grants), _grants)
         reads.family(record.grant_subjects, sorted(needs.grants), _grant_subjects)
@@ -75,6 +77,51 @@ def first_reads(store: Store, needs: Needs) -> Reads:
     if needs.tokens:
         reads.family(custody.claims, sorted(needs.tokens), _tokens)
     return reads
+
+
+def _people(store: Store, needs: Needs, reads: Reads) -> None:
+    """What operators prove themselves by; whoever asks for it asks for its principal, whose lock it has."""
+    operators = store.operators
+    if needs.sessions:
+        reads.family(operators.sessions, sorted(needs.sessions), _sessions)
+    if needs.operators:
+        reads.family(operators.passwords, sorted(needs.operators), _passwords)
+        reads.family(operators.totp, sorted(needs.operators), _totp)
+    if needs.passkeys:
+        reads.family(operators.passkeys, sorted(needs.passkeys), _passkeys)
+    if needs.recovery_codes:
+        reads.family(operators.recovery_codes, sorted(needs.recovery_codes), _recovery_codes)
+    if needs.challenges:
+        reads.family(operators.challenges, sorted(needs.challenges), _challenges)
+
+
+def _sessions(state: State, rows: list[Row]) -> None:
+    for row in rows:
+        state.sessions[row[0]] = SessionRow(*row)
+
+
+def _passwords(state: State, rows: list[Row]) -> None:
+    for row in rows:
+        state.passwords[row[0]] = PasswordRow(*row)
+
+
+def _totp(state: State, rows: list[Row]) -> None:
+    for row in rows:
+        state.totp[row[0], row[1]] = TotpRow(*row)
+
+
+def _passkeys(state: State, rows: list[Row]) -> None:
+    for row in rows:
+        state.passkeys[row[0]] = PasskeyRow(*row)
+
+
+def _recovery_codes(state: State, rows: list[Row]) -> None:
+    for row in rows:
+        state.recovery_codes[bytes(row[0])] = RecoveryRow(*row)
+
+
+def _challenges(state: State, rows: list[Row]) -> None:
+    state.challenges.update(bytes(row[0]) for row in rows)
 
 
 def _principals(state: State, rows: list[Row]) -> None:

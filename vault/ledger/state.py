@@ -11,6 +11,7 @@ from vault.audit.event import Event
 from vault.clock import Micros
 from vault.store.crossing import ArrivalRow
 from vault.store.custody import KeyRow, Slot
+from vault.store.operators import PasskeyRow, PasswordRow, RecoveryRow, SessionRow, TotpRow
 from vault.store.rows import ApiKeyRow, EpochsInUse, GrantRow, PrincipalRow
 from vault.store.session import Params
 from vault.store.work import JobRow, ProcessRow
@@ -108,6 +109,11 @@ class Needs:
     principals: set[str] = field(default_factory=set)
     names: set[tuple[str, str]] = field(default_factory=set)  # (tenant, full name)
     api_keys: set[str] = field(default_factory=set)
+    sessions: set[str] = field(default_factory=set)
+    operators: set[str] = field(default_factory=set)  # principals whose password and TOTP device are read
+    passkeys: set[str] = field(default_factory=set)
+    recovery_codes: set[bytes] = field(default_factory=set)  # digests
+    challenges: set[bytes] = field(default_factory=set)  # digests
     dependents: set[str] = field(default_factory=set)  # principals whose keys and grants are counted
     counters: set[tuple[str, str]] = field(default_factory=set)  # (principal, kind), of the ledger's day
     grants: set[str] = field(default_factory=set)
@@ -141,6 +147,12 @@ class State:
     principals: dict[str, PrincipalRow] = field(default_factory=dict)
     names: dict[tuple[str, str], str] = field(default_factory=dict)
     api_keys: dict[str, ApiKeyRow] = field(default_factory=dict)
+    sessions: dict[str, SessionRow] = field(default_factory=dict)
+    passwords: dict[str, PasswordRow] = field(default_factory=dict)  # by principal
+    totp: dict[tuple[str, int], TotpRow] = field(default_factory=dict)  # by principal, and whether pending
+    passkeys: dict[str, PasskeyRow] = field(default_factory=dict)
+    recovery_codes: dict[bytes, RecoveryRow] = field(default_factory=dict)
+    challenges: set[bytes] = field(default_factory=set)  # those of them that were answered
     dependents: dict[str, tuple[int, int]] = field(default_factory=dict)  # living keys, living grants
     counters: dict[tuple[str, str], int] = field(default_factory=dict)
     grants: dict[str, GrantRow] = field(default_factory=dict)

@@ -63,6 +63,27 @@ CELL_WIDE: Final = frozenset({"epoch:turn", "tenant:create", "tenant:read"})
 """What only principals of the tenant that the cell began with can hold."""
 
 
+ADMINISTRATIVE: Final[dict[str, bool]] = {
+    "epoch:turn": True,
+    "grant:create": False,  # what services are for
+    "grant:revoke": False,  # what watches over agents has to be able to stop them
+    "job:control": False,
+    "key:destroy": True,
+    "key:rotate": True,
+    "principal:write": True,
+    "schema:apply": True,
+    "tenant:create": True,
+    "transfer:create": True,
+}
+"""Kinds of permissions for which an operator must just have proved a second factor (RFC 9470); True: those
+that service keys have no use of where `[identities] admin = "operators"`."""
+
+
+def kind_of(permission: str) -> str:
+    """A permission without what it is for."""
+    return permission if permission in PERMISSIONS else permission.rpartition(":")[0]
+
+
 def check_permissions(permissions: Iterable[str]) -> frozenset[str]:
     """The permissions as a set.
 

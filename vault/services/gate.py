@@ -12,13 +12,18 @@ from typing import Any, Final
 
 from vault.audit.event import Event
 from vault.authn.identities import Caller, Holder, in_networks, parse_authorization
+from vault.authn.sessions import OPERATORS
+from vault.clock import SECOND
 from vault.crypto.base64url import digest
 from vault.errors import Denied, Stale, Unauthenticated
 from vault.identifiers import new_id, parse_id
 from vault.ledger.command import Command, Committed, Needs, State, Writes
+from vault.policy.permissions import ADMINISTRATIVE, kind_of
 from vault.policy.principal import Kind, Principal
 from vault.policy.proof import Proof, check_proof, origin_of, parse_proof
 from vault.services.cell import Cell, Origin
+from vault.store.operators import SessionRow
+from vault.store.rows import ApiKeyRow
 
 Steps = Generator[Command, Committed, None]
 KEYED: Final = "grant "
@@ -43,6 +48,12 @@ class Presented:
     urls: tuple[str, ...]
     body: str | None = None
     parsed: Proof | None = None
+
+
+BEFORE_MFA: Final = frozenset(
+    {"passkey.list", "session.end", "session.list", "session.step-up", "operator.enrol", "whoami"}
+)
+"""What an operator may do whose session has seen no second factor."""
 
 
 @dataclass(slots=True)
@@ -95,7 +106,10 @@ class CallerCommand(Command):
 
     def needs(self, needs: Needs) -> None:
         """The caller's rows."""
-        if self.caller.api_key:
+        if self.caller.in_session:
+            needs.principals.add(self.caller.principal.id)
+            needs.sessions.add(self.caller.api_key)
+        elif self.caller.api_key:
             needs.principals.add(self.caller.principal.id)
             needs.api_keys.add(self.caller.api_key)
 
@@ -109,7 +123,11 @@ class CallerCommand(Command):
             raise Stale
         if self.caller.api_key:
             row = state.principals.get(self.caller.principal.id)
-            key = state.api_keys.get(self.caller.api_key)
+            key: ApiKeyRow | SessionRow | None
+            if self.caller.in_session:
+                key = state.sessions.get(self.caller.api_key)
+            else:
+                key = state.api_keys.get(self.caller.api_key)
             if row is None or row.removed or row.principal.version != self.caller.principal.version:
                 raise Stale
             if key is None or key.revoked_at or 0 < key.expires_at <= state.now:
@@ -239,11 +257,14 @@ def recognise(cell: Cell, request: Request, who: tuple[str, ...]) -> None:
     """Returns if somebody known stands behind a request, before its body is read.
 
     Args:
-        who: the kinds of credential that the route takes: `key`, `grant`.
+        who: the kinds of credential that the route takes: `key` (of a service, or a session), `session`,
+            `grant`; none: it is for whoever has none yet.
 
     Raises:
         Unauthenticated: counted.
     """
+    if not who:
+        return
     if "grant" in who and is_keyed(request.authorization):
         try:
             request.recognised = _keyed(cell, request)
@@ -253,7 +274,11 @@ def recognise(cell: Cell, request: Request, who: tuple[str, ...]) -> None:
     elif "grant" in who and ("key" not in who or is_grant(request.authorization)):
         request.recognised = holder(cell, request)
     else:
-        request.recognised = authenticate(cell, request)
+        caller = authenticate(cell, request)
+        if "key" not in who and not caller.in_session:
+            cell.failures.add({"credential_invalid": 1})
+            raise Unauthenticated("credential_invalid")
+        request.recognised = caller
 
 
 def admit(cell: Cell, caller: Caller, origin: Origin, verb: str, *needed: str) -> Steps:
@@ -264,12 +289,13 @@ def admit(cell: Cell, caller: Caller, origin: Origin, verb: str, *needed: str) -
 
     Raises:
         Denied: `network_denied`, `permission_denied`; on the record.
+        Unauthenticated: `insufficient_user_authentication`; on the record.
     """
     if caller.api_key and not in_networks(caller.networks, origin.address):
         refused = Refused(caller, origin, verb, "network_denied")
         yield refused
         raise Denied("network_denied", decision=refused.decision)
-    if caller.api_key:
+    if caller.api_key and not caller.in_session:
         cell.seen.note(caller.api_key, cell.clock.now())
     if caller.api_key and not caller.principal.held.issuperset(needed):
         # What is missing is named for the auditor by the permission's kind, without what it is for:
@@ -278,6 +304,46 @@ def admit(cell: Cell, caller: Caller, origin: Origin, verb: str, *needed: str) -
         refused = Refused(caller, origin, verb, "permission_denied", missing=missing)
         yield refused
         raise Denied("permission_denied", decision=refused.decision)
+    yield from _demand(cell, caller, origin, verb, needed)
+
+
+def _demand(cell: Cell, caller: Caller, origin: Origin, verb: str, needed: tuple[str, ...]) -> Steps:
+    """Returns if the caller has proved to be who it is as strongly as this asks for (RFC 9470).
+
+    A session in which no second factor was ever proved is good for getting one, and for nothing else.
+    """
+    administrative = [name for name in map(kind_of, needed) if name in ADMINISTRATIVE]
+    if caller.in_session:
+        if administrative:
+            yield from demand_fresh(cell, caller, origin, verb)
+        elif verb not in BEFORE_MFA and not (caller.mfa_at or cell.identities.proved_at(caller.api_key)):
+            yield from _insufficient(cell, caller, origin, verb)
+    elif caller.api_key and cell.sign_in.admin == OPERATORS and any(map(ADMINISTRATIVE.get, administrative)):
+        if caller.principal.kind is Kind.OPERATOR:
+            yield from _insufficient(cell, caller, origin, verb)
+        refused = Refused(caller, origin, verb, "permission_denied", missing=sorted(administrative))
+        yield refused
+        raise Denied("permission_denied", decision=refused.decision)
+
+
+def demand_fresh(cell: Cell, caller: Caller, origin: Origin, verb: str) -> Steps:
+    """Returns if a second factor was proved in the session not long ago.
+
+    Raises:
+        Unauthenticated: `insufficient_user_authentication`; on the record.
+    """
+    oldest = cell.clock.now() - cell.sign_in.fresh
+    # It may have been proved to another process, or since the caller was last looked at.
+    if caller.mfa_at <= oldest and cell.identities.proved_at(caller.api_key) <= oldest:
+        yield from _insufficient(cell, caller, origin, verb)
+
+
+def _insufficient(cell: Cell, caller: Caller, origin: Origin, verb: str) -> Steps:
+    code = "insufficient_user_authentication"
+    refused = Refused(caller, origin, verb, code)
+    yield refused
+    max_age = cell.sign_in.fresh // SECOND
+    raise Unauthenticated(code, decision=refused.decision, max_age=max_age)
 
 
 def trace(origin: Origin) -> dict[str, str]:

@@ -60,7 +60,9 @@ class WhoAmI(Hidden, frozen=True, omit_defaults=True):
     """The caller, as the gate sees it.
 
     Attributes:
+        key: the service key, or the session.
         ends_soon: whether the end of the key is near: it is time to ask for a successor.
+        mfa: by which second factor the session was proved, and until when that is fresh.
     """
 
     principal: str
@@ -73,6 +75,8 @@ class WhoAmI(Hidden, frozen=True, omit_defaults=True):
     key: str | None = None
     expires: str | None = None
     ends_soon: bool = False
+    mfa: str | None = None
+    fresh_until: str | None = None
 
 
 class AdministrativeCommand(CallerCommand):
@@ -145,6 +149,10 @@ class RemovePrincipal(AdministrativeCommand):
         writes.update("remove_principal", principal=self._principal, at=state.now)
         writes.update("revoke_api_keys_of", principal_id=self._principal, at=state.now)
         writes.update("revoke_grants_of", principal_id=self._principal, at=state.now)
+        writes.update("revoke_sessions_of", of_principal=self._principal, but_session="", at=state.now)
+        for statement in ("drop_password_of", "drop_totp_of", "drop_passkeys_of"):
+            writes.update(statement, of_principal=self._principal)
+        writes.update("drop_recovery_codes_before", of_principal=self._principal, at=state.now + 1)
         writes.fence_by += 1
         keys, grants = state.dependents[self._principal]
         self.note(writes, name=row.principal.name, keys=keys, grants=grants)
@@ -216,7 +224,9 @@ def whoami(cell: Cell, request: Request) -> Verb[WhoAmI]:
         ceiling=principal.ceiling,
         key=caller.api_key,
         expires=format_time(caller.expires_at) if caller.expires_at else None,
-        ends_soon=ends_soon(cell.terms, caller.expires_at, cell.clock.now()),
+        ends_soon=not caller.in_session and ends_soon(cell.terms, caller.expires_at, cell.clock.now()),
+        mfa=caller.mfa_by or None,
+        fresh_until=format_time(caller.mfa_at + cell.sign_in.fresh) if caller.mfa_at else None,
     )
 
 

@@ -67,7 +67,7 @@ class Found:
     Attributes:
         rows: by table.
         erased: data keys of the backup that `erased.log` names; `erased_values` the claims under them.
-        grants, credentials: those that would give access.
+        grants, credentials: those that would give access; service keys, sessions and passwords.
         values_recorded: whether the audit log, or the header of custody, names this very file of values.
     """
 
@@ -204,7 +204,9 @@ def look_through(chosen: Chosen, erased: dict[bytes, Erased], seen: Callable[[st
                 found.erased_values += sum(row[at["key"]] in erased for row in rows)
             elif table == "grants":
                 found.grants += sum(row[at["state"]] == "active" for row in rows)
-            elif table == "api_keys":
+            elif table == "passwords":
+                found.credentials += len(rows)
+            elif table in ("api_keys", "sessions"):
                 found.credentials += sum(row[at["revoked_at"]] == 0 for row in rows)
             elif table == "audit":
                 noted.update(_values_named(row[at["body"]] for row in rows))

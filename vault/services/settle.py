@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, and_, delete, func, select, update
+from sqlalchemy import Connection, and_, delete, func, select, true, update
 
 from vault.audit.event import Event
 from vault.authn.identities import Caller
@@ -64,6 +64,12 @@ class Restored(Command):
         if self._revoke:
             writes.update("revoke_every_api_key", at=state.now)
             writes.update("revoke_every_grant")
+            writes.update("revoke_every_session", at=state.now)
+            for statement in (
+                *("drop_every_password", "drop_every_totp"),
+                *("drop_every_recovery_code", "drop_every_passkey"),
+            ):
+                writes.update(statement)
         progress = {**self._progress, "event": state.head.next}
         writes.update("note_load", new_progress=_encode(progress).decode())
         writes.fence_by += 1
@@ -151,13 +157,16 @@ def settle(
     ]
     without_value, keyless = counts(cell.store)
     t = cell.store.tables
-    grants, credentials = (
+    grants, keys, sessions, passwords = (
         int(cell.store.read(select(func.count()).select_from(table).where(condition))[0][0])
         for table, condition in (
             (t.grants, t.grants.c.state == "active"),
             (t.api_keys, t.api_keys.c.revoked_at == 0),
+            (t.sessions, t.sessions.c.revoked_at == 0),
+            (t.passwords, true()),
         )
     )
+    credentials = keys + sessions + passwords
     under = keyless + _claims_of(cell.store, [row.id for row in rows])
     number = progress.get("event")
     if number is None:

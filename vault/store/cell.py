@@ -16,6 +16,7 @@ from vault.store.crossing import CrossingStatements
 from vault.store.custody import CustodyStatements
 from vault.store.granting import GrantingStatements
 from vault.store.indexes import IndexStatements
+from vault.store.operators import OperatorStatements
 from vault.store.pipeline import ServerClock, ServerSession
 from vault.store.postgresql import Server
 from vault.store.record import RecordStatements
@@ -40,6 +41,7 @@ class _Statements(NamedTuple):
     indexes: IndexStatements
     crossing: CrossingStatements
     granting: GrantingStatements
+    operators: OperatorStatements
 
 
 _compiled: Final[dict[str, _Statements]] = {}
@@ -61,6 +63,7 @@ def _statements(name: str, dialect: Dialect) -> _Statements:
             IndexStatements(tables, dialect),
             CrossingStatements(tables, dialect),
             GrantingStatements(tables, dialect),
+            OperatorStatements(tables, dialect),
         )
     return found
 
@@ -93,11 +96,12 @@ class Store:
         self.crossing = statements.crossing
         self.granting = statements.granting
         self.unkilled_at = -1  # the fence of the head at which no kill switch was set, as last looked at
+        self.operators = statements.operators
 
     def insert(self, table: str) -> Statement:
         """The insert statement of a table, by its singular name."""
         parts = (self.custody, self.record, self.values, self.requests, self.turning, self.work)
-        for part in (*parts, self.crossing, self.granting):
+        for part in (*parts, self.crossing, self.granting, self.operators):
             statement = getattr(part, f"insert_{table}", None)
             if isinstance(statement, Statement):
                 return statement
@@ -106,7 +110,7 @@ class Store:
     def update(self, name: str) -> Statement:
         """An update statement of record or custody, by its name."""
         parts = (self.record, self.custody, self.requests, self.turning, self.work)
-        for part in (*parts, self.indexes, self.crossing, self.granting):
+        for part in (*parts, self.indexes, self.crossing, self.granting, self.operators):
             statement = getattr(part, name, None)
             if isinstance(statement, Statement):
                 return statement

@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import SchemaItem
 
-from vault.store import crossing_tables, grant_tables, work_tables
+from vault.store import crossing_tables, grant_tables, operator_tables, work_tables
 
 CUSTODY: Final = "custody"
 RECORD: Final = "record"
@@ -52,6 +52,7 @@ SEALED_OTHERWISE: Final = frozenset(
         ("epochs", "sealed_canary"),  # under the row's own epoch, and goes with it
         ("subjects", "sealed"),
         ("claims", "sealed"),
+        ("totp", "sealed"),  # under a field key of the cell's own, which turns carry
         ("idempotency", "sealed"),  # under a key of the request, which is one of the epoch: dropped with it
     }
 )
@@ -86,6 +87,12 @@ class Tables:
     grant_people: Table
     grant_tries: Table
     kills: Table
+    passwords: Table  # these six: `vault.store.operator_tables`
+    totp: Table
+    recovery_codes: Table
+    passkeys: Table
+    sessions: Table
+    challenges: Table
 
     def __init__(self, dialect: str) -> None:
         self.dialect = dialect
@@ -96,6 +103,7 @@ class Tables:
         grant_tables.define(self)
         work_tables.define(self)
         crossing_tables.define(self)
+        operator_tables.define(self)
 
     def table(self, part: str, name: str, /, *columns: SchemaItem, rowid: bool = True) -> Table:
         """A table of a part."""

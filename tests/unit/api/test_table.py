@@ -17,6 +17,8 @@ from vault.api.router import Router
 from vault.errors import CODES, BadInput, error
 from vault.policy.permissions import PERMISSIONS
 from vault.services.batch import BatchRefused
+from vault.services.second_factors import PasswordBody
+from vault.services.sessions import LoginBody
 
 ROUTER = Router(ROUTES)
 KNOWN = {"limit": "", "cursor": ""}
@@ -56,13 +58,23 @@ def test_a_plain_path_goes_before_a_parameter() -> None:
     assert found[1] == {}
 
 
+FOR_NOBODY = {"POST sessions", "POST sessions/passkey", "POST sessions/passkey/options"}
+"""What is done for whoever has no credential. Nothing comes to this list without a page in docs/adr/."""
+
+
+def test_whoever_hashes_a_password_is_not_on_the_loop() -> None:
+    hashing = [route for route in ROUTES if route.body in (LoginBody, PasswordBody)]
+    assert len(hashing) == 2
+    assert all(route.slow for route in hashing)
+
+
 def test_the_table_is_consistent() -> None:
     assert len({(route.method, route.path) for route in ROUTES}) == len(ROUTES)
     for route in ROUTES:
         assert set(codes_of(route)) <= CODES.keys()
         assert all(CODES[code].status for code in codes_of(route))
-        assert route.who
-        assert set(route.who) <= {"key", "grant"}
+        assert route.who or f"{route.method} {route.path}" in FOR_NOBODY
+        assert set(route.who) <= {"key", "grant", "session"}
         kind = route.permission.partition(":")[0]
         assert route.permission == "" or any(name.startswith(kind) for name in PERMISSIONS)
         assert route.method in ("GET", "DELETE") or route.body is not None

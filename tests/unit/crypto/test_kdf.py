@@ -96,6 +96,8 @@ def test_labels_are_published_unique_and_none_begins_another() -> None:
         "DIRECTORY": b"coatcheck/directory/",
         "DIRECTORY_REFERENCE": b"coatcheck/directory-reference/",
         "DIRECTORY_PROOF": b"coatcheck/directory-proof/",
+        "AUTHENTICATOR_SEALING": b"coatcheck/authenticator-sealing/",
+        "AUTHENTICATOR_CHALLENGES": b"coatcheck/authenticator-challenges/",
         "ROOT_WRAP": b"coatcheck/root-wrap/",
     }
     for one, other in itertools.permutations(Label, 2):

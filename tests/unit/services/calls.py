@@ -13,6 +13,8 @@ import msgspec
 
 import vault.services
 from tests.support.cells import AGENT, CITY, EMAIL, NAME, SCHEMA, SSN, VISIT, BuiltCell, reveal
+from tests.support.operators import PASSWORD, Device, create, log_in, operator, passkey, with_passkeys
+from tests.support.passkeys import Authenticator
 from vault.config import build
 from vault.identifiers import uuid7
 from vault.policy.grant import ScopeEntry
@@ -56,6 +58,14 @@ from vault.services.jobs import cancel_job, list_jobs, read_job, resume_job
 from vault.services.keys import KeyFilter, list_stored_keys, read_stored_key
 from vault.services.kills import KillBody, lift_kill, list_kills, set_kill
 from vault.services.listing import Page
+from vault.services.operators import OperatorBody, create_operator, list_operators, reset_mfa
+from vault.services.passkeys import (
+    RegisterBody,
+    list_passkeys,
+    register_options,
+    register_passkey,
+    remove_passkey,
+)
 from vault.services.regions import LookupBody, list_regions, look_up
 from vault.services.rehearse import CheckBody, rehearse
 from vault.services.rekey import RekeyBody, rekey, rekey_in_place
@@ -69,11 +79,32 @@ from vault.services.schema import (
     read_version,
     show_schema,
 )
+from vault.services.second_factors import (
+    CodeBody,
+    PasswordBody,
+    begin_totp,
+    change_password,
+    confirm_totp,
+    drop_totp,
+    new_recovery_codes,
+)
 from vault.services.service_keys import (
     KeyBody,
     create_key,
     list_keys,
     revoke_key,
+)
+from vault.services.sessions import (
+    LoginBody,
+    PasskeyBody,
+    StepUpBody,
+    end_session,
+    list_sessions,
+    passkey_options,
+    passkey_sign_in,
+    sign_in,
+    step_up_options,
+    step_up_session,
 )
 from vault.services.simulate import SimulateBody, simulate
 from vault.services.tenants import TenantBody, create_tenant, list_tenants
@@ -231,6 +262,56 @@ def a_transfer(built: BuiltCell) -> str:
     return str(built.run(start_transfer, _transfer(built), by=built.admin).id)
 
 
+def _sign_in(built: BuiltCell) -> Made:
+    _, device = operator(built)
+    return "", (LoginBody("ada", PASSWORD, device.code(built)),)
+
+
+def _options(built: BuiltCell) -> Made:
+    with_passkeys(built)
+    return "", ()
+
+
+def _passkey_sign_in(built: BuiltCell) -> Made:
+    made = passkey(built, operator(built)[0])
+    return "", (PasskeyBody(made.sign(built.run(passkey_options, by="").options)),)
+
+
+def signed_in(built: BuiltCell) -> str:
+    """The session of an operator with a device and a passkey."""
+    session = operator(built)[0]
+    passkey(built, session)
+    return session
+
+
+def _step_up(built: BuiltCell) -> Made:
+    session, device = operator(built)
+    return session, (StepUpBody(code=device.code(built)),)
+
+
+def _confirm_totp(built: BuiltCell) -> Made:
+    create(built)
+    session = log_in(built).credential or ""
+    return session, (CodeBody(Device(built.run(begin_totp, by=session).secret).code(built)),)
+
+
+def _register(built: BuiltCell) -> Made:
+    session = operator(built)[0]
+    with_passkeys(built)
+    answer = Authenticator().register(built.run(register_options, by=session).options)
+    return session, (RegisterBody(answer, "laptop"),)
+
+
+def _remove_passkey(built: BuiltCell) -> Made:
+    session = signed_in(built)
+    return session, (built.run(list_passkeys, by=session).items[0].id,)
+
+
+def _reset(built: BuiltCell) -> Made:
+    operator(built)
+    return built.admin, ("ada", "quartz meadow thimble")
+
+
 def _key_of(credential: str) -> str:
     return "_".join(credential.split("_")[:2])
 
@@ -353,13 +434,47 @@ CALLS: Final[dict[str, Call]] = {
     "read_job": Call(read_job, lambda b: (b.admin, (a_job(b),)), 0, "job:read"),
     "cancel_job": Call(cancel_job, lambda b: (b.admin, (a_job(b),)), 1, "job:control"),
     "resume_job": Call(resume_job, lambda b: (b.admin, (a_stopped_job(b),)), 1, "job:control"),
+    "sign_in": Call(sign_in, _sign_in, 1),
+    "passkey_options": Call(passkey_options, _options, 0),
+    "passkey_sign_in": Call(passkey_sign_in, _passkey_sign_in, 1),
+    "list_sessions": Call(list_sessions, lambda b: (signed_in(b), ()), 0),
+    "end_session": Call(end_session, lambda b: (signed_in(b), ()), 1),
+    "step_up_options": Call(step_up_options, lambda b: (signed_in(b), ()), 0),
+    "step_up_session": Call(step_up_session, _step_up, 1),
+    "change_password": Call(
+        change_password, lambda b: (signed_in(b), (PasswordBody(PASSWORD, "quartz meadow thimble"),)), 1
+    ),
+    "begin_totp": Call(begin_totp, lambda b: (signed_in(b), ()), 1),
+    "confirm_totp": Call(confirm_totp, _confirm_totp, 1),
+    "drop_totp": Call(drop_totp, lambda b: (signed_in(b), ()), 1),
+    "new_recovery_codes": Call(new_recovery_codes, lambda b: (signed_in(b), ()), 1),
+    "register_options": Call(register_options, lambda b: (signed_in(b), ()), 0),
+    "register_passkey": Call(register_passkey, _register, 1),
+    "list_passkeys": Call(list_passkeys, lambda b: (signed_in(b), ()), 0),
+    "remove_passkey": Call(remove_passkey, _remove_passkey, 1),
+    "create_operator": Call(
+        create_operator,
+        lambda b: (b.admin, (OperatorBody("grace", PASSWORD, ["auditor"]),)),
+        2,
+        "principal:write",
+    ),
+    "list_operators": Call(list_operators, lambda b: (b.admin, ()), 0, "principal:list"),
+    "reset_mfa": Call(reset_mfa, _reset, 1, "principal:write"),
     "read_audit": Call(read_audit, lambda b: (b.admin, (AuditQuery(),)), 0, "audit:read"),
 }
 
 WRITERS: Final = [name for name, call in CALLS.items() if call.commits]
 READERS: Final = [name for name, call in CALLS.items() if not call.commits]
 _GRANTED: Final = (detokenize, decrypt, verify)
-BY_KEY: Final = [name for name, call in CALLS.items() if call.verb not in _GRANTED]
+NOBODY: Final = ("sign_in", "passkey_options", "passkey_sign_in")
+_IN_SESSION: Final = (
+    *("list_sessions", "end_session", "step_up_options", "step_up_session", "change_password", "begin_totp"),
+    *("confirm_totp", "drop_totp", "new_recovery_codes", "register_options", "register_passkey"),
+    *("list_passkeys", "remove_passkey"),
+)
+BY_KEY: Final = [
+    name for name, call in CALLS.items() if call.verb not in _GRANTED and name not in (*NOBODY, *_IN_SESSION)
+]
 BY_GRANT: Final = [name for name, call in CALLS.items() if call.verb in _GRANTED]
 
 
@@ -407,4 +522,6 @@ def rows(built: BuiltCell) -> dict[str, list[Any]]:
         }
 
 
-__all__ = ["AGENT", "BY_GRANT", "BY_KEY", "CALLS", "READERS", "WRITERS", "grant_id", "rows", "verbs"]
+__all__ = [
+    "AGENT", "BY_GRANT", "BY_KEY", "CALLS", "NOBODY", "READERS", "WRITERS", "grant_id", "rows", "verbs",
+]  # fmt: skip

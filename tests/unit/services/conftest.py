@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.cells import BuiltCell, development_cell
+from tests.support.operators import cheapen
 from vault.clock import FixedClock, parse_time
+
+
+@pytest.fixture(autouse=True)
+def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are many passwords here."""
+    cheapen(monkeypatch)
 
 
 @pytest.fixture

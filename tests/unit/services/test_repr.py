@@ -18,6 +18,7 @@ import pytest
 
 import vault
 from tests.support.cells import NAME, SSN, BuiltCell, reveal
+from tests.support.operators import PASSWORD, Device, create
 from vault.errors import CoatcheckError
 from vault.policy.principal import Ceiling
 from vault.services.audit import AuditQuery, read_audit
@@ -34,10 +35,20 @@ from vault.services.identities import (
     whoami,
 )
 from vault.services.listing import Page
+from vault.services.operators import OperatorBody, create_operator, reset_mfa
+from vault.services.second_factors import (
+    CodeBody,
+    PasswordBody,
+    begin_totp,
+    change_password,
+    confirm_totp,
+    new_recovery_codes,
+)
 from vault.services.service_keys import (
     KeyBody,
     create_key,
 )
+from vault.services.sessions import LoginBody, StepUpBody, sign_in, step_up_session
 from vault.services.tokenize import TokenizeBody, TokenizeItem, tokenize
 
 CANARY = "canary-7f3a91"
@@ -140,6 +151,26 @@ def test_nothing_alive_shows_what_it_holds(built: BuiltCell) -> None:
     leaks = shown(secrets)
     leaks.pop("vault.policy.principal.Ceiling", None)  # what a caller names, before it is one of our ids
     assert leaks == {}
+
+
+def test_nothing_alive_shows_what_an_operator_proves_itself_by(built: BuiltCell) -> None:
+    stopped, new = Stopped(built), "quartz meadow thimble"
+    create(built)
+    first = stopped.end(sign_in, LoginBody("ada", PASSWORD), by="").credential
+    secret = stopped.end(begin_totp, by=first).secret
+    device = Device(secret)
+    stopped.end(confirm_totp, CodeBody(device.code(built)), by=first)
+    codes = stopped.end(new_recovery_codes, by=first).codes
+    stopped.begin(sign_in, LoginBody("ada", PASSWORD, codes[0]), by="")
+    refused = stopped.end(sign_in, LoginBody("ada", f"{CANARY}-{PASSWORD}", CANARY), by="")
+    assert refused.code == "login_refused"
+    stopped.begin(step_up_session, StepUpBody(code=codes[1]), by=first)
+    stopped.begin(change_password, PasswordBody(PASSWORD, new), by=first)
+    stopped.begin(create_operator, OperatorBody("eve", new), by=built.admin)
+    stopped.begin(reset_mfa, "ada", new, by=built.admin)
+    secrets = [PASSWORD, new, CANARY, secret, first.rpartition("_")[2], *codes]
+    device.secret = ""
+    assert shown(secrets) == {}
 
 
 def test_the_search_finds_what_is_not_hidden() -> None:

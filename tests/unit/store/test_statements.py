@@ -109,9 +109,23 @@ ROWS: dict[str, dict[str, Any]] = {
     "insert_arrival": {
         "transfer": "xfer_1", "source": TOKEN, "field": "customer.name", "token": NIL, "code": "value_length",
     },
+    "insert_password": {"principal": "pr_1", "hash": "$", "version": 1, "changed_at": 5},
+    "insert_totp": {"principal": "pr_1", "pending": 1, "sealed": b"t", "step": 0, "created_at": 5},
+    "insert_recovery_code": {"digest": DIGEST, "principal": "pr_1", "created_at": 5, "used_at": 0},
+    "insert_passkey": {
+        "id": "pk_1", "principal": "pr_1", "credential": TOKEN, "public_key": KEY, "sign_count": 0,
+        "transports": "[]", "label": "laptop", "created_at": 5, "used_at": 0,
+    },
+    "insert_session": {
+        "id": "cs_1", "principal": "pr_1", "digest": DIGEST, "network": "192.0.2.0/24", "created_at": 5,
+        "seen_at": 5, "expires_at": 50, "revoked_at": 0, "mfa_at": 5, "mfa_by": "totp",
+    },
+    "insert_challenge": {"digest": DIGEST, "expires_at": 50},
 }  # fmt: skip
 
 ARRIVAL = ("xfer_1", TOKEN, "customer.name", NIL, "value_length")
+PASSKEY = ("pk_1", "pr_1", TOKEN, KEY, 0, "[]", "laptop", 5, 0)
+SESSION = ("cs_1", "pr_1", DIGEST, "192.0.2.0/24", 5, 5, 50, 0, 5, "totp")
 SUBJECT_ROW = (SUBJECT, "main", KEY, b"s")
 KEY_ROW = (KEY, "main", SUBJECT, "customer", "2028-11", "active", 1, b"d", "active", None, None)
 PAGE_ROW = (PAGE_ID, "main", "customer", "2028-11", 1, 1, 3, b"p")
@@ -222,6 +236,13 @@ QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
     "keys_of_subject": ({"tenant": "main", "subject": SUBJECT}, [(KEY,)]),
     "tokens_through": ({"above": b"", "most": 10}, [(TOKEN,)]),
     "arrivals_page": ({"of_transfer": "xfer_1", "above": b"", "most": 10}, [ARRIVAL]),
+    "operator_named": ({"tenant": "main", "named": "service:demo"}, [PRINCIPAL]),
+    "operators_page": ({"tenant": "main", "below": "pr_~", "most": 10}, []),  # it is a service
+    "recovery_codes_left": ({"of_principal": "pr_1"}, [(1,)]),
+    "passkeys_of": ({"of_principal": "pr_1"}, [PASSKEY]),
+    "passkey_named": ({"named": TOKEN}, [PASSKEY]),
+    "sessions_page": ({"of_principal": "pr_1", "at": 49, "below": "cs_~", "most": 10}, [SESSION]),
+    "known_network": ({"of_principal": "pr_1", "from_network": "192.0.2.0/24"}, [(1,)]),
 }
 FAMILIES: dict[str, tuple[list[Any], dict[str, Any], list[tuple[Any, ...]]]] = {
     "data_keys": ([KEY, NIL, TOKEN], {}, [KEY_ROW]),
@@ -253,6 +274,12 @@ FAMILIES: dict[str, tuple[list[Any], dict[str, Any], list[tuple[Any, ...]]]] = {
         [(TOKEN, "customer.name", "4711", KEY, b"c")],
     ),
     "arrivals": ([TOKEN, NIL], {"of_transfer": "xfer_1"}, [ARRIVAL]),
+    "passwords": (["pr_1", "pr_2"], {}, [("pr_1", "$", 1, 5)]),
+    "totp": (["pr_1", "pr_2"], {}, [("pr_1", 1, b"t", 0)]),
+    "recovery_codes": ([DIGEST, KEY * 2], {}, [(DIGEST, "pr_1", 0)]),
+    "passkeys": (["pk_1", "pk_2"], {}, [PASSKEY]),
+    "challenges": ([DIGEST, KEY * 2], {}, [(DIGEST,)]),
+    "sessions": (["cs_1", "cs_2"], {}, [SESSION]),
 }
 HEAD = {
     "events": 2, "write_by": 0, "read_by": 0, "fence_by": 1, "schema_by": 1, "at": 9,
@@ -273,6 +300,7 @@ NARROWED = {
     "to_scope": "[]", "to_max_uses": 5, "to_batch": 5, "to_valid_until": 40, "to_any_subject": 0,
     "to_terms": "{}",
 }  # fmt: skip
+OPERATOR = {"of_principal": "pr_1"}
 PRINCIPAL_AT = {"principal_id": "pr_1", "at": 10}
 
 # What updates are given, how many rows they change, and what they return if they return rows.
@@ -334,6 +362,28 @@ UPDATES: dict[str, tuple[dict[str, Any], int, list[tuple[Any, ...]] | None]] = {
     "drop_directory_removal": ({"of_ref": REF}, 1, None),
     "drop_claim": ({"of_token": TOKEN, "of_key": KEY}, 1, None),
     "drop_arrivals": ({"of_transfer": "xfer_1", "through": TOKEN}, 1, None),
+    "rehash_password": ({**OPERATOR, "was": 1, "rehashed": "$2"}, 1, None),
+    "confirm_totp": ({**OPERATOR, "used": 7}, 1, None),
+    "use_totp": ({**OPERATOR, "used": 7}, 0, None),  # it is not confirmed
+    "drop_confirmed_totp": (OPERATOR, 0, None),
+    "drop_totp_of": (OPERATOR, 1, None),
+    "drop_password_of": (OPERATOR, 1, None),
+    "use_recovery_code": ({"of_digest": DIGEST, "at": 9}, 1, None),
+    "drop_recovery_codes_before": ({**OPERATOR, "at": 9}, 1, None),
+    "use_passkey": ({"passkey": "pk_1", "counted": 3, "at": 9}, 1, None),
+    "drop_passkey": ({"passkey": "pk_1"}, 1, None),
+    "drop_passkeys_of": (OPERATOR, 1, None),
+    "drop_challenges": ({"at": 50}, 1, None),
+    "revoke_session": ({"session": "cs_1", "at": 9}, 1, None),
+    "revoke_sessions_of": ({**OPERATOR, "but_session": "", "at": 9}, 1, None),
+    "step_up_session": ({"session": "cs_1", "at": 9, "by": "passkey"}, 1, None),
+    "note_session_seen": ({"session": "cs_1", "seen": 9}, 1, None),
+    "drop_sessions": ({"before": 50}, 1, None),
+    "revoke_every_session": ({"at": 9}, 1, None),
+    "drop_every_password": ({}, 1, None),
+    "drop_every_totp": ({}, 1, None),
+    "drop_every_recovery_code": ({}, 1, None),
+    "drop_every_passkey": ({}, 1, None),
     "note_turn": ({"of_turn": 2, "new_steps": "{}", "new_evidence": "{}", "at": 9}, 1, None),
 }
 
@@ -342,7 +392,7 @@ def statements(store: Store) -> dict[str, Statement | StatementFamily]:
     """Every statement and family of a store, by name."""
     found: dict[str, Statement | StatementFamily] = {}
     parts = (store.custody, store.record, store.values, store.requests, store.turning, store.work)
-    for part in (*parts, store.indexes, store.crossing, store.granting):
+    for part in (*parts, store.indexes, store.crossing, store.granting, store.operators):
         for name, thing in vars(part).items():
             if isinstance(thing, Statement | StatementFamily):
                 assert name not in found
@@ -433,6 +483,7 @@ def test_an_update_changes_what_it_should(filled: Store, name: str) -> None:
     repeatable = (
         *("add_issued", "add_rekeyed", "add_to_counter", "charge_grant", "place_index_entry"),
         "use_grant_block",
+        *("rehash_password", "use_passkey", "step_up_session"),  # under the operator's own row
         *("take_job", "note_turn", "note_load"),  # by whoever holds the row of the job, or the cell
     )
     assert again == (1 if name in repeatable else 0)
@@ -545,7 +596,28 @@ def test_an_answer_replaces_the_expired_one_that_was_seen_and_no_other(filled: S
     session.close()
 
 
-@pytest.mark.parametrize("name", [n for n in ROWS if n not in KEPT])
+REPLACED: dict[str, dict[str, Any]] = {
+    "insert_password": {"hash": "$2", "version": 2},
+    "insert_totp": {"sealed": b"u"},
+}
+
+
+@pytest.mark.parametrize("name", REPLACED)
+def test_what_an_operator_has_one_of_is_replaced(filled: Store, name: str) -> None:
+    statement, table = statements(filled)[name], filled.tables.passwords
+    assert isinstance(statement, Statement)
+    if name == "insert_totp":
+        table = filled.tables.totp
+    session = filled.session()
+    session.begin()
+    assert session.run_many(statement, [ROWS[name] | REPLACED[name]]) == 1
+    session.commit()
+    session.close()
+    [row] = filled.read(table.select())
+    assert dict(zip(table.columns.keys(), plain([row])[0], strict=True)) == ROWS[name] | REPLACED[name]
+
+
+@pytest.mark.parametrize("name", [n for n in ROWS if n not in KEPT and n not in REPLACED])
 def test_every_other_insert_refuses_what_is_there(filled: Store, name: str) -> None:
     statement = statements(filled)[name]
     assert isinstance(statement, Statement)

@@ -19,6 +19,7 @@ DIALECTS = ["sqlite", "postgresql"]
 OPEN = {
     "id", "subject", "key", "token", "ref", "digest", "leaf", "salt", "body", "items", "row", "sealed_half",
     "entry", "fingerprint", "page", "runner", "source",
+    "credential", "public_key",
 }  # fmt: skip
 
 

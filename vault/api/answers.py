@@ -1,4 +1,4 @@
-"""Answers as they stand on the wire: the lines of their heads, and what every head has."""
+"""Answers as they stand on the wire."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from litestar.types import Send
 
 from vault.api.problems import COMMON_HEADERS
 
+Headers = Iterable[tuple[bytes, bytes]]
 JSON: Final = b"application/json"
 JSON_HEADERS: Final = ((b"content-type", JSON),)
-Headers = Iterable[tuple[bytes, bytes]]
 
 
 def head(headers: Headers, body: bytes, request: str) -> bytes:
@@ -34,7 +34,7 @@ _COMMON_LINES: Final = _lines(COMMON_HEADERS)
 
 
 async def send_answer(send: Send, status: int, headers: Headers, body: bytes, request: str) -> None:
-    """Sends an answer by ASGI's own messages."""
+    """Sends an answer in the events of ASGI."""
     await send(
         {
             "type": "http.response.start",
