@@ -181,12 +181,6 @@ CODES: Final[dict[str, Code]] = {
         retry="after_seconds",
         grant_suspended="The grant is suspended. | Only a person can let it go on.",
     ),
-    **_rows(
-        429,
-        Exit.UNAVAILABLE,
-        retry="after_seconds",
-        rate_limited="Too many values in too short a time. | `retry_after` says how long to wait.",
-    ),
     # what there is
     **_rows(
         404,
@@ -238,7 +232,10 @@ CODES: Final[dict[str, Code]] = {
         429,
         Exit.UNAVAILABLE,
         retry="after_seconds",
-        rate_limited="That was tried too often from there. | A passkey is never made to wait.",
+        rate_limited=(
+            "Too much was asked in too short a time. | `retry_after` says how long to wait; a passkey is "
+            "never made to wait."
+        ),
     ),
     **_rows(
         503,

@@ -187,8 +187,8 @@ Usage: coatcheck grant show [OPTIONS] GRANT
     ("rule", "planted"),
     [
         (unknown_commands, "Run `coatcheck cell bury`."),
-        (unknown_commands, "```sh\nx=$(coatcheck grant\\\n narrow gr_1)\n```"),
-        (unknown_commands, "```console\n$ coatcheck grant create --depth 3\n```"),
+        (unknown_commands, "```sh\nx=$(coatcheck grant\\\n widen gr_1)\n```"),
+        (unknown_commands, "```console\n$ coatcheck grant create --width 3\n```"),
         (unknown_commands, "`coatcheck init --production=yes`"),
         (unknown_words, "It answers `token_unheard_of`."),
         (unknown_settings, "Set `limits.patience`."),

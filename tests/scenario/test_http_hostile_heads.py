@@ -205,8 +205,11 @@ def test_what_is_no_credential(doors: Doors, name: str) -> None:
     for value in authorizations():
         answer = sent(doors, head(doors, target, route.method, b"Authorization: " + value))
         assert answer.status == 401, value[:60]
-        assert answer.code in ("credential_missing", "credential_invalid", "grant_invalid")
-        assert answer.header("www-authenticate") == 'Bearer realm="coatcheck"'
+        assert answer.code in ("credential_missing", "credential_invalid", "grant_invalid", "proof_invalid")
+        keyed = value.startswith(b"Grant") and "grant" in route.who
+        assert (answer.code == "proof_invalid") is keyed
+        scheme = "DPoP" if keyed else "Bearer"
+        assert str(answer.header("www-authenticate")).startswith(f'{scheme} realm="coatcheck"')
     missing = head(doors, target, route.method, "Authorization2: x")
     assert sent(doors, missing.replace(b"Authorization:", b"X-Nothing:")).code == "credential_missing"
 
