@@ -164,10 +164,10 @@ def coatcheck(folder: Path, *arguments: str) -> dict[str, str]:
     return decoded
 
 
-def set_up(folder: Path, port: int, config: str = CONFIG) -> str:
+def set_up(folder: Path, port: int, config: str = CONFIG, schema: str = SCHEMA) -> str:
     """A cell with one service, one agent and the benchmark's schema; the service's key."""
     (folder / "coatcheck.toml").write_text(config.format(port=port), encoding="utf-8")
-    (folder / "schema.toml").write_text(SCHEMA, encoding="utf-8")
+    (folder / "schema.toml").write_text(schema, encoding="utf-8")
     subprocess.run([sys.executable, "-m", "vault", "init", str(folder), "--quiet"], check=True)
     if not (folder / "dev-credentials.json").exists():
         raise SystemExit("init made no credentials")
