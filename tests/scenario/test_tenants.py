@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.harness.doors import TAKEN
+from tests.harness.doors import TAKEN, UNKNOWN_BLOCK
 from tests.support.cells import CEILING, HOST, NAME, SSN, BuiltCell, development_cell
 from tests.unit.services.calls import grant_id, rows
 from vault.api.app import ROUTES
@@ -125,7 +125,10 @@ def test_what_another_tenant_has_is_as_if_nobody_had_it(pair: Pair, name: str, t
     parameter = route.path.partition("{")[2].partition("}")[0]
     before = silent(rows(pair.there))
     for theirs, nobodys in pair.names.items():
-        found = [ask(pair, tenant, route, {parameter: id_}, body_of(name)) for id_ in (theirs, nobodys)]
+        found = [
+            ask(pair, tenant, route, {parameter: id_, "block": UNKNOWN_BLOCK}, body_of(name))
+            for id_ in (theirs, nobodys)
+        ]
         assert found[0] == found[1]
         assert MARK not in repr(found) or MARK in theirs
     assert silent(rows(pair.there)) == before
