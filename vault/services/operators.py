@@ -12,6 +12,7 @@ from vault.errors import Conflict, Stale, Unavailable, Unknown
 from vault.keyring.authenticators import authenticators
 from vault.keyring.hierarchy import CELL, Purpose, new_field_key
 from vault.ledger.command import Needs, State, Verb, Writes
+from vault.policy.principal import Principal
 from vault.services.cell import Cell, Origin
 from vault.services.gate import Request, admit, authenticate
 from vault.services.hidden import Hidden
@@ -143,7 +144,7 @@ def create_operator(cell: Cell, request: Request, body: OperatorBody) -> Verb[Op
     tenant = caller.principal.tenant
     hashed = new_hash(body.password, body.name, tenant)
     operator = operator_named(cell, tenant, body.name)
-    if operator is not None and (operator.password is not None or body.roles or body.permissions):
+    if operator is not None and (operator.password is not None or not _is_asked(operator.principal, body)):
         raise Conflict("name_taken")  # what a principal holds is fixed when it is created
     if operator is None:
         asked = PrincipalBody("operator", body.name, body.roles, body.permissions)
@@ -155,6 +156,15 @@ def create_operator(cell: Cell, request: Request, body: OperatorBody) -> Verb[Op
     done = yield GivePassword(caller, request.origin, id_, hashed, _missing_key(cell))
     cell.keyring.forget()
     return OperatorAnswer(id_, name, roles, format_time(done.at))
+
+
+def _is_asked(principal: Principal, body: OperatorBody) -> bool:
+    """Whether a principal without a password is the one that is asked for: named alone, or with all it holds.
+
+    So that what was broken off between the principal and its password can be asked for again.
+    """
+    named = (set(body.roles), set(body.permissions))
+    return named in ((set(), set()), (set(principal.roles), set(principal.permissions)))
 
 
 def _missing_key(cell: Cell) -> FieldKeyRow | None:
