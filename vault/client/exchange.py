@@ -18,10 +18,11 @@ import httpx
 from vault.client.http import answer_of, unreachable
 from vault.errors import CoatcheckError
 
-_SECONDS: Final = re.compile(r"[0-9]{1,6}", re.ASCII)  # of Retry-After; a date (RFC 9110, 10.2.3) is not sent here
+_SECONDS: Final = re.compile(
+    r"[0-9]{1,6}", re.ASCII
+)  # of Retry-After (RFC 9110, 10.2.3); dates are not taken
 _FIRST_PAUSE_S: Final = 0.1  # where nothing says how long; it doubles each time
-_BUSY: Final = (429, 503)
-# Not sent by a proxy that knows nothing of what came of the request: 502 and 504 are not among them.
+_BUSY: Final = (429, 503)  # not 502 and 504, by which a proxy says that it does not know what came of it
 
 T = TypeVar("T")
 
@@ -113,7 +114,7 @@ def exchange(
     Raises:
         CoatcheckError: the last refusal, `service_unreachable` without one.
     """
-    for tried in range(1, patience.tries + 1):
+    for tried in range(1, max(patience.tries, 1) + 1):
         send = make()
         outcome = yield send
         if isinstance(outcome, Received):
@@ -122,12 +123,13 @@ def exchange(
             except CoatcheckError as refusal:
                 error = refusal
                 pause = _after_refusal(outcome, refusal, once=once)
+        elif outcome is None:
+            raise TypeError("a request was sent and its outcome not told")
         else:
-            assert outcome is not None  # noqa: S101 - of whoever drives this, and says nothing to a user
             error = outcome.error
             again = not outcome.lasting and (once or not outcome.begun)
             pause = _FIRST_PAUSE_S * 2**tried if again else None
-        if tried == patience.tries or pause is None or pause > patience.pause_s:
+        if tried >= patience.tries or pause is None or pause > patience.pause_s:
             break
         yield Pause(pause + _jitter(pause))
     raise error

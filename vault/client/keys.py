@@ -1,7 +1,7 @@
 """The two keys of an agent: the one that it holds grants by, and the one that answers are sealed to.
 
 holder = Holder.new()
-holder.save("holder.pem")           # 0600, PKCS #8; `openssl genpkey -algorithm ed25519` makes such a file too
+holder.save("holder.pem")  # 0600, PKCS #8; `openssl genpkey -algorithm ed25519` makes such files too
 body = {"bind": {"cnf": {"jkt": holder.thumbprint}}, ...}
 """
 
@@ -10,9 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import ClassVar, Final, NoReturn
-
-from typing_extensions import Self
+from typing import ClassVar, Final, NoReturn, Self
 
 from vault.crypto import hpke
 from vault.crypto.base64url import encode

@@ -1,4 +1,4 @@
-"""Private keys of Curve25519 as PEM: PKCS #8 (RFC 5958) as RFC 8410 has it, which OpenSSL reads and writes."""
+"""Private keys of Curve25519 as PEM: PKCS #8 (RFC 5958) as RFC 8410 has it, as OpenSSL reads and writes."""
 
 from __future__ import annotations
 
@@ -43,6 +43,6 @@ def from_pem(pem: bytes, crv: Curve) -> Secret:
         found = load_pem_private_key(pem, None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise ValueError("not a private key") from None
-    if not isinstance(found, Ed25519PrivateKey | X25519PrivateKey) or not isinstance(found, _KINDS[crv]):
-        raise ValueError("not a private key")
-    return Secret(found.private_bytes_raw())
+    if isinstance(found, Ed25519PrivateKey | X25519PrivateKey) and isinstance(found, _KINDS[crv]):
+        return Secret(found.private_bytes_raw())
+    raise ValueError("not a private key")
