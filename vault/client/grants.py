@@ -101,8 +101,8 @@ class _Grant(Generic[Http]):
             narrower: what is left; what the grant did not give is refused when it is used.
 
         Returns:
-            For a thumbprint the chain, which the delegate makes its own grant with. For a key that grant, over
-            the same connections and with the same worker's key; leaving it as a context closes nothing.
+            For a thumbprint the chain, which the delegate makes its own grant with. For a key that grant,
+            over the same connections and with the same worker's key; leaving it as a context closes nothing.
 
         Raises:
             BadInput: `parameter_invalid`: a block cannot say that, or there are three already.

@@ -256,12 +256,15 @@ def base_url(url: str, region: str) -> str:
         BadInput: `parameter_invalid`: not http or https, or with more than a path behind the host.
     """
     try:
-        parts = urlsplit(str(httpx.URL(f"{url.rstrip('/')}/v1/{quote(region, safe='')}/")))
+        whole = httpx.URL(f"{url.rstrip('/')}/v1/{quote(region, safe='')}/")
+        parts = urlsplit(str(httpx.URL(str(whole))))  # twice: it looks for default ports before capitals go
     except (httpx.InvalidURL, ValueError):
         raise BadInput("parameter_invalid", parameter="url") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise BadInput("parameter_invalid", parameter="url")
-    if "@" in parts.netloc:  # a password would stand in every proof
+    if not {"@", "%"}.isdisjoint(
+        parts.netloc
+    ):  # a password would stand in every proof; hosts have no escapes
         raise BadInput("parameter_invalid", parameter="url")
     return parts.geturl()
 
