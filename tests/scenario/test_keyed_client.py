@@ -40,8 +40,11 @@ def tokens(service: Service) -> list[str]:
 
 def create(service: Service, holder: Holder, worker: Worker | None = None, **more: Any) -> Any:
     """A keyed grant over the fields, created by the service principal."""
-    scope = [{"fields": more.pop("fields", [NAME]), "operations": ["reveal", "mask"],
-              "delivery": ["plain", "sealed"] if worker else ["plain"]}]  # fmt: skip
+    deliveries = ["plain", "sealed"] if worker else ["plain"]
+    scope = [
+        {"fields": [field], "operations": ["reveal", "mask"][: 1 + (field == NAME)], "delivery": deliveries}
+        for field in more.pop("fields", [NAME])
+    ]
     body = {
         "agent": "agent:demo", "purpose": "support", "scope": scope, "limits": {"uses": more.pop("uses", 20)},
         "bind": {"cnf": {"jkt": holder.thumbprint}}, "delegation": {"depth": 2, "ttl_max_s": 300}, **more,
