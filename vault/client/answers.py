@@ -95,6 +95,7 @@ class Asked:
     Attributes:
         texts: tokens or ciphertexts.
         challenge: of a sealed answer; None asks for a plain one.
+        tests: whether it may be answered by yes or no, as some functions of values are.
     """
 
     field: str
@@ -102,6 +103,7 @@ class Asked:
     subjects: tuple[str | None, ...] | None
     challenge: str | None
     report: bool
+    tests: bool
 
 
 def new_challenge() -> str:
@@ -128,8 +130,7 @@ def read_shown(opener: Opener, asked: Asked, jti: str, raw: Any) -> Shown[Any]:
     else:
         shown = _plain(answer)
     faithful = len(shown) == len(asked.texts) and all(
-        _answers(text, one) and (asked.report or not isinstance(one, _Failed))
-        for text, one in zip(asked.texts, shown, strict=True)
+        _answers(text, one, asked) for text, one in zip(asked.texts, shown, strict=True)
     )
     if answer.grant is UNSET or not faithful:
         raise _strange() if asked.challenge is None else IntegrityError("ciphertext_invalid")
@@ -165,10 +166,12 @@ def _strange() -> Unavailable:
     return Unavailable("service_unreachable", reason="what answers there is no service of this kind")
 
 
-def _answers(text: str | None, one: str | bool | _Failed | None) -> bool:
-    """Whether a place holds something for a token, and nothing for a null."""
+def _answers(text: str | None, one: str | bool | _Failed | None, asked: Asked) -> bool:
+    """Whether a place holds something for a token, of the kind that was asked for, and nothing for a null."""
     if isinstance(one, _Failed):
-        return one.error.code in CODES
+        return asked.report and one.error.code in CODES
+    if isinstance(one, bool) and not asked.tests:
+        return False
     return (one is None) == (text is None)
 
 

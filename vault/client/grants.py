@@ -36,6 +36,7 @@ from vault.client.uses import (
 )
 from vault.clock import Clock, SystemClock
 from vault.errors import BadInput
+from vault.identifiers import parse_id
 
 T = TypeVar("T")
 Http = TypeVar("Http", httpx.Client, httpx.AsyncClient)
@@ -65,6 +66,10 @@ class _Grant(Generic[Http]):
         if (worker is None) != (not keys):  # sealed answers of anybody's, or keys for nothing
             raise BadInput("parameter_invalid", parameter="delivery_keys")
         base = base_url(url, region)
+        try:
+            parse_id("gr", grant)
+        except ValueError:
+            raise BadInput("parameter_invalid", parameter="grant") from None
         known = check_chain(chain, holder)
         self._uses = Uses(base, region, grant, holder, worker, keys, known, clock, patience)
         self._owned = True
@@ -135,8 +140,8 @@ class KeyedGrant(_Grant[httpx.Client]):
         pause: waits.
 
     Raises:
-        BadInput: `parameter_invalid`: an address, a key or a chain that is none; a worker's key without a
-            delivery key, or the other way round.
+        BadInput: `parameter_invalid`: an address, an id, a key or a chain that is none; a worker's key
+            without a delivery key, or the other way round.
         Misconfigured: `host_permissions`, `config_invalid`: the file of authorities.
     """
 

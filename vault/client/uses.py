@@ -35,7 +35,8 @@ class Context(TypedDict, total=False):
     Attributes:
         conversation, task: as the grant's `bind` names them.
         idempotency_key: for a request that may be sent again whatever happened, and is charged once. If its
-            answer was lost, its values are not given again: `values_not_kept`.
+            answer was lost, its values are not given again: `values_not_kept`. A later call for a sealed
+            answer is another request, since its challenge is: `idempotency_conflict` if this one was done.
     """
 
     conversation: str
@@ -115,7 +116,7 @@ class Uses:
         **more: Any,
     ) -> Exchange[Shown[Any]]:
         """The values of tokens, or what else an operation shows of them."""
-        asked = self._asked(field, tokens, options)
+        asked = self._asked(field, tokens, options, tests=operation == "derive")
         body = {"field": field, "tokens": asked.texts, "operation": operation, **more}
         if asked.subjects is not None:
             body["subjects"] = asked.subjects
@@ -193,7 +194,9 @@ class Uses:
         """The same grant as a delegate uses it whose key is at hand."""
         return replace(self, holder=to, chain=self.narrowed(to.thumbprint, narrower))
 
-    def _asked(self, field: str, texts: Sequence[str | None], options: Options) -> Asked:
+    def _asked(
+        self, field: str, texts: Sequence[str | None], options: Options, *, tests: bool = False
+    ) -> Asked:
         if isinstance(texts, str):
             raise BadInput("parameter_invalid", parameter="tokens")
         subjects = options.get("subjects")
@@ -204,7 +207,7 @@ class Uses:
             raise BadInput("parameter_invalid", parameter="sealed")
         challenge = new_challenge() if sealed else None
         people = None if subjects is None else tuple(subjects)
-        return Asked(field, tuple(texts), people, challenge, report=options.get("report", False))
+        return Asked(field, tuple(texts), people, challenge, report=options.get("report", False), tests=tests)
 
     def _shown(
         self, path: str, body: dict[str, Any], asked: Asked, purpose: str, options: Options
