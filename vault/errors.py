@@ -280,6 +280,10 @@ CODES: Final[dict[str, Code]] = {
             "What is loaded into this cell is not what it was begun with. | "
             "`--again` empties it and begins anew."
         ),
+        values_not_kept=(
+            "The request was done before, and its values are not given again. | "
+            "Ask under another Idempotency-Key; that is another use."
+        ),
     ),
     **_rows(0, Exit.UNAVAILABLE, address_in_use="The address is in use."),
     **_rows(0, Exit.UNAVAILABLE, service_unreachable="The service cannot be reached."),

@@ -59,7 +59,7 @@ class Client:
             timeout=timeout,
             trust_env=False,
             # Making a context costs more than most requests.
-            verify=_context(ca) if url[:8].lower() == "https://" else False,
+            verify=tls_context(ca) if url[:8].lower() == "https://" else False,
         )
 
     def __repr__(self) -> str:
@@ -83,31 +83,53 @@ class Client:
         """
         headers = {}
         if idempotency_key is not None:
-            if not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
-                raise BadInput("parameter_invalid", parameter="Idempotency-Key")
-            headers["idempotency-key"] = idempotency_key
+            headers["idempotency-key"] = check_idempotency_key(idempotency_key)
         content = None if body is None else msgspec.json.encode(body)
         try:
             response = self._http.request(
                 method, self._base + path, content=content, params=query, headers=headers
             )
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
-            raise _unreachable(problem) from None
-        try:
-            answer = msgspec.json.decode(response.content)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise Unavailable("service_unreachable", status=response.status_code) from None
-        if response.is_success:
-            return answer
-        raise _refusal(answer, response.status_code)
+            raise unreachable(problem) from None
+        return answer_of(response.status_code, response.content)
 
     def close(self) -> None:
         """Closes the connections."""
         self._http.close()
 
 
-def _context(ca: str | None) -> ssl.SSLContext:
-    """How the service proves who it is: TLS 1.3, its certificate, its name."""
+def check_idempotency_key(key: str) -> str:
+    """The key, if a header can hold it.
+
+    Raises:
+        BadInput: `parameter_invalid`.
+    """
+    if not _IDEMPOTENCY_KEY.fullmatch(key):
+        raise BadInput("parameter_invalid", parameter="Idempotency-Key")
+    return key
+
+
+def answer_of(status: int, body: bytes) -> Any:
+    """The decoded answer.
+
+    Raises:
+        CoatcheckError: as `Client.request`.
+    """
+    try:
+        answer = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Unavailable("service_unreachable", status=status) from None
+    if 200 <= status < 300:
+        return answer
+    raise _refusal(answer, status)
+
+
+def tls_context(ca: str | None) -> ssl.SSLContext:
+    """How the service proves who it is: TLS 1.3, its certificate, its name.
+
+    Raises:
+        Misconfigured: as `Client`.
+    """
     try:
         context = ssl.create_default_context(cafile=ca)
     except ssl.SSLError:
@@ -119,7 +141,7 @@ def _context(ca: str | None) -> ssl.SSLContext:
     return context
 
 
-def _unreachable(problem: BaseException) -> Unavailable:
+def unreachable(problem: BaseException) -> Unavailable:
     """Says of TLS what is wrong with it; of the rest, that it is unreachable."""
     cause: BaseException | None = problem
     while cause is not None:

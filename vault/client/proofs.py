@@ -75,14 +75,22 @@ def make_proof(
 
 
 def proof_headers(
-    signer: Signer, *, method: str, url: str, grant: str, body: bytes, chain: str | None, now: Micros
+    signer: Signer,
+    *,
+    method: str,
+    url: str,
+    grant: str,
+    body: bytes,
+    chain: str | None,
+    now: Micros,
+    jti: str | None = None,
 ) -> dict[str, str]:
     """All headers of one request under a keyed grant; see `make_proof`.
 
     Raises:
         BadInput: as `make_proof`.
     """
-    proof = make_proof(signer, method=method, url=url, grant=grant, body=body, chain=chain, now=now)
+    proof = make_proof(signer, method=method, url=url, grant=grant, body=body, chain=chain, now=now, jti=jti)
     headers = {"Authorization": f"{GRANT_SCHEME} {grant}", "DPoP": proof}
     return headers if chain is None else {**headers, CHAIN_HEADER: chain}
 
