@@ -30,7 +30,9 @@ def check(tmp_path: Path, text: str, **more: str) -> tuple[int, list[dict[str, A
 
 
 def test_what_is_fine(tmp_path: Path) -> None:
-    assert check(tmp_path, CELL) == (0, [])
+    code, found = check(tmp_path, CELL)
+    assert (code, [row["setting"] for row in found]) == (0, ["identities.admin"])  # who administers is not said
+    assert check(tmp_path, CELL + '[identities]\nadmin = "operators"\n') == (0, [])
 
 
 def test_everything_at_once(tmp_path: Path) -> None:
