@@ -31,7 +31,7 @@ def check(tmp_path: Path, text: str, **more: str) -> tuple[int, list[dict[str, A
 
 def test_what_is_fine(tmp_path: Path) -> None:
     code, found = check(tmp_path, CELL)
-    assert (code, [row["setting"] for row in found]) == (0, ["identities.admin"])  # who administers is not said
+    assert (code, [row["setting"] for row in found]) == (0, ["identities.admin"])
     assert check(tmp_path, CELL + '[identities]\nadmin = "operators"\n') == (0, [])
 
 
