@@ -16,6 +16,7 @@ from vault.ledger.state import Claim, TokenRow
 from vault.schema.document import FieldRule, Small
 from vault.services.cell import Origin, TenantSchema
 from vault.services.gate import CallerCommand, trace
+from vault.services.hidden import Hidden
 from vault.services.retention import due_after_seal
 from vault.store.custody import KeyRow
 from vault.store.rows import EpochsInUse
@@ -33,8 +34,7 @@ class IndexRow(NamedTuple):
     entry: bytes
 
 
-@dataclass(slots=True, repr=False)
-class Vaulted:
+class Vaulted(Hidden, frozen=True, gc=False):
     """A vaulted value, ready to be written.
 
     Attributes:

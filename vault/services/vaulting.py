@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 
 from vault.authn.identities import Caller
-from vault.context import Use, encode_for
+from vault.context import Use, encode_for, with_record
 from vault.crypto.randomness import below
 from vault.envelope.seal import seal_encoded
 from vault.errors import Unavailable
@@ -20,6 +20,7 @@ from vault.retention.period import retention_class
 from vault.schema.document import Determinism, FieldRule
 from vault.services.cell import Cell, Origin, TenantSchema
 from vault.services.datakeys import obtain
+from vault.services.hidden import Hidden
 from vault.services.issue import IndexRow, Vaulted, is_alive
 from vault.services.subjects import enter
 from vault.store.custody import KeyRow, Slot
@@ -30,8 +31,7 @@ from vault.tokens.vaulted import encode_many
 DRAWS = 8  # rounds; of a space at least 100 times its rows, a round leaves a hundredth
 
 
-@dataclass(slots=True, repr=False)
-class Wanted:
+class Wanted(Hidden, frozen=True, gc=False):
     """A value to be kept under a data key."""
 
     rule: FieldRule
@@ -40,8 +40,7 @@ class Wanted:
     form: str | None = None  # what it is compared by, in a deterministic field
 
 
-@dataclass(slots=True, repr=False)
-class Plaintext:
+class Plaintext(Hidden, frozen=True, gc=False):
     """A value to seal, and what it is bound to."""
 
     key: KeyRow
@@ -71,17 +70,19 @@ def data_keys(
         cell, caller, origin, [one.subject for one in wanted if one.subject is not None]
     )
     now = cell.clock.now()
+    asked = [(one.rule.row_class, one.subject) for one in wanted]
     due: dict[tuple[str, bool], tuple[str, str]] = {}
-    slots: list[Slot] = []
-    for one in wanted:
-        key = (one.rule.row_class, one.subject is None)
-        if key not in due:
-            rule = tenant.schema.retention[one.rule.row_class]
-            due[key] = (rule.name, retention_class(rule).due(now, person=one.subject is not None))
-        person = NIL if one.subject is None else people[one.subject]
-        slots.append(Slot(caller.principal.tenant, person, *due[key]))
-    keys = yield from obtain(cell, caller, origin, slots)
-    return [keys[slot] for slot in slots]
+    slots: dict[tuple[str, str | None], Slot] = {}
+    for class_, subject in dict.fromkeys(asked):
+        kind = (class_, subject is None)
+        if kind not in due:
+            rule = tenant.schema.retention[class_]
+            due[kind] = (rule.name, retention_class(rule).due(now, person=subject is not None))
+        person = NIL if subject is None else people[subject]
+        slots[class_, subject] = Slot(caller.principal.tenant, person, *due[kind])
+    rows = yield from obtain(cell, caller, origin, slots.values())
+    keys = {one: rows[slot] for one, slot in slots.items()}
+    return [keys[one] for one in asked]
 
 
 def vault(
@@ -143,14 +144,17 @@ def _seal(
     cell: Cell, tenant: str, wanted: list[Wanted], keys: list[KeyRow], drafts: list[_Draft]
 ) -> list[bytes | None]:
     """The claim of each value that its token does not have under its key yet."""
+    bound = {
+        name: encode_for(Use.CLAIM, tenant, cell.region, name, None)
+        for name in {one.rule.name for one in wanted}
+    }
     needed: list[Plaintext | None] = []
     for one, key, draft in zip(wanted, keys, drafts, strict=True):
         if key.id in draft.held:
             needed.append(None)
             continue
         draft.held.add(key.id)
-        record = claim_record(draft.row, draft.surrogate)
-        context = encode_for(Use.CLAIM, tenant, cell.region, one.rule.name, record)
+        context = with_record(bound[one.rule.name], claim_record(draft.row, draft.surrogate))
         needed.append(Plaintext(key, context, one.value))
     return seal_values(cell, needed)
 
