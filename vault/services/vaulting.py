@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass
 
 from vault.authn.identities import Caller
 from vault.context import Use, encode_for, with_record
@@ -48,16 +47,15 @@ class Plaintext(Hidden, frozen=True, gc=False):
     value: str
 
 
-@dataclass(slots=True, repr=False)
-class _Draft:
+class _Draft(Hidden, frozen=False):
     """A token in the making: one for all equal values of a deterministic field."""
 
     row: bytes
-    new: bool
-    surrogate: str | None
-    entry: bytes | None
-    found: bytes | None
-    held: set[bytes]  # data keys under which it has a claim
+    new: bool = True
+    surrogate: str | None = None
+    entry: bytes | None = None
+    found: bytes | None = None
+    held: set[bytes] = set()  # noqa: RUF012 - data keys under which it has a claim; a set of its own
 
 
 def data_keys(
@@ -113,7 +111,7 @@ def vault(
     chosen: list[_Draft] = []
     shaped: dict[str, list[_Draft]] = defaultdict(list)
     for one, entry, fresh in zip(wanted, entries, uuid7s(len(wanted)), strict=True):
-        draft = drafts.get(entry) if entry is not None else None
+        draft = _Draft(fresh) if entry is None else drafts.get(entry)
         if draft is None:
             draft = _draft(fresh, entry, found, tokens)
             if entry is not None:
