@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Sequence
 
+import msgspec
+
 from vault.authn.identities import Caller
 from vault.context import Use, encode_for, with_record
 from vault.crypto.randomness import below
@@ -47,7 +49,7 @@ class Plaintext(Hidden, frozen=True, gc=False):
     value: str
 
 
-class _Draft(Hidden, frozen=False):
+class _Draft(msgspec.Struct):
     """A token in the making: one for all equal values of a deterministic field."""
 
     row: bytes
@@ -55,7 +57,10 @@ class _Draft(Hidden, frozen=False):
     surrogate: str | None = None
     entry: bytes | None = None
     found: bytes | None = None
-    held: set[bytes] = set()  # noqa: RUF012 - data keys under which it has a claim; a set of its own
+    held: set[bytes] | None = None  # data keys under which it has a claim; None if no index names it
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
 
 
 def data_keys(
@@ -111,7 +116,7 @@ def vault(
     chosen: list[_Draft] = []
     shaped: dict[str, list[_Draft]] = defaultdict(list)
     for one, entry, fresh in zip(wanted, entries, uuid7s(len(wanted)), strict=True):
-        draft = _Draft(fresh) if entry is None else drafts.get(entry)
+        draft = None if entry is None else drafts.get(entry)
         if draft is None:
             draft = _draft(fresh, entry, found, tokens)
             if entry is not None:
@@ -148,10 +153,11 @@ def _seal(
     }
     needed: list[Plaintext | None] = []
     for one, key, draft in zip(wanted, keys, drafts, strict=True):
-        if key.id in draft.held:
-            needed.append(None)
-            continue
-        draft.held.add(key.id)
+        if draft.held is not None:
+            if key.id in draft.held:
+                needed.append(None)
+                continue
+            draft.held.add(key.id)
         context = with_record(bound[one.rule.name], claim_record(draft.row, draft.surrogate))
         needed.append(Plaintext(key, context, one.value))
     return seal_values(cell, needed)
@@ -256,7 +262,7 @@ def _draft(
 ) -> _Draft:
     """The token that the index names, or a new one on the row `fresh`."""
     if entry is None:
-        return _Draft(fresh, True, None, None, None, set())
+        return _Draft(fresh)
     row = found.get(entry)
     token = tokens.get(row) if row is not None else None
     if row is not None and token is not None and is_alive(token):

@@ -203,7 +203,8 @@ def _binary(table: Table, rows: Sequence[Sequence[Any]]) -> bytes:
     """
     pieces: list[Iterable[bytes]] = []
     same = len(table.columns).to_bytes(2)
-    for column, values in zip(table.columns, zip(*rows, strict=True), strict=True):
+    for at, column in enumerate(table.columns):
+        values = [row[at] for row in rows]
         if values.count(values[0]) == len(values):
             same += _written(column.type, values[:1])[0]
         else:
@@ -213,7 +214,7 @@ def _binary(table: Table, rows: Sequence[Sequence[Any]]) -> bytes:
     return b"".join((_COPY_HEAD, *chain.from_iterable(zip(*pieces, strict=True)), _COPY_END))
 
 
-def _written(kind: Any, values: tuple[Any, ...]) -> list[bytes]:
+def _written(kind: Any, values: Sequence[Any]) -> list[bytes]:
     """A column's values, each behind its length. Most columns have few values, or lengths that are short."""
     if isinstance(kind, LargeBinary):
         return [_LENGTHS[len(v)] + v if len(v) < _SHORT else len(v).to_bytes(4) + v for v in values]
