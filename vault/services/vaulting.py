@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Sequence
-
-import msgspec
+from dataclasses import dataclass
 
 from vault.authn.identities import Caller
 from vault.context import Use, encode_for, with_record
@@ -49,7 +48,8 @@ class Plaintext(Hidden, frozen=True, gc=False):
     value: str
 
 
-class _Draft(msgspec.Struct):
+@dataclass(slots=True, repr=False)
+class _Draft:
     """A token in the making: one for all equal values of a deterministic field."""
 
     row: bytes
@@ -58,9 +58,6 @@ class _Draft(msgspec.Struct):
     entry: bytes | None = None
     found: bytes | None = None
     held: set[bytes] | None = None  # data keys under which it has a claim; None if no index names it
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}>"
 
 
 def data_keys(
