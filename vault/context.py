@@ -105,7 +105,12 @@ def encode_for(use: Use, tenant: str, region: str, field: str | None, record: by
     prefix = _unrecorded(use, tenant, region, field)
     if record is None:
         return prefix
-    return prefix + _head_of_part(TAG_RECORD, len(record)) + record
+    return with_record(prefix, record)
+
+
+def with_record(context: bytes, record: bytes) -> bytes:
+    """An encoded context that has no record yet, with one: for many records of one field."""
+    return context + _head_of_part(TAG_RECORD, len(record)) + record
 
 
 @lru_cache(maxsize=4096)

@@ -46,6 +46,9 @@ _VALUES: Final = {char: index for index, char in enumerate(_ALPHABET)}
 _PAIRS: Final = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
 _HALVES: Final = struct.Struct(">QQ").unpack
 _HEAD: Final = struct.Struct(">QB").pack
+_BOTH: Final = struct.Struct(">QQ").pack
+_COUNT_BITS: Final = 12
+_RANDOM: Final = (1 << 62) - 1
 _BODY: Final = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 _SECRET: Final = re.compile(r"[0-9A-Za-z]{43}")
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -85,23 +88,32 @@ class _Sequence:
 
     def several(self, count: int) -> list[bytes]:
         """The next ones, together."""
-        chance = os.urandom(_DRAW_BYTES * count)
+        if not count:
+            return []
+        chance = struct.unpack(f">{count}Q", os.urandom(8 * count))
         with self._lock:
-            now = time.time_ns() // 1_000_000
-            starts = range(0, len(chance), _DRAW_BYTES)
-            return [self._make(now, chance[at : at + _DRAW_BYTES]) for at in starts]
+            self._count_on(time.time_ns() // 1_000_000, os.urandom(2))
+            first = self._milliseconds << _COUNT_BITS | self._count
+            self._milliseconds, self._count = divmod(first + count - 1, 1 << _COUNT_BITS)
+        return [
+            _BOTH(at >> _COUNT_BITS << 16 | 0x7000 | at & 0xFFF, 2 << 62 | drawn & _RANDOM)
+            for at, drawn in zip(range(first, first + count), chance, strict=True)
+        ]
 
     def _make(self, now: int, drawn: bytes) -> bytes:
+        self._count_on(now, drawn[8:])
+        head = self._milliseconds << 16 | 0x7000 | self._count
+        return _HEAD(head, 0x80 | drawn[0] & 0x3F) + drawn[1:8]
+
+    def _count_on(self, now: int, drawn: bytes) -> None:
         if now > self._milliseconds:
             self._milliseconds = now
-            self._count = (drawn[8] << 8 | drawn[9]) & 0x7FF  # room to count up
+            self._count = (drawn[0] << 8 | drawn[1]) & 0x7FF  # room to count up
         elif self._count < 0xFFF:
             self._count += 1
         else:  # more than 2,048 in a millisecond: borrow from the next one
             self._milliseconds += 1
             self._count = 0
-        head = self._milliseconds << 16 | 0x7000 | self._count
-        return _HEAD(head, 0x80 | drawn[0] & 0x3F) + drawn[1:8]
 
 
 _sequence: Final = _Sequence()

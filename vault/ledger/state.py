@@ -202,12 +202,13 @@ class Writes:
         """Inserts a row by the statement `insert_<table>`."""
         self.inserts[table].append(row)
 
-    def insert_row(self, table: str, *row: Any) -> None:
-        """The same for a whole row, in the order of the table's columns: for tables that many rows go into.
+    def insert_rows(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """The same for whole rows, in the order of the table's columns: for tables that many rows go into.
 
         A table's rows come this way or the other, not both.
         """
-        self.inserts[table].append(row)
+        if rows:
+            self.inserts[table] += rows
 
     def charge(self, grant: str, uses: int, tat: Micros | None = None) -> None:
         """Adds uses to a grant, for this command and the ones after it.

@@ -16,6 +16,7 @@ from vault.ledger.state import Claim, TokenRow
 from vault.schema.document import FieldRule, Small
 from vault.services.cell import Origin, TenantSchema
 from vault.services.gate import CallerCommand, trace
+from vault.services.hidden import Hidden
 from vault.services.retention import due_after_seal
 from vault.store.custody import KeyRow
 from vault.store.rows import EpochsInUse
@@ -33,8 +34,7 @@ class IndexRow(NamedTuple):
     entry: bytes
 
 
-@dataclass(slots=True, repr=False)
-class Vaulted:
+class Vaulted(Hidden, frozen=True, gc=False):
     """A vaulted value, ready to be written.
 
     Attributes:
@@ -183,14 +183,15 @@ class Issue(CallerCommand):
 
     def _write(self, state: State, writes: Writes) -> None:
         tenant = self.caller.principal.tenant
-        for row in self._rows:
-            if row.entry is None:  # a token that no index names is this command's alone
-                self._insert(state, writes, row)
-                writes.insert_row("claim", row.row, row.key.id, row.claim)
+        alone = [row for row in self._rows if row.entry is None]  # no index names them: nobody else's
+        self._insert(state, writes, alone)
+        writes.insert_rows("claim", [(row.row, row.key.id, row.claim) for row in alone])
+        for row in self._rows if self._indexed else ():
+            if row.entry is None:
                 continue
             if row.new and row.row not in state.tokens:
                 state.tokens[row.row] = TokenRow(tenant, row.field, [], row.surrogate)
-                self._insert(state, writes, row)
+                self._insert(state, writes, [row])
             self._claim(state, writes, row)
         for count in self._counts:
             if count.values:
@@ -198,21 +199,23 @@ class Issue(CallerCommand):
         self.due(state, writes)
         writes.event(self.event(None))
 
-    def _insert(self, state: State, writes: Writes, row: Vaulted) -> None:
-        """A token that is new, under its entry and with its surrogate registered."""
-        tenant = self.caller.principal.tenant
-        writes.insert_row("token", row.row, tenant, row.field, state.now, row.surrogate)
-        if row.surrogate is not None:
-            writes.insert("surrogate", tenant=tenant, field=row.field, surrogate=row.surrogate, token=row.row)
-        if row.entry is None:
-            return
-        for epoch, version, entry in row.entries:
-            of = {"epoch": epoch, "entry": entry, "token": row.row, "key_version": version}
-            if row.found is None:
-                writes.insert("index_entry", **of)
-            else:
-                writes.update("place_index_entry", **of)
-        state.index[row.entry] = row.row
+    def _insert(self, state: State, writes: Writes, rows: list[Vaulted]) -> None:
+        """Tokens that are new, each under its entry and with its surrogate registered."""
+        tenant, now = self.caller.principal.tenant, state.now
+        writes.insert_rows("token", [(row.row, tenant, row.field, now, row.surrogate) for row in rows])
+        for row in rows:
+            if row.surrogate is not None:
+                of: dict[str, Any] = {"tenant": tenant, "field": row.field, "surrogate": row.surrogate}
+                writes.insert("surrogate", **of, token=row.row)
+            if row.entry is None:
+                continue
+            for epoch, version, entry in row.entries:
+                of = {"epoch": epoch, "entry": entry, "token": row.row, "key_version": version}
+                if row.found is None:
+                    writes.insert("index_entry", **of)
+                else:
+                    writes.update("place_index_entry", **of)
+            state.index[row.entry] = row.row
 
     def _claim(self, state: State, writes: Writes, row: Vaulted) -> None:
         """A claim, if there is one to write and no earlier command of the group has just written it."""
@@ -220,7 +223,7 @@ class Issue(CallerCommand):
             return
         token = state.tokens[row.row]
         if not token.claims or all(claim.key.id != row.key.id for claim in token.claims):
-            writes.insert_row("claim", row.row, row.key.id, row.claim)
+            writes.insert_rows("claim", [(row.row, row.key.id, row.claim)])
             token.claims.append(Claim(row.claim, state.data_keys[row.key.id]))
 
     def _count(self, state: State, writes: Writes, tenant: str, count: Count) -> None:

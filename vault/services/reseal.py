@@ -63,8 +63,7 @@ class Swap(Piece):
     def effect(self, state: State, writes: Writes) -> None:
         """Notes every swap with what it was prepared on."""
         batch = self._batch
-        for page in batch.new_pages:
-            writes.insert_row("key_page", *page)
+        writes.insert_rows("key_page", batch.new_pages)
         writes.change("reseal_page", batch.pages)
         writes.change("drop_page", batch.dropped)
         writes.change("pack_key", batch.packed)

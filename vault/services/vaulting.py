@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 
 from vault.authn.identities import Caller
-from vault.context import Use, encode_for
+from vault.context import Use, encode_for, with_record
 from vault.crypto.randomness import below
 from vault.envelope.seal import seal_encoded
 from vault.errors import Unavailable
@@ -20,6 +20,7 @@ from vault.retention.period import retention_class
 from vault.schema.document import Determinism, FieldRule
 from vault.services.cell import Cell, Origin, TenantSchema
 from vault.services.datakeys import obtain
+from vault.services.hidden import Hidden
 from vault.services.issue import IndexRow, Vaulted, is_alive
 from vault.services.subjects import enter
 from vault.store.custody import KeyRow, Slot
@@ -30,8 +31,7 @@ from vault.tokens.vaulted import encode_many
 DRAWS = 8  # rounds; of a space at least 100 times its rows, a round leaves a hundredth
 
 
-@dataclass(slots=True, repr=False)
-class Wanted:
+class Wanted(Hidden, frozen=True, gc=False):
     """A value to be kept under a data key."""
 
     rule: FieldRule
@@ -40,8 +40,7 @@ class Wanted:
     form: str | None = None  # what it is compared by, in a deterministic field
 
 
-@dataclass(slots=True, repr=False)
-class Plaintext:
+class Plaintext(Hidden, frozen=True, gc=False):
     """A value to seal, and what it is bound to."""
 
     key: KeyRow
@@ -54,11 +53,11 @@ class _Draft:
     """A token in the making: one for all equal values of a deterministic field."""
 
     row: bytes
-    new: bool
-    surrogate: str | None
-    entry: bytes | None
-    found: bytes | None
-    held: set[bytes]  # data keys under which it has a claim
+    new: bool = True
+    surrogate: str | None = None
+    entry: bytes | None = None
+    found: bytes | None = None
+    held: set[bytes] | None = None  # data keys under which it has a claim; None if no index names it
 
 
 def data_keys(
@@ -71,17 +70,19 @@ def data_keys(
         cell, caller, origin, [one.subject for one in wanted if one.subject is not None]
     )
     now = cell.clock.now()
+    asked = [(one.rule.row_class, one.subject) for one in wanted]
     due: dict[tuple[str, bool], tuple[str, str]] = {}
-    slots: list[Slot] = []
-    for one in wanted:
-        key = (one.rule.row_class, one.subject is None)
-        if key not in due:
-            rule = tenant.schema.retention[one.rule.row_class]
-            due[key] = (rule.name, retention_class(rule).due(now, person=one.subject is not None))
-        person = NIL if one.subject is None else people[one.subject]
-        slots.append(Slot(caller.principal.tenant, person, *due[key]))
-    keys = yield from obtain(cell, caller, origin, slots)
-    return [keys[slot] for slot in slots]
+    slots: dict[tuple[str, str | None], Slot] = {}
+    for class_, subject in dict.fromkeys(asked):
+        kind = (class_, subject is None)
+        if kind not in due:
+            rule = tenant.schema.retention[class_]
+            due[kind] = (rule.name, retention_class(rule).due(now, person=subject is not None))
+        person = NIL if subject is None else people[subject]
+        slots[class_, subject] = Slot(caller.principal.tenant, person, *due[kind])
+    rows = yield from obtain(cell, caller, origin, slots.values())
+    keys = {one: rows[slot] for one, slot in slots.items()}
+    return [keys[one] for one in asked]
 
 
 def vault(
@@ -112,7 +113,7 @@ def vault(
     chosen: list[_Draft] = []
     shaped: dict[str, list[_Draft]] = defaultdict(list)
     for one, entry, fresh in zip(wanted, entries, uuid7s(len(wanted)), strict=True):
-        draft = drafts.get(entry) if entry is not None else None
+        draft = None if entry is None else drafts.get(entry)
         if draft is None:
             draft = _draft(fresh, entry, found, tokens)
             if entry is not None:
@@ -143,14 +144,18 @@ def _seal(
     cell: Cell, tenant: str, wanted: list[Wanted], keys: list[KeyRow], drafts: list[_Draft]
 ) -> list[bytes | None]:
     """The claim of each value that its token does not have under its key yet."""
+    bound = {
+        name: encode_for(Use.CLAIM, tenant, cell.region, name, None)
+        for name in {one.rule.name for one in wanted}
+    }
     needed: list[Plaintext | None] = []
     for one, key, draft in zip(wanted, keys, drafts, strict=True):
-        if key.id in draft.held:
-            needed.append(None)
-            continue
-        draft.held.add(key.id)
-        record = claim_record(draft.row, draft.surrogate)
-        context = encode_for(Use.CLAIM, tenant, cell.region, one.rule.name, record)
+        if draft.held is not None:
+            if key.id in draft.held:
+                needed.append(None)
+                continue
+            draft.held.add(key.id)
+        context = with_record(bound[one.rule.name], claim_record(draft.row, draft.surrogate))
         needed.append(Plaintext(key, context, one.value))
     return seal_values(cell, needed)
 
@@ -254,7 +259,7 @@ def _draft(
 ) -> _Draft:
     """The token that the index names, or a new one on the row `fresh`."""
     if entry is None:
-        return _Draft(fresh, True, None, None, None, set())
+        return _Draft(fresh)
     row = found.get(entry)
     token = tokens.get(row) if row is not None else None
     if row is not None and token is not None and is_alive(token):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import struct
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, repeat
 from typing import Any, Final
 
@@ -198,17 +198,23 @@ class ServerSession(Session):
 def _binary(table: Table, rows: Sequence[Sequence[Any]]) -> bytes:
     """Rows as COPY takes them (PostgreSQL 18, the page of COPY, "Binary Format").
 
-    The driver's own form of this looks up how a value is written for every value.
+    The driver's own form of this looks up how a value is written for every value. A column of one value
+    goes along with what stands before it.
     """
-    columns = [
-        _written(column.type, values)
-        for column, values in zip(table.columns, zip(*rows, strict=True), strict=True)
-    ]
-    head = repeat(len(columns).to_bytes(2))
-    return b"".join((_COPY_HEAD, *chain.from_iterable(zip(head, *columns, strict=False)), _COPY_END))
+    pieces: list[Iterable[bytes]] = []
+    same = len(table.columns).to_bytes(2)
+    for at, column in enumerate(table.columns):
+        values = [row[at] for row in rows]
+        if values.count(values[0]) == len(values):
+            same += _written(column.type, values[:1])[0]
+        else:
+            pieces += [repeat(same, len(rows)), _written(column.type, values)]
+            same = b""
+    pieces.append(repeat(same, len(rows)))
+    return b"".join((_COPY_HEAD, *chain.from_iterable(zip(*pieces, strict=True)), _COPY_END))
 
 
-def _written(kind: Any, values: tuple[Any, ...]) -> list[bytes]:
+def _written(kind: Any, values: Sequence[Any]) -> list[bytes]:
     """A column's values, each behind its length. Most columns have few values, or lengths that are short."""
     if isinstance(kind, LargeBinary):
         return [_LENGTHS[len(v)] + v if len(v) < _SHORT else len(v).to_bytes(4) + v for v in values]

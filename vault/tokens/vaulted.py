@@ -11,6 +11,8 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
+
 from vault.crypto.block import BlockCipher
 from vault.errors import ValueRefused
 from vault.identifiers import RowId
@@ -22,6 +24,10 @@ _PAIRS: Final = tuple(first + second for first in _ALPHABET for second in _ALPHA
 _HALVES: Final = struct.Struct(">QQ").iter_unpack
 _DIGITS: Final = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")  # as `int` reads base 32
 _FILLED_BITS: Final = 2  # behind the 128 bits of a block in 26 characters of 5; zero
+_IN_COLUMNS: Final = 32  # from so many tokens on, columns cost less than one after the other
+_CHARACTERS: Final = np.frombuffer(_ALPHABET.encode("ascii"), np.uint8)
+_WEIGHTS: Final = np.array([16, 8, 4, 2, 1], np.uint8)  # of a character's bits
+_LINE: Final = np.frombuffer(f"{PREFIX}{'a' * 26}\n".encode("ascii"), np.uint8)
 
 
 def encode(cipher: BlockCipher, row: RowId) -> str:
@@ -31,6 +37,9 @@ def encode(cipher: BlockCipher, row: RowId) -> str:
 
 def encode_many(cipher: BlockCipher, rows: Sequence[RowId]) -> list[str]:
     """The tokens of rows, in order."""
+    images = cipher.encrypt_many(rows)
+    if len(rows) >= _IN_COLUMNS:
+        return _in_columns(images)
     pairs = _PAIRS
     return [
         f"{PREFIX}{pairs[high >> 54]}{pairs[high >> 44 & 1023]}{pairs[high >> 34 & 1023]}"
@@ -38,8 +47,17 @@ def encode_many(cipher: BlockCipher, rows: Sequence[RowId]) -> list[str]:
         f"{pairs[(high & 15) << 6 | low >> 58]}{pairs[low >> 48 & 1023]}{pairs[low >> 38 & 1023]}"
         f"{pairs[low >> 28 & 1023]}{pairs[low >> 18 & 1023]}{pairs[low >> 8 & 1023]}"
         f"{pairs[low << _FILLED_BITS & 1023]}"
-        for high, low in _HALVES(cipher.encrypt_many(rows))
+        for high, low in _HALVES(images)
     ]
+
+
+def _in_columns(images: bytes) -> list[str]:
+    """The same of blocks one behind the other, as lines of one text."""
+    bits = np.unpackbits(np.frombuffer(images, np.uint8).reshape(-1, 16), axis=1)
+    filled = np.pad(bits, ((0, 0), (0, _FILLED_BITS)))
+    lines = np.tile(_LINE, (len(bits), 1))
+    lines[:, len(PREFIX) : -1] = _CHARACTERS[filled.reshape(len(bits), -1, 5) @ _WEIGHTS]
+    return str(lines.data, "ascii").split("\n")[:-1]
 
 
 def decode(cipher: BlockCipher, token: str) -> RowId:

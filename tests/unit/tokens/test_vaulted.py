@@ -14,7 +14,7 @@ from vault.crypto.block import BlockCipher
 from vault.errors import ValueRefused
 from vault.identifiers import NIL, RowId, uuid7
 from vault.secret import Secret
-from vault.tokens.vaulted import decode, encode
+from vault.tokens.vaulted import decode, encode, encode_many
 
 KEY = bytes(range(32))
 CIPHER = BlockCipher(Secret(KEY))
@@ -49,6 +49,12 @@ def test_the_characters_are_the_published_ones() -> None:
 @given(rows, rows)
 def test_two_rows_have_two_tokens(one: RowId, other: RowId) -> None:
     assert (encode(CIPHER, one) == encode(CIPHER, other)) == (one == other)
+
+
+@pytest.mark.parametrize("count", [0, 1, 31, 32, 33, 500])
+def test_many_rows_have_the_tokens_that_each_has_alone(count: int) -> None:
+    made = [RowId(bytes(16)), RowId(b"\xff" * 16), *(RowId(uuid7()) for _ in range(count))][:count]
+    assert encode_many(CIPHER, made) == [encode(CIPHER, row) for row in made]
 
 
 def test_rows_made_one_after_the_other_have_tokens_that_do_not_look_it() -> None:
