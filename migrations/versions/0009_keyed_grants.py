@@ -45,8 +45,6 @@ def upgrade() -> None:
     create(
         "grant_proofs",
         sa.Column("ref", sa.LargeBinary(16), primary_key=True),
-        sa.Column("at", sa.BigInteger(), nullable=False),
-        indexes={"ix_grant_proofs_at": ["at"]},
         sqlite_with_rowid=False,
     )
     create(

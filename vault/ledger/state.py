@@ -224,7 +224,7 @@ class Writes:
     def see_proof(self, ref: bytes) -> None:
         """Notes a proof, which is never taken again."""
         self.state.proofs.add(ref)
-        self.insert("grant_proof", ref=ref, at=self.state.now)
+        self.insert("grant_proof", ref=ref)
 
     def charge_block(self, block: bytes, grant: str, uses: int) -> None:
         """Adds uses to a delegation; its row is made when it is first charged."""

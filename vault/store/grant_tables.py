@@ -70,11 +70,10 @@ def define(tables: Tables) -> None:
     tables.grant_proofs = tables.table(
         RECORD,
         "grant_proofs",
-        Column("ref", LargeBinary(16), primary_key=True),  # digest of the grant and the proof's `jti`
-        Column("at", BigInteger, nullable=False),
+        # The proof's second, big-endian, and a digest: rows of a time lie together, and go together.
+        Column("ref", LargeBinary(16), primary_key=True),
         rowid=False,
     )
-    Index("ix_grant_proofs_at", tables.grant_proofs.c.at)
     tables.grant_blocks = tables.table(
         RECORD,
         "grant_blocks",

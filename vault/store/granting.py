@@ -46,7 +46,7 @@ class GrantingStatements:
         self.grant_proofs = StatementFamily(
             lambda size: select(p.c.ref).where(p.c.ref.in_(keys(size))), self._dialect
         )
-        old = select(p.c.ref).where(p.c.at < bindparam("before")).limit(bindparam("most", type_=Integer))
+        old = select(p.c.ref).where(p.c.ref < bindparam("before")).limit(bindparam("most", type_=Integer))
         self.old_proofs = self._compiled(old)
         self.drop_old_proofs = self._compiled(delete(p).where(p.c.ref.in_(old)))
 
