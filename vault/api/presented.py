@@ -31,8 +31,9 @@ def presented_of(cell: Cell, scope: Scope, headers: Mapping[bytes, bytes]) -> Pr
     Raises:
         BadInput: `parameter_invalid`: two proofs or two chains, of which neither is believed.
     """
+    names = [name for name, _ in scope["headers"]]
     for name in (PROOF, CHAIN):
-        if sum(other == name for other, _ in scope["headers"]) > 1:
+        if names.count(name) > 1:
             raise BadInput("parameter_invalid", parameter=name.decode())
     path = scope["raw_path"].decode("latin-1")
     host = headers.get(b"host", b"").decode("latin-1")

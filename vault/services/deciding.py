@@ -29,7 +29,7 @@ from vault.services.cell import Origin, TenantSchema
 from vault.services.gate import trace
 from vault.services.grant_body import MAX_KEY_VERSION
 from vault.services.retention import due_after_use
-from vault.services.standing import add_needs, charge, see, standing_of
+from vault.services.standing import Watched
 from vault.services.uses import KeyUses, Version
 from vault.store.custody import KeyRow
 from vault.store.rows import EpochsInUse
@@ -57,6 +57,7 @@ class UseGrant(Command):
         self._with_rows = with_rows
         self.weight = 1 + len(asked) // ROWS_A_WEIGHT if with_rows else 1
         self._holder = holder
+        self._watched = Watched(holder, asking.conversation)
         self._credential = holder.credential
         self._tenant = holder.tenant
         self._people = _narrowed(holder.chain, people)
@@ -70,7 +71,7 @@ class UseGrant(Command):
     def needs(self, needs: Needs) -> None:
         """The grant, and the token rows with their claims and keys."""
         needs.grants.add(self._credential.id)
-        add_needs(needs, self._holder, self._use.conversation)
+        self._watched.add_needs(needs)
         if not self._with_rows:
             return
         for asked in self._asked:
@@ -89,7 +90,7 @@ class UseGrant(Command):
         if row.grant.tenant != self._tenant or state.head.schema_version != self._schema.head:
             raise Stale
         grant = row.grant
-        standing = standing_of(state, self._holder, row, self._use.conversation)
+        standing = self._watched.standing(state, row)
         decision = decide_use(grant, row.uses, state.now, self._use, standing)
         if decision.code is None and not self._with_rows:
             raise Stale
@@ -104,9 +105,9 @@ class UseGrant(Command):
                 due_after_use(self._schema.schema, self._keys_used(used), state, writes)
                 self._uses.note(self.versions_used(used), state.now, writes)
         if decision.charged:
-            charge(writes, self._holder, grant, decision.charged, decision.tat)
+            self._watched.charge(writes, grant.id, decision.charged, decision.tat)
         if not standing.replayed:
-            see(writes, self._holder)
+            self._watched.see(writes)
         used.uses_left = grant.max_uses - row.uses
         writes.event(self._event(used))
         return used

@@ -49,40 +49,64 @@ def block_row(block: Block) -> bytes:
     return decode(block.id)
 
 
-def add_needs(needs: Needs, who: Holder, conversation: str | None) -> None:
-    """Adds the rows that say how a holder's grant stands; not the grant's own."""
-    needs.kills.update(switches(who, conversation))
-    if who.proof is not None:
-        needs.proofs.add(proof_ref(who.credential.id, who.proof))
-        needs.blocks.update(map(block_row, who.chain))
+class Watched:
+    """What decides on one use besides the grant's own row: found once, looked at under its lock.
 
+    Args:
+        who: the grant's holder, or its last delegate.
+        conversation: that the use is part of, as the caller names it.
+    """
 
-def standing_of(state: State, who: Holder, row: GrantRow, conversation: str | None) -> Standing:
-    """How the grant stands for this holder, on the locked rows."""
-    grant = row.grant
-    replayed = who.proof is not None and proof_ref(grant.id, who.proof) in state.proofs
-    killed = not state.kills.isdisjoint(switches(who, conversation))
-    if not who.chain:
-        return Standing(row.tat, killed, replayed)
-    left: list[int] = []
-    for block in who.chain:
-        known = state.blocks.get(block_row(block))
-        if known is not None and (known.revoked_at or known.grant != grant.id):
-            return Standing(row.tat, killed, replayed, ("grant_invalid", ""))
-        if isinstance(block.narrowing.uses, int):
-            left.append(block.narrowing.uses - (known.uses if known is not None else 0))
-    try:
-        bounds = narrow_all(
-            bounds_of(grant),
-            who.chain,
-            depth=grant.terms.depth,
-            ttl_max_s=grant.terms.ttl_max_s,
-            now=state.now,
-        )
-    except Denied as denied:
-        refused = (denied.code, str(denied.facts.get("member", "")))
-        return Standing(row.tat, killed, replayed, refused)
-    return Standing(row.tat, killed, replayed, None, bounds, min(left, default=None))
+    __slots__ = ("_blocks", "_chain", "_ref", "_switches")
+
+    def __init__(self, who: Holder, conversation: str | None) -> None:
+        self._chain = who.chain
+        self._blocks = [block_row(block) for block in who.chain]
+        self._switches = switches(who, conversation)
+        self._ref = None if who.proof is None else proof_ref(who.credential.id, who.proof)
+
+    def add_needs(self, needs: Needs) -> None:
+        """Adds the rows that say how the grant stands; not the grant's own."""
+        needs.kills.update(self._switches)
+        if self._ref is not None:
+            needs.proofs.add(self._ref)
+            needs.blocks.update(self._blocks)
+
+    def standing(self, state: State, row: GrantRow) -> Standing:
+        """How the grant stands for this holder, on the locked rows."""
+        grant = row.grant
+        replayed = self._ref in state.proofs
+        killed = bool(state.kills) and not state.kills.isdisjoint(self._switches)
+        if not self._chain:
+            return Standing(row.tat, killed, replayed)
+        left: list[int] = []
+        for id_, block in zip(self._blocks, self._chain, strict=True):
+            known = state.blocks.get(id_)
+            if known is not None and (known.revoked_at or known.grant != grant.id):
+                return Standing(row.tat, killed, replayed, ("grant_invalid", ""))
+            if isinstance(block.narrowing.uses, int):
+                left.append(block.narrowing.uses - (known.uses if known is not None else 0))
+        terms = grant.terms
+        try:
+            bounds = narrow_all(
+                bounds_of(grant), self._chain, depth=terms.depth, ttl_max_s=terms.ttl_max_s, now=state.now
+            )
+        except Denied as denied:
+            refused = (denied.code, str(denied.facts.get("member", "")))
+            return Standing(row.tat, killed, replayed, refused)
+        return Standing(row.tat, killed, replayed, None, bounds, min(left, default=None))
+
+    def charge(self, writes: Writes, grant: str, charged: int, tat: Micros | None) -> None:
+        """Charges a grant and every delegation that counts for itself, root to leaf."""
+        writes.charge(grant, charged, tat)
+        for id_, block in zip(self._blocks, self._chain, strict=True):
+            if isinstance(block.narrowing.uses, int):
+                writes.charge_block(id_, grant, charged)
+
+    def see(self, writes: Writes) -> None:
+        """Notes the proof: whatever was decided, nothing is decided on it again."""
+        if self._ref is not None:
+            writes.see_proof(self._ref)
 
 
 def bounds_of(grant: Grant) -> Bounds:
@@ -96,20 +120,6 @@ def bounds_of(grant: Grant) -> Bounds:
         uses=grant.max_uses,
         until=grant.valid_until,
     )
-
-
-def charge(writes: Writes, who: Holder, grant: Grant, charged: int, tat: Micros | None) -> None:
-    """Charges a grant and every delegation that counts for itself, root to leaf."""
-    writes.charge(grant.id, charged, tat)
-    for block in who.chain:
-        if isinstance(block.narrowing.uses, int):
-            writes.charge_block(block_row(block), grant.id, charged)
-
-
-def see(writes: Writes, who: Holder) -> None:
-    """Notes the proof: whatever was decided, nothing is decided on it again."""
-    if who.proof is not None:
-        writes.see_proof(proof_ref(who.credential.id, who.proof))
 
 
 class DropOldProofs(Command):
