@@ -153,7 +153,7 @@ def _operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
             }
         )
     answers = [schemas[answer] for answer in _answers(route)]
-    answer = answers[0] if len(answers) == 1 else {"oneOf": answers}
+    answer = answers[0] if len(answers) == 1 else {"anyOf": answers}
     if route.rows is not None:
         rows = {"type": "array", "items": schemas[route.rows]}
         following = {"anyOf": [{"type": "string"}, {"type": "null"}]}
