@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from vault.authn.sessions import DEFAULT_IDLE, SESSION, SessionsSeen
+from vault.authn.seen import Seen
+from vault.authn.sessions import DEFAULT_IDLE, MINUTE, SESSION
 from vault.clock import Clock, Micros
 from vault.crypto.mac import same, secret_digest
 from vault.errors import Unauthenticated
@@ -143,7 +144,7 @@ class Identities:
         self._store = store
         self._clock = clock
         self._idle = idle
-        self.seen = SessionsSeen()
+        self.seen = Seen(MINUTE)
         self._keys: BoundedCache[str, tuple[bytes, Caller] | None] = BoundedCache()
         self._grants: BoundedCache[str, _Known | None] = BoundedCache()
 

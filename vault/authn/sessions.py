@@ -1,10 +1,8 @@
-"""Operators' sessions: how long they last, and when each was last used."""
+"""Operators' sessions: how they begin, and how long they last."""
 
 from __future__ import annotations
 
 import ipaddress
-import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +11,6 @@ from vault.clock import SECOND, Micros
 
 SESSION: Final = "cs_"
 MINUTE: Final[Micros] = 60 * SECOND
-MAX_SEEN: Final = 10_000
 IPV4_BITS: Final = 24
 IPV6_BITS: Final = 56  # what a line is given: RFC 6177, 2
 DEFAULT_IDLE: Final[Micros] = 30 * MINUTE
@@ -38,42 +35,6 @@ class SignIn:
     longest: Micros = 12 * 60 * MINUTE
     fresh: Micros = 15 * MINUTE
     party: Party | None = None
-
-
-class SessionsSeen:
-    """When sessions were last used, to the minute, as this process saw it. Safe between threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._seen: dict[str, Micros] = {}
-        self._waiting: dict[str, Micros] = {}
-
-    def last(self, session: str) -> Micros:
-        """When a session was last used here; 0: not that anybody remembers."""
-        return self._seen.get(session, 0)
-
-    def note(self, session: str, at: Micros) -> None:
-        """A session is used."""
-        minute = at - at % MINUTE
-        if self._seen.get(session) == minute:
-            return
-        with self._lock:
-            self._seen.pop(session, None)
-            self._seen[session] = self._waiting[session] = minute
-            while len(self._seen) > MAX_SEEN:
-                oldest = next(iter(self._seen))
-                del self._seen[oldest]
-
-    def take(self) -> dict[str, Micros]:
-        """The uses to write down."""
-        with self._lock:
-            taken, self._waiting = self._waiting, {}
-        return taken
-
-    def give_back(self, uses: Mapping[str, Micros]) -> None:
-        """They could not be written."""
-        with self._lock:
-            self._waiting = {**uses, **self._waiting}
 
 
 def network_of(address: str) -> str:

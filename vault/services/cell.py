@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 
 from vault.authn.identities import Identities
+from vault.authn.seen import Seen
 from vault.authn.sessions import SignIn
 from vault.clock import SECOND, Clock, Micros, Period
 from vault.errors import Unavailable
@@ -27,7 +28,6 @@ from vault.services.uses import KeyUses
 from vault.store.cell import Store
 
 HOUR: Final[Micros] = 3_600 * SECOND
-MAX_SEEN: Final = 10_000  # service keys; beyond that the oldest are written once more
 KEEP: Final = Period(months=0, seconds=7 * 86_400)
 """How long backups of custody are kept, if nothing else is said: `P7D`."""
 
@@ -60,40 +60,6 @@ class Working:
     custody_backup: Path | None = None
     custody_backup_keep: Period = KEEP
     references: Period | None = None
-
-
-class KeysSeen:
-    """Which service keys were presented in which hour, and not written down yet. Safe between threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._waiting: dict[str, Micros] = {}
-        self._written: dict[str, Micros] = {}
-
-    def note(self, key: str, at: Micros) -> None:
-        """A key was used. Costs no more than a look, once an hour has been written."""
-        hour = at - at % HOUR
-        if self._written.get(key) != hour:
-            with self._lock:
-                self._waiting[key] = hour
-
-    def take(self) -> dict[str, Micros]:
-        """The hours to write, of at most `MAX_SEEN` keys; they count as written."""
-        with self._lock:
-            taken = dict(list(self._waiting.items())[:MAX_SEEN])
-            for key, hour in taken.items():
-                del self._waiting[key]
-                self._written[key] = hour
-            while len(self._written) > MAX_SEEN:
-                del self._written[next(iter(self._written))]
-        return taken
-
-    def give_back(self, hours: Mapping[str, Micros]) -> None:
-        """They could not be written."""
-        with self._lock:
-            self._waiting = {**hours, **self._waiting}
-            for key in hours:
-                self._written.pop(key, None)
 
 
 class Attendant(Protocol):
@@ -210,7 +176,7 @@ class Cell:
     limits: Limits
     failures: FailureCounts = field(default_factory=FailureCounts)
     uses: KeyUses = field(default_factory=KeyUses)
-    seen: KeysSeen = field(default_factory=KeysSeen)
+    seen: Seen = field(default_factory=lambda: Seen(HOUR))  # service keys
     terms: KeyTerms = field(default_factory=KeyTerms)
     sign_in: SignIn = field(default_factory=SignIn)
     throttle: Throttle = field(default_factory=Throttle, repr=False)

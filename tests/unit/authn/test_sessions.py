@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from vault.authn import sessions
-from vault.authn.sessions import MINUTE, SessionsSeen, network_of
+from vault.authn import seen as seen_module
+from vault.authn.seen import Seen
+from vault.authn.sessions import MINUTE, network_of
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,7 @@ def test_a_network(address: str, network: str) -> None:
 
 
 def test_uses_are_noted_to_the_minute_and_once() -> None:
-    seen = SessionsSeen()
+    seen = Seen(MINUTE)
     for at in (MINUTE, MINUTE + 1, 2 * MINUTE - 1):
         seen.note("cs_1", at)
     assert (seen.last("cs_1"), seen.last("cs_2")) == (MINUTE, 0)
@@ -40,8 +41,8 @@ def test_uses_are_noted_to_the_minute_and_once() -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "MAX_SEEN", 10)
-    seen = SessionsSeen()
+    monkeypatch.setattr(seen_module, "MAX_SEEN", 10)
+    seen = Seen(MINUTE)
     for number in range(100):
         seen.note(f"cs_{number}", MINUTE)
     assert len(seen._seen) == 10
