@@ -72,7 +72,7 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     types = [t for route in routes for t in (route.body, route.rows, *_answers(route)) if t is not None]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
     by_type = dict(zip(types, schemas, strict=True))
-    _close(components)
+    _close(components, types)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         operation = _operation(route, by_type)
@@ -108,17 +108,22 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     }
 
 
-def _close(components: dict[str, Any]) -> None:
-    """Says of every type that forbids unknown members that it does; msgspec leaves it out.
-
-    Types that are no door's may have the name of one: those of the client, and of whoever runs this.
-    """
-    structs: list[type[msgspec.Struct]] = [msgspec.Struct]
-    while structs:
-        struct = structs.pop()
-        structs += struct.__subclasses__()
-        ours = struct.__module__.startswith("vault.") and not struct.__module__.startswith("vault.client")
-        if ours and struct.__name__ in components and struct.__struct_config__.forbid_unknown_fields:
+def _close(components: dict[str, Any], types: Sequence[Any]) -> None:
+    """Says of every type that forbids unknown members that it does; msgspec leaves it out."""
+    waiting: list[Any] = list(msgspec.inspect.multi_type_info(types))
+    seen: set[type[msgspec.Struct]] = set()
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, tuple):
+            waiting += part
+        elif isinstance(part, msgspec.inspect.StructType):
+            if part.cls not in seen:
+                seen.add(part.cls)
+                waiting += [field.type for field in part.fields]
+        elif isinstance(part, msgspec.inspect.Type):
+            waiting += [getattr(part, name) for name in part.__struct_fields__]
+    for struct in seen:
+        if struct.__struct_config__.forbid_unknown_fields:
             components[struct.__name__]["additionalProperties"] = False
 
 
