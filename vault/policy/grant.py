@@ -60,6 +60,11 @@ class ScopeEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     key_version: int | None = None
     derive: list[Derived] = []
 
+    @property
+    def delivers(self) -> bool:
+        """Whether it says how what it shows is delivered, if it shows anything."""
+        return bool(self.delivery) or set(self.operations) <= {VERIFY}
+
 
 @dataclass(frozen=True, slots=True)
 class Grant:
@@ -145,8 +150,7 @@ def check_scope(proposal: Proposal, fields: Mapping[str, FieldRule]) -> None:
     if proposal.terms.seal_to is None and SEALED in _all(proposal.scope, "delivery"):
         raise BadInput("member_missing", member="seal_to")
     for entry in proposal.scope:
-        told = set(entry.operations) - {VERIFY}
-        if not (entry.fields and entry.operations and (entry.delivery or not told)):
+        if not (entry.fields and entry.operations and entry.delivers):
             raise BadInput("member_missing", member="scope")
         if not (set(entry.operations) <= set(OPERATIONS) and set(entry.delivery) <= set(DELIVERIES)):
             raise BadInput("operation_unsupported")

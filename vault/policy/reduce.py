@@ -79,12 +79,13 @@ def _terms(grant: Grant, left: Reduction) -> dict[str, Any]:
 
 def _covered(entry: ScopeEntry, scope: Collection[ScopeEntry]) -> bool:
     """Whether one line of a scope gives nothing that a line of another does not."""
-    return bool(entry.fields and entry.operations and entry.delivery) and any(
+    return bool(entry.fields and entry.operations and entry.delivers) and any(
         set(entry.fields) <= set(other.fields)
         and set(entry.operations) <= set(other.operations)
         and set(entry.delivery) <= set(other.delivery)
         and other.mask in (None, entry.mask)
         and other.key_version in (None, entry.key_version)
+        and set(entry.derive) <= set(other.derive)
         for other in scope
     )
 
