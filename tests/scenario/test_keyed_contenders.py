@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.cells import ADDRESS, NAME, BuiltCell, any_cell, reveal
+from tests.support.cells import ADDRESS, NAME, SSN, BuiltCell, any_cell, reveal
 from tests.support.holders import Holding, bound, new_signer
+from tests.unit.services.calls import verifying
 from vault.errors import CoatcheckError
 from vault.policy.terms import Delegation, RateBody
 from vault.services.audit import verify
@@ -22,6 +23,8 @@ from vault.services.grant_changes import ChangeBody, revoke_grant
 from vault.services.grant_views import read_grant
 from vault.services.grants import create_grant
 from vault.services.kills import KillBody, lift_kill, set_kill
+from vault.services.verify import VerifyBody
+from vault.services.verify import verify as verify_token
 from vault.wiring import perform
 
 CONTENDERS: Final = 48
@@ -116,6 +119,14 @@ def test_a_delegation_counts_for_itself(built: BuiltCell) -> None:
         outcomes = contend([use(built, delegates[number % 4], token) for number in range(CONTENDERS)])
         assert outcomes == {"served": 9, "budget_exhausted": CONTENDERS - 9}
         assert built.run(read_grant, holder.grant).uses == 9
+
+
+def test_a_token_is_tried_no_more_often_than_k(built: BuiltCell) -> None:
+    token = built.token(SSN, "123-45-6789")
+    asked = VerifyBody("support", SSN, token, "123-45-6780", key_version=1)
+    grant = verifying(built)  # five uses, and three tries of a token
+    outcomes = contend([lambda: built.run(verify_token, asked, by=grant)] * CONTENDERS)
+    assert outcomes == {"served": 3, "budget_exhausted": CONTENDERS - 3}
 
 
 def work(

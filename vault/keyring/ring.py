@@ -295,19 +295,24 @@ class Keyring:
 
     def has_own(self, purpose: Purpose) -> bool:
         """Whether the cell has a key of its own for a purpose."""
-        params = {"tenant": CELL, "field": CELL, "purpose": purpose.value}
-        return bool(self._store.read(self._store.custody.field_keys, params))
+        try:
+            self._field_keys(CELL, CELL, purpose)
+        except Unavailable as lacking:
+            if lacking.code != "key_unavailable":
+                raise
+            return False
+        return True
 
     def delivery(self) -> Signer:
         """What signs sealed answers: the cell's delivery key."""
         self._check_lease()
         return self._signers.get(CELL, lambda: Signer(self.single(CELL, CELL, Purpose.DELIVERY)))
 
-    def attempt(self, grant: str, field: str, token: str) -> bytes:
+    def attempt(self, grant: str, field: str, token: bytes) -> bytes:
         """What tries of a token under a grant are counted by: keyed, for a token may be easy to guess."""
         self._check_lease()
         key = self._attempts.get(CELL, lambda: self.single(CELL, CELL, Purpose.ATTEMPTS))
-        parts = ((TAG_FIELD, field.encode()), (TAG_RECORD, grant.encode()), (TAG_VALUE, token.encode()))
+        parts = ((TAG_FIELD, field.encode()), (TAG_RECORD, grant.encode()), (TAG_VALUE, token))
         return reference(key, canonical(parts))
 
     def forget(self) -> None:

@@ -188,12 +188,13 @@ class UseGrant(Command):
 
     def _count_tries(self, state: State, used: Used, writes: Writes) -> bool:
         """Whether the tokens that are verified have tries left; counts each, whatever comes of it."""
+        most = used.grant.terms.verify_attempts or DEFAULT_TRIES  # none is refused when the grant is made
         for asked in self._asked:
             if asked.attempt is None:
                 continue
-            tries, most = state.tries.get(asked.attempt, 0), used.grant.terms.verify_attempts
-            used.attempts_left = max(0, (DEFAULT_TRIES if most is None else most) - tries - 1)
-            if tries >= (DEFAULT_TRIES if most is None else most):
+            tries = state.tries.get(asked.attempt, 0)
+            used.attempts_left = max(0, most - tries - 1)
+            if tries >= most:
                 used.decision = used.decision._replace(
                     code="budget_exhausted", check=11, member="verify_attempts"
                 )

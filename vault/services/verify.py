@@ -7,6 +7,7 @@ from msgspec import UNSET, UnsetType
 from vault.keyring.hierarchy import Purpose
 from vault.ledger.command import Verb
 from vault.policy.grant import VERIFY
+from vault.schema.document import Protection
 from vault.services.asked import Asked, Asking
 from vault.services.batch import FAIL
 from vault.services.cell import Cell, TenantSchema
@@ -43,6 +44,16 @@ class VerifyAnswer(Replayable, frozen=True, omit_defaults=True):
     grant: GrantUse | UnsetType = UNSET
 
 
+def _same(one: Asked) -> bytes:
+    """What all spellings of a token have in common: its row, or what FF1 and its key are given of it."""
+    if one.row is not None:
+        return one.row
+    if one.rule is None or one.passed or one.rule.protection is not Protection.VAULTLESS:
+        return one.text.encode()
+    shape = one.rule.shape.parse_token(one.text)
+    return shape.text.encode() + b"\x00" + shape.kept_bytes()
+
+
 def verify(cell: Cell, request: Request, body: VerifyBody) -> Verb[VerifyAnswer]:
     """Compares a candidate with the value of a token, under a grant that says so.
 
@@ -61,8 +72,9 @@ def verify(cell: Cell, request: Request, body: VerifyBody) -> Verb[VerifyAnswer]
         asked = prepare_tokens(cell, who.tenant, schema, [item])
         for one in asked:
             one.candidate = body.candidate
-            if cell.keyring.has_own(Purpose.ATTEMPTS):  # else no grant allows it
-                one.attempt = cell.keyring.attempt(who.credential.id, body.field, body.token)
+            # Without the key no grant allows it; a token that is none has no tries.
+            if one.refusal is None and cell.keyring.has_own(Purpose.ATTEMPTS):
+                one.attempt = cell.keyring.attempt(who.credential.id, body.field, _same(one))
         return asked
 
     shown = yield from use_grant(

@@ -15,6 +15,7 @@ from vault.policy.grant import Derived, ScopeEntry
 from vault.policy.principal import Ceiling
 from vault.services.detokenize import detokenize
 from vault.services.grant_body import GrantBody, GrantLimits
+from vault.services.grant_changes import NarrowBody, narrow_grant
 from vault.services.grants import create_grant
 from vault.services.identities import PrincipalBody, create_principal
 from vault.services.verify import VerifyBody, verify
@@ -178,6 +179,30 @@ def test_vaultless_tokens_are_compared_too_and_an_unknown_one_costs_a_use(built:
     unknown = "tok_" + "a" * 26
     assert code_of(lambda: check(built, grant, NAME, unknown, "Ada"))[0] == "token_unknown"
     assert [event["charged"] for event in built.events(kind="verify")] == [1, 1, 1]
+
+
+def test_all_spellings_of_a_token_share_its_tries(built: BuiltCell) -> None:
+    token = built.token(SSN, "123-45-6789")
+    grant = scoped(built, ScopeEntry([SSN], ["verify"], []), limits=GrantLimits(20))
+    spelled = (token, token.replace("-", ""), token)
+    left = [check(built, grant, SSN, one, "123-45-6780", key_version=1).attempts_left for one in spelled]
+    assert left == [2, 1, 0]
+    again = code_of(lambda: check(built, grant, SSN, spelled[1], "123-45-6789", key_version=1))
+    assert again == ("budget_exhausted", "verify_attempts")
+
+
+def test_a_grant_is_not_narrowed_to_another_function(built: BuiltCell) -> None:
+    """Whoever could change the age that is asked for would find the birthday by halves."""
+    scope = [entry(BORN, Derived("age_at_least", 18), Derived("year")), ScopeEntry([NAME], ["verify"], [])]
+    made = built.run(create_grant, GrantBody("agent:demo", "support", scope))
+    for other in ([Derived("age_at_least", 21)], [Derived("year"), Derived("month")]):
+        body = NarrowBody(version=1, scope=[entry(BORN, *other)])
+        assert code_of(lambda body=body: built.run(narrow_grant, made.id, body)) == (
+            "widening_refused",
+            "scope",
+        )
+    left = [entry(BORN, Derived("age_at_least", 18)), ScopeEntry([NAME], ["verify"], [])]
+    assert built.run(narrow_grant, made.id, NarrowBody(version=1, scope=left)).scope == left
 
 
 def test_verify_has_a_route_of_its_own(built: BuiltCell) -> None:
