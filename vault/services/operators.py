@@ -8,9 +8,8 @@ import msgspec
 
 from vault.authn.identities import Caller
 from vault.clock import format_time
-from vault.errors import Conflict, Stale, Unavailable, Unknown
-from vault.keyring.authenticators import authenticators
-from vault.keyring.hierarchy import CELL, Purpose, new_field_key
+from vault.errors import Conflict, Unknown
+from vault.keyring.hierarchy import Purpose
 from vault.ledger.command import Needs, State, Verb, Writes
 from vault.policy.principal import Principal
 from vault.services.cell import Cell, Origin
@@ -18,6 +17,7 @@ from vault.services.gate import Request, admit, authenticate
 from vault.services.hidden import Hidden
 from vault.services.identities import AdministrativeCommand, PrincipalBody, create_principal
 from vault.services.listing import FIRST_PAGE, Listing, Page, check_page, listing
+from vault.services.own_keys import insert_own, missing
 from vault.services.proving import operator_named
 from vault.services.second_factors import new_hash
 from vault.store.custody import FieldKeyRow
@@ -82,9 +82,7 @@ class GivePassword(AdministrativeCommand):
         if self._principal in state.passwords:
             raise Conflict("name_taken")
         if self._key is not None:
-            if self._key.epoch != state.head.write_epoch:
-                raise Stale
-            writes.insert("field_key", **self._key._asdict(), created_at=state.now)
+            insert_own(state, writes, self._key)
         writes.insert(
             "password", principal=self._principal, hash=self._hashed, version=1, changed_at=state.now
         )
@@ -153,7 +151,7 @@ def create_operator(cell: Cell, request: Request, body: OperatorBody) -> Verb[Op
     else:
         id_, name = str(operator.principal.id), operator.principal.name
         roles = sorted(operator.principal.roles)
-    done = yield GivePassword(caller, request.origin, id_, hashed, _missing_key(cell))
+    done = yield GivePassword(caller, request.origin, id_, hashed, missing(cell, Purpose.AUTHENTICATORS))
     cell.keyring.forget()
     return OperatorAnswer(id_, name, roles, format_time(done.at))
 
@@ -165,16 +163,6 @@ def _is_asked(principal: Principal, body: OperatorBody) -> bool:
     """
     named = (set(body.roles), set(body.permissions))
     return named in ((set(), set()), (set(principal.roles), set(principal.permissions)))
-
-
-def _missing_key(cell: Cell) -> FieldKeyRow | None:
-    """The cell's key over authenticators, if it is still to be made."""
-    try:
-        authenticators(cell.keyring)
-    except Unavailable:
-        epoch = cell.keyring.epoch(cell.keyring.write_epoch)
-        return new_field_key(epoch, CELL, CELL, Purpose.AUTHENTICATORS, 1)
-    return None
 
 
 def list_operators(cell: Cell, request: Request, page: Page = FIRST_PAGE) -> Verb[Listing]:

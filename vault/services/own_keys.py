@@ -22,17 +22,34 @@ class MakeOwnKey(CallerCommand):
         self._key = key
 
     def decide(self, state: State, writes: Writes) -> None:
-        """Inserts the key, sealed under the epoch that is written in."""
+        """Inserts the key."""
         self.check(state)
-        if state.head.write_epoch != self._key.epoch:
-            raise Stale
-        writes.insert("field_key", **self._key._asdict(), created_at=state.now)
+        insert_own(state, writes, self._key)
         facts = {"purpose": self._key.purpose, "key": format_id("key", self._key.id), **trace(self._origin)}
         writes.event(Event("cell.key", self.caller.principal.tenant, self.caller.actor, facts))
 
 
 def ensure(cell: Cell, caller: Caller, origin: Origin, purpose: Purpose) -> Steps:
     """Returns when the cell has a key of its own for a purpose."""
-    if not cell.keyring.has_own(purpose):
-        epoch = cell.keyring.epoch(cell.keyring.write_epoch)
-        yield MakeOwnKey(caller, origin, new_field_key(epoch, CELL, CELL, purpose, 1))
+    key = missing(cell, purpose)
+    if key is not None:
+        yield MakeOwnKey(caller, origin, key)
+
+
+def missing(cell: Cell, purpose: Purpose) -> FieldKeyRow | None:
+    """A fresh key of the cell's own for a purpose, sealed, if it has none."""
+    if cell.keyring.has_own(purpose):
+        return None
+    epoch = cell.keyring.epoch(cell.keyring.write_epoch)
+    return new_field_key(epoch, CELL, CELL, purpose, 1)
+
+
+def insert_own(state: State, writes: Writes, key: FieldKeyRow) -> None:
+    """Notes the insert of a key.
+
+    Raises:
+        Stale: it is sealed under another epoch than the one that is written in.
+    """
+    if state.head.write_epoch != key.epoch:
+        raise Stale
+    writes.insert("field_key", **key._asdict(), created_at=state.now)
