@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vault.client.proofs import delegate, make_proof, new_jti
 from vault.crypto import hpke
-from vault.crypto.base64url import digest, encode
+from vault.crypto.base64url import encode
 from vault.crypto.signing import Signer, keypair, thumbprint
 from vault.crypto.statements import Narrowing
 from vault.policy.terms import Bind, Confirmation, SealTo
@@ -83,9 +83,7 @@ class Holding:
 
     def request(self, built: BuiltCell, address: str, once: str | None, jti: str | None = None) -> Request:
         """A request with a fresh proof."""
-        presented = Presented(
-            self.proof(built.cell.clock.now(), jti), self.chain, "POST", (URL,), body=digest(BODY)
-        )
+        presented = Presented(self.proof(built.cell.clock.now(), jti), self.chain, "POST", (URL,), body=BODY)
         origin = Origin(address, "req_test")
         return Request(f"Grant {self.grant}", origin, idempotency=once, presented=presented)
 

@@ -39,7 +39,7 @@ from vault.api.bridge import LARGE_BODY_BYTES, Bridge
 from vault.api.exchange import exchange_of
 from vault.api.lobby import MAX_BODY, Lobby
 from vault.api.metrics import CONTENT_TYPE, Metrics
-from vault.api.presented import digest_of, is_keyed, presented_of
+from vault.api.presented import presented_of
 from vault.api.problems import COMMON_HEADERS, problem_response
 from vault.api.route import Call, Route, idempotency_key, parse_query
 from vault.api.router import Resource, Router
@@ -47,7 +47,7 @@ from vault.api.streams import MEDIA_TYPE, STREAMS, Reader, Stream, Streaming, Wr
 from vault.errors import BadInput, CoatcheckError, Unavailable, Unknown, error
 from vault.identifiers import new_id
 from vault.services.cell import Cell, Origin
-from vault.services.gate import Request, recognise
+from vault.services.gate import Request, is_keyed, recognise
 
 ROUTES: Final[tuple[Route, ...]] = (
     *data.ROUTES,
@@ -246,7 +246,7 @@ class Api:
             whole = exchange.body() if exchange is not None else None
             raw = await read_body(receive, headers.get(b"content-length"), limit, whole)
             if request.presented is not None:
-                request.presented.body = digest_of(raw)
+                request.presented.body = raw
             decode = partial(self._decode, route, headers.get(b"content-type", b""), raw, call)
             if len(raw) > LARGE_BODY_BYTES and route.who:
                 pool, decoded = pool or self._batch, cache(decode)
@@ -273,7 +273,7 @@ class Api:
         headers = dict(scope["headers"])
         if b"idempotency-key" in headers:
             raise BadInput("operation_unsupported", member="Idempotency-Key")
-        if is_keyed(headers.get(b"authorization")):  # a proof is of one body, which a stream has not
+        if is_keyed(_authorization(headers)):  # a proof is of one body, which a stream has not
             raise BadInput("operation_unsupported", member="Authorization")
         parse_query(scope.get("query_string", b""), {})
         asked = partial(self._request, cell, stream.who, headers, scope, request_id)
@@ -316,9 +316,9 @@ class Api:
             Unauthenticated: counted.
         """
         client = scope.get("client")
-        authorization = headers.get(b"authorization")
+        authorization = _authorization(headers)
         request = Request(
-            authorization.decode("latin-1") if authorization else None,
+            authorization,
             Origin(client[0] if client else "", request_id),
             idempotency=once,
             presented=presented_of(cell, scope, headers) if is_keyed(authorization) else None,
@@ -443,3 +443,8 @@ class Api:
         self._batch.shutdown(wait=True)
         self._slow.shutdown(wait=True)
         self._lobby.close()
+
+
+def _authorization(headers: Mapping[bytes, bytes]) -> str | None:
+    value = headers.get(b"authorization")
+    return value.decode("latin-1") if value else None

@@ -9,20 +9,10 @@ from litestar.types import Scope
 
 from vault.errors import BadInput
 from vault.services.cell import Cell
-from vault.services.gate import KEYED, Presented, body_digest
+from vault.services.gate import Presented
 
 PROOF: Final = b"dpop"
 CHAIN: Final = b"coatcheck-chain"
-
-
-def is_keyed(authorization: bytes | None) -> bool:
-    """Whether an Authorization header names a keyed grant."""
-    return authorization is not None and authorization[: len(KEYED)].lower() == KEYED.encode()
-
-
-def digest_of(body: bytes) -> str:
-    """The digest of a body, as proofs say it."""
-    return body_digest(body)
 
 
 def presented_of(cell: Cell, scope: Scope, headers: Mapping[bytes, bytes]) -> Presented:

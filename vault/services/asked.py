@@ -10,11 +10,14 @@ from vault.ledger.state import Claim
 from vault.policy.decision import Decision
 from vault.policy.grant import Derived, Grant
 from vault.schema.document import FieldRule
-from vault.services.batch import Failures
+from vault.services.batch import Failures, ItemError
 from vault.store.custody import KeyRow
 
 Shown = str | bool | None
 """What is shown of an item: a value or a part of one, whether it passes a test, or nothing for a null."""
+
+Told = Shown | ItemError
+"""The same, or the error in its place."""
 
 NEVER_SEEN: Final = b"\xff" * 16
 """In place of the row of a subject who has none. No row has this id, and it is not nobody's (`NIL`)."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 from msgspec import UNSET, UnsetType
 
 from vault.envelope.message import from_text, parse
-from vault.errors import BadInput, IntegrityError, ValueRefused
+from vault.errors import IntegrityError, ValueRefused
 from vault.ledger.command import Verb
-from vault.policy.grant import VERIFY, Derived
+from vault.policy.grant import Derived
 from vault.schema.document import Protection
-from vault.services.asked import Asked, Asking
+from vault.services.asked import Asked
 from vault.services.batch import FAIL, check_size
 from vault.services.cell import Cell, TenantSchema
 from vault.services.delivery import Sealed
-from vault.services.detokenize import ValueItem, name_subjects, sealed_items, value_items
+from vault.services.detokenize import ValueItem, asking_of, name_subjects, sealed_items, value_items
 from vault.services.encrypt import check_record
 from vault.services.gate import Request, holder
 from vault.services.hidden import Hidden
@@ -67,20 +67,7 @@ def decrypt(cell: Cell, request: Request, body: DecryptBody) -> Verb[DecryptAnsw
         BatchRefused: items that do not open; charged, on the record, and nothing is shown.
     """
     who = holder(cell, request)
-    asking = Asking(
-        "decrypt",
-        body.operation,
-        body.mask,
-        body.delivery,
-        body.purpose,
-        body.on_error,
-        body.challenge,
-        body.conversation,
-        body.task,
-        body.derive,
-    )
-    if asking.operation == VERIFY:
-        raise BadInput("operation_unsupported", member="operation")
+    asking = asking_of("decrypt", body)
     found = once(cell, request, who, "decrypt", DecryptAnswer, body)
     if found.replay is not None:
         return found.replay

@@ -15,7 +15,7 @@ from vault.crypto.delivery import info, signed_bytes
 from vault.crypto.signing import thumbprint
 from vault.errors import BadInput, Internal
 from vault.ledger.command import Committed
-from vault.services.asked import Asked, Asking, Used
+from vault.services.asked import Asked, Asking, Told, Used
 from vault.services.batch import ItemError
 from vault.services.cell import Cell
 from vault.services.hidden import Hidden
@@ -59,7 +59,7 @@ def seal_answer(
     who: Holder,
     asking: Asking,
     asked: Sequence[Asked],
-    values: Sequence[str | bool | ItemError | None],
+    values: Sequence[Told],
     decision: str,
 ) -> Sealed:
     """The values of a use, sealed to its grant's key and signed by the cell.
@@ -89,7 +89,7 @@ def seal_answer(
     return Sealed(hpke.SUITE, kid, encode(enc_ct), encode(signer.sign(signed)))
 
 
-def _item(one: Asked, value: str | bool | ItemError | None) -> dict[str, Any]:
+def _item(one: Asked, value: Told) -> dict[str, Any]:
     """What is told of an item: which it was, and its value. An error stands in the open answer too."""
     item: dict[str, Any] = {"field": one.field, "of": one.text}
     if one.named is not None:

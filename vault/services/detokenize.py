@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from msgspec import UNSET, UnsetType
 
 from vault.errors import BadInput, ValueRefused
 from vault.ledger.command import Verb
 from vault.policy.grant import VERIFY, Derived
 from vault.schema.document import Protection
-from vault.services.asked import NEVER_SEEN, Asked, Asking
+from vault.services.asked import NEVER_SEEN, Asked, Asking, Told
 from vault.services.batch import FAIL, ItemCode, ItemError, check_size
 from vault.services.cell import Cell, TenantSchema
 from vault.services.delivery import Sealed
@@ -19,6 +21,9 @@ from vault.services.small import is_opaque, is_passed
 from vault.services.subjects import check_subject, find
 from vault.services.use_grant import GrantUse, use_grant
 from vault.tokens.vaulted import decode
+
+if TYPE_CHECKING:
+    from vault.services.decrypt import DecryptBody
 
 
 class DetokenizeItem(Hidden, forbid_unknown_fields=True, frozen=True):
@@ -68,21 +73,21 @@ class ValuesAnswer(Replayable, frozen=True, omit_defaults=True):
     decision: str
     grant: GrantUse | UnsetType = UNSET
     items: list[ValueItem] | UnsetType | None = UNSET
-    values: list[str | bool | ItemError | None] | UnsetType | None = UNSET
+    values: list[Told] | UnsetType | None = UNSET
     failed: int | None = None
     sealed: Sealed | UnsetType = UNSET
 
 
-def detokenize(cell: Cell, request: Request, body: DetokenizeBody) -> Verb[ValuesAnswer]:
-    """Turns tokens back into values under a grant.
+def asking_of(verb: str, body: DetokenizeBody | DecryptBody) -> Asking:
+    """What a body asks for besides its items.
 
     Raises:
-        Unauthenticated, Denied: the grant is not valid or does not allow it; on the record.
-        BatchRefused: items that do not open; charged, on the record, and nothing was opened.
+        BadInput: `operation_unsupported`: verify has a route of its own.
     """
-    who = holder(cell, request)
-    asking = Asking(
-        "detokenize",
+    if body.operation == VERIFY:
+        raise BadInput("operation_unsupported", member="operation")
+    return Asking(
+        verb,
         body.operation,
         body.mask,
         body.delivery,
@@ -93,8 +98,17 @@ def detokenize(cell: Cell, request: Request, body: DetokenizeBody) -> Verb[Value
         body.task,
         body.derive,
     )
-    if asking.operation == VERIFY:
-        raise BadInput("operation_unsupported", member="operation")  # it has a route of its own
+
+
+def detokenize(cell: Cell, request: Request, body: DetokenizeBody) -> Verb[ValuesAnswer]:
+    """Turns tokens back into values under a grant.
+
+    Raises:
+        Unauthenticated, Denied: the grant is not valid or does not allow it; on the record.
+        BatchRefused: items that do not open; charged, on the record, and nothing was opened.
+    """
+    who = holder(cell, request)
+    asking = asking_of("detokenize", body)
     found = once(cell, request, who, "detokenize", ValuesAnswer, body)
     if found.replay is not None:
         return found.replay
@@ -116,14 +130,14 @@ def detokenize(cell: Cell, request: Request, body: DetokenizeBody) -> Verb[Value
     return ValuesAnswer(shown.decision, shown.grant, items=value_items(shown.values), failed=shown.failed)
 
 
-def value_items(values: list[str | bool | ItemError | None]) -> list[ValueItem]:
+def value_items(values: list[Told]) -> list[ValueItem]:
     """Values as the items of a row-wise answer."""
     return [
         ValueItem(error=value.error) if isinstance(value, ItemError) else ValueItem(value) for value in values
     ]
 
 
-def sealed_items(values: list[str | bool | ItemError | None]) -> list[ValueItem]:
+def sealed_items(values: list[Told]) -> list[ValueItem]:
     """What an open answer tells of values that are sealed: no more than which of them could not be shown."""
     return [
         ValueItem(error=value.error) if isinstance(value, ItemError) else ValueItem(status="sealed")

@@ -39,7 +39,7 @@ class Presented:
         proof: the `DPoP` header; chain: the `Coatcheck-Chain` header.
         method, urls: of the request, as its sender may see them: by the name it asked for, and by the one
             that is configured for the region.
-        body: digest of the body, base64url; None before it was read.
+        body: as it came; None where there is none. Its digest is made where large bodies are worked on.
         parsed: the proof, once its signature was checked.
     """
 
@@ -47,7 +47,7 @@ class Presented:
     chain: str | None
     method: str
     urls: tuple[str, ...]
-    body: str | None = None
+    body: bytes | None = field(default=None, repr=False)
     parsed: Proof | None = None
 
 
@@ -206,11 +206,6 @@ def holder(cell: Cell, request: Request) -> Holder:
         raise
 
 
-def body_digest(body: bytes) -> str:
-    """What a proof calls the body of its request: SHA-256 in base64url."""
-    return digest(body)
-
-
 def is_grant(authorization: str | None) -> bool:
     """Whether an Authorization header holds a grant, of either profile."""
     return is_keyed(authorization) or (authorization or "")[7:10] == "cg_"
@@ -248,7 +243,7 @@ def _check_request(cell: Cell, request: Request, who: Holder) -> None:
         method=presented.method,
         url=url,
         grant=who.credential.id,
-        body_digest=digest(b"") if presented.body is None else presented.body,
+        body_digest=digest(presented.body or b""),
         chain_digest=None if presented.chain is None else digest(presented.chain.encode()),
         now=cell.clock.now(),
     )

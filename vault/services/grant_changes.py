@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -22,6 +22,7 @@ from vault.ledger.command import Needs, State, Verb, Writes
 from vault.policy.grant import Grant, GrantState, ScopeEntry
 from vault.policy.reduce import Reduction, reduce
 from vault.policy.terms import check_terms, encode_terms, is_thumbprint
+from vault.services.asked import NEVER_SEEN
 from vault.services.cell import Cell, Origin
 from vault.services.gate import CallerCommand, Request, admit, authenticate, trace
 from vault.services.grant_body import Subjects as SubjectsBody
@@ -31,8 +32,6 @@ from vault.services.hidden import Hidden
 from vault.services.idempotency import Replayable, once
 from vault.services.subjects import find
 from vault.store.rows import GrantRow
-
-NEVER: Final = b"\xff" * 16  # in place of a person whom nobody knows
 
 
 class ChangeBody(Hidden, forbid_unknown_fields=True, frozen=True):
@@ -227,10 +226,9 @@ def narrow_grant(cell: Cell, request: Request, grant: str, body: NarrowBody) -> 
         BadInput: `widening_refused`.
         Conflict: `version_conflict`: it is another by now.
     """
-    check_text(body.reason)
-    names = named_subjects(body.subjects)
 
     def command(caller: Caller) -> NarrowGrant:
+        names = named_subjects(body.subjects)
         left = Reduction(
             scope=None if body.scope is None else tuple(body.scope),
             subjects=None if names is None else _rows(cell, caller, names),
@@ -302,7 +300,7 @@ def _admitted(cell: Cell, request: Request, grant: str, verb: str, *, own: bool)
 def _rows(cell: Cell, caller: Caller, names: Sequence[str]) -> frozenset[bytes]:
     """The rows of people; whom nobody knows, nobody may be shown."""
     found = find(cell, caller.principal.tenant, names)
-    return frozenset(found.get(name, NEVER) for name in names)
+    return frozenset(found.get(name, NEVER_SEEN) for name in names)
 
 
 def _columns(grant: Grant) -> dict[str, Any]:

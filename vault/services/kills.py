@@ -138,8 +138,8 @@ def set_kill(cell: Cell, request: Request, body: KillBody) -> Verb[KillAnswer]:
     command = SetKill(caller, request.origin, kind, name, reason)
 
     def answer(_: None, at: int) -> KillAnswer:
-        made = KillAnswer(command.id, kind.value, name, caller.actor, format_time(at), reason)
-        return msgspec.structs.replace(made, decision=command.decision)
+        set_at, decision = format_time(at), command.decision
+        return KillAnswer(command.id, kind.value, name, caller.actor, set_at, reason, decision=decision)
 
     done = yield repeat.keep(command, answer)
     return answer(done.value, done.at)

@@ -10,6 +10,7 @@ from vault.authn.identities import Credential, Holder
 from vault.errors import BadInput, Unknown
 from vault.ledger.command import Verb
 from vault.policy.decision import Standing, UseRequest, decide_use
+from vault.policy.kill import KillKind
 from vault.policy.principal import DELIVERIES, OPERATIONS
 from vault.services.cell import Cell
 from vault.services.gate import Request, admit, authenticate
@@ -86,11 +87,12 @@ def simulate(cell: Cell, request: Request, body: SimulateBody) -> Verb[SimulateA
         task=body.task,
     )
     who = Holder(Credential("gr", grant.id, b""), grant.tenant, grant.agent, grant.purpose)
-    named = {name for _, _, name in switches(who, body.conversation)} | {grant.jkt or ""}
-    found = cell.store.read_keys(cell.store.granting.binding_kills, sorted(named))
-    binding = {(tenant, kind, name) for tenant, kind, name in found}
-    wanted = switches(who, body.conversation) | {(grant.tenant, "holder", grant.jkt or "")}
-    decision = decide_use(grant, row.uses, now, use, Standing(row.tat, not binding.isdisjoint(wanted)))
+    stoppers = switches(who, body.conversation)
+    if grant.jkt is not None:
+        stoppers.add((grant.tenant, KillKind.HOLDER.value, grant.jkt))
+    names = sorted({name for _, _, name in stoppers})
+    binding = {tuple(kill) for kill in cell.store.read_keys(cell.store.granting.binding_kills, names)}
+    decision = decide_use(grant, row.uses, now, use, Standing(row.tat, not binding.isdisjoint(stoppers)))
     why: dict[str, Any] = {}
     if decision.code is not None:
         why = {"code": decision.code, "check": decision.check}

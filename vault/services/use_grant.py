@@ -19,7 +19,7 @@ from vault.policy.decision import Decision, UseRequest, decide_use
 from vault.policy.grant import SEALED
 from vault.policy.principal import DELIVERIES, OPERATIONS
 from vault.policy.terms import MAX_LABEL
-from vault.services.asked import Asked, Asking, Used
+from vault.services.asked import Asked, Asking, Told, Used
 from vault.services.batch import BatchRefused, ItemError, reports
 from vault.services.cell import Cell, Origin, TenantSchema
 from vault.services.deciding import UseGrant, people_named, use_request
@@ -53,7 +53,7 @@ class Shown:
 
     decision: str
     grant: GrantUse
-    values: list[str | bool | ItemError | None]
+    values: list[Told]
     failed: int | None
     sealed: Sealed | None = None
     attempts_left: int | None = None
@@ -119,7 +119,7 @@ def use_grant(
         values = open_values(cell, done, who.tenant, asked, used, asking)
         if len(used.failures) > 0 and not report:
             raise BatchRefused(used.failures)
-        shown: list[str | bool | ItemError | None] = [*values]
+        shown: list[Told] = [*values]
         for index, failed in used.failures.items():
             shown[index] = ItemError.of(failed)
         sealed = None
