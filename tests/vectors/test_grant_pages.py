@@ -89,12 +89,12 @@ def test_the_sealed_answer_of_the_page() -> None:
         public, bytes.fromhex(said["ephemeral"]), info, b"", said["plaintext"].encode()
     )
     assert sealed == enc_ct
-    names = ("cell", "grant", "nonce", "decision", "suite", "kid")
+    names = ("cell", "grant", "challenge", "decision", "suite", "kid")
     signed = delivery.signed_bytes(**{name: said[name] for name in names}, enc_ct=enc_ct)
     assert signed.hex() == said["signed"]
     assert encode(signer.sign(signed)) == said["sig"]
     answer = Sealed(*(said[name] for name in ("suite", "kid", "enc_ct", "sig")))
-    asked = {name: said[name] for name in ("cell", "grant", "jti", "nonce", "decision")}
+    asked = {name: said[name] for name in ("cell", "grant", "jti", "challenge", "decision")}
     opened = open_delivery(answer, private=private, delivery_key=signer.public, **asked)
     assert opened.decode() == said["plaintext"]
 

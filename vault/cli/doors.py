@@ -283,6 +283,7 @@ def guard(output: Output, work: Callable[[], Any]) -> None:
     """Runs a command's work; an error becomes its message and its exit class."""
     try:
         work()
+        sys.stdout.flush()  # while a reader that has gone can still be told from a fault
     except CoatcheckError as problem:
         output.failure(problem)
         sys.exit(int(problem.row.exit))

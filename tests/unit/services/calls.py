@@ -13,8 +13,18 @@ import msgspec
 
 import vault.services
 from tests.support.cells import AGENT, CITY, EMAIL, NAME, SCHEMA, SSN, VISIT, BuiltCell, reveal
-from tests.support.operators import PASSWORD, Device, create, log_in, operator, passkey, with_passkeys
+from tests.support.operators import (
+    PASSWORD,
+    STEP_S,
+    Device,
+    create,
+    log_in,
+    operator,
+    passkey,
+    with_passkeys,
+)
 from tests.support.passkeys import Authenticator
+from vault.clock import SECOND
 from vault.config import build
 from vault.identifiers import uuid7
 from vault.policy.grant import ScopeEntry
@@ -292,7 +302,10 @@ def _step_up(built: BuiltCell) -> Made:
 def _confirm_totp(built: BuiltCell) -> Made:
     create(built)
     session = log_in(built).credential or ""
-    return session, (CodeBody(Device(built.run(begin_totp, by=session).secret).code(built)),)
+    device = Device(
+        built.run(begin_totp, by=session).secret, last=built.cell.clock.now() // SECOND // STEP_S - 1
+    )
+    return session, (CodeBody(device.code(built)),)  # of this step: good for another half minute at least
 
 
 def _register(built: BuiltCell) -> Made:
