@@ -13,6 +13,7 @@ from vault.authn.identities import Caller, Identities
 from vault.clock import parse_period
 from vault.config import Config
 from vault.config.identities import sign_in_of
+from vault.config.limits import LimitSettings
 from vault.errors import CoatcheckError, Conflict, IntegrityError, Misconfigured, Stale
 from vault.keyring.epoch import create_epoch, needed_epochs, open_epochs
 from vault.keyring.ring import Keyring
@@ -26,6 +27,8 @@ from vault.services.enlisting import untold
 from vault.services.gate import Request, flush_failures, host_caller
 from vault.services.idempotency import drop_expired
 from vault.services.key_terms import KeyTerms
+from vault.services.limited import flush_refused
+from vault.services.pacing import Pacing
 from vault.services.processes import Process, Steward
 from vault.services.replacement import ending_keys, flush_uses
 from vault.services.sessions import flush_sessions
@@ -232,6 +235,7 @@ class Wiring(Stores):
             keyring=keyring,
             identities=Identities(store, store.clock, sign_in.idle),
             sign_in=sign_in,
+            pacing=pacing_of(limits),
             schemas=Schemas(store, keyring),
             clock=store.clock,
             limits=Limits(limits.items, limits.body_kib * 1024, limits.batch_mib * 1024 * 1024),
@@ -278,6 +282,17 @@ def terms_of(config: Config) -> KeyTerms:
     return KeyTerms(longest, parse_period(keys.overlap), parse_period(keys.warning))
 
 
+def pacing_of(limits: LimitSettings) -> Pacing:
+    """How fast anybody may come, as the settings say."""
+    principal, tenant = limits.principal, limits.tenant
+    return Pacing(
+        limits.network.rate(),
+        None if principal is None else principal.rate(),
+        None if tenant is None else tenant.rate(),
+        limits.at_once,
+    )
+
+
 class Deployment:
     """All cells of a process, open, with the threads that flush their counts, follow epochs and do jobs.
 
@@ -321,6 +336,8 @@ class Deployment:
                 # What cannot be written now is counted again with the next minute's.
                 with contextlib.suppress(CoatcheckError):
                     perform(cell, lambda cell=cell: flush_failures(cell))  # type: ignore[misc]
+                with contextlib.suppress(CoatcheckError):
+                    perform(cell, lambda cell=cell: flush_refused(cell))  # type: ignore[misc]
                 with contextlib.suppress(CoatcheckError):
                     perform(cell, lambda cell=cell: drop_expired(cell))  # type: ignore[misc]
                 with contextlib.suppress(CoatcheckError):

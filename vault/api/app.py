@@ -41,13 +41,14 @@ from vault.api.lobby import MAX_BODY, Lobby
 from vault.api.metrics import CONTENT_TYPE, Metrics
 from vault.api.presented import presented_of
 from vault.api.problems import COMMON_HEADERS, problem_response
+from vault.api.readiness import readiness
 from vault.api.route import Call, Route, idempotency_key, parse_query
 from vault.api.router import Resource, Router
 from vault.api.streams import MEDIA_TYPE, STREAMS, Reader, Stream, Streaming, Writer
 from vault.errors import BadInput, CoatcheckError, Unavailable, Unknown, error
 from vault.identifiers import new_id
 from vault.services.cell import Cell, Origin
-from vault.services.gate import Request, is_keyed, recognise
+from vault.services.gate import Request, is_keyed, recognise, under_way
 
 ROUTES: Final[tuple[Route, ...]] = (
     *data.ROUTES,
@@ -235,8 +236,15 @@ class Api:
         # small ones of those who sign in.
         request = self._request(cell, route.who, headers, scope, request_id, once)
         query = parse_query(scope.get("query_string", b""), route.query)
-        pool = self._slow if route.slow else None
         call = Call(cell, request, None, path, query)
+        with under_way(cell, request):
+            return await self._perform(route, call, headers, scope, receive)
+
+    async def _perform(
+        self, route: Route, call: Call, headers: Mapping[bytes, bytes], scope: Scope, receive: Receive
+    ) -> Any:
+        cell, request = call.cell, call.request
+        pool = self._slow if route.slow else None
         start = partial(route.start, call)
         if route.body is not None:
             limit = cell.limits.batch_bytes if route.batch else cell.limits.body_bytes
@@ -292,7 +300,8 @@ class Api:
         if exchange is not None:
             exchange.streaming = True
         try:
-            return await Streaming(stream, call, asked, perform, self._check_open).run(reader, writer)
+            with under_way(cell, request):
+                return await Streaming(stream, call, asked, perform, self._check_open).run(reader, writer)
         finally:
             if exchange is not None:
                 exchange.streaming = False
@@ -378,35 +387,11 @@ class Api:
 
     def _readyz(self) -> tuple[int, bytes, bytes]:
         """Ready when not draining, every cell's database answers, and its keys are held."""
-        return self._readiness(in_detail=False)
+        return readiness(self.cells, draining=self.draining, in_detail=False)
 
     def _readyz_in_detail(self) -> tuple[int, bytes, bytes]:
         """The same, with each cell's state by the code of what is wrong."""
-        return self._readiness(in_detail=True)
-
-    def _readiness(self, *, in_detail: bool) -> tuple[int, bytes, bytes]:
-        cells = dict.fromkeys(self.cells, "ready")
-        for region, cell in self.cells.items():
-            try:
-                cell.store.read(cell.store.record.head)
-                cell.keyring.epoch(cell.keyring.write_epoch)
-            except CoatcheckError as problem:
-                cells[region] = problem.code
-        ready = all(state == "ready" for state in cells.values())
-        status = "draining" if self.draining else "ready" if ready else "not ready"
-        document: dict[str, Any] = {"status": status, **({"cells": cells} if in_detail else {})}
-        if in_detail and (key_stores := self._key_stores()):
-            document["key_stores"] = key_stores
-        return 200 if status == "ready" else 503, b"application/json", _encode(document)
-
-    def _key_stores(self) -> dict[str, dict[str, str]]:
-        """How key stores outside this host stand. A cell goes on without, with the keys it holds."""
-        found = {}
-        for region, cell in self.cells.items():
-            if cell.key_store is not None and cell.key_store.remote:
-                standing = cell.key_store.standing()
-                found[region] = {"state": standing.cause or "ready", "breaker": standing.breaker.value}
-        return found
+        return readiness(self.cells, draining=self.draining, in_detail=True)
 
     def _sign_in(self) -> tuple[int, bytes, bytes]:
         regions = [region for region, cell in self.cells.items() if cell.sign_in.party is not None]

@@ -101,11 +101,13 @@ class Numbers(msgspec.Struct):
     refused: dict[str, int] = {}
     ledger: dict[str, list[int]] = {}  # by region: groups, commands
     connections: dict[str, int] = {}
+    limited: dict[tuple[str, str], int] = {}  # by region, bound
 
     def add(self, other: Numbers) -> None:
         """Adds another process's."""
         for mine, theirs in ((self.counts, other.counts), (self.refused, other.refused)):
             _add(mine, theirs)
+        _add(self.limited, other.limited)
         _add(self.seconds, other.seconds)
         _add(self.connections, other.connections)
         for lists, more in ((self.buckets, other.buckets), (self.ledger, other.ledger)):
@@ -151,7 +153,12 @@ class _Families(Collector):
         gauge = GaugeMetricFamily("coatcheck_connections", "Connections now.", labels=["listener"])
         for name, count in numbers.connections.items():
             gauge.add_metric([name], count)
-        return [groups, commands, requests, times, refused, gauge]
+        limited = CounterMetricFamily(
+            "coatcheck_limited", "Requests refused for coming too fast.", labels=("region", "bound")
+        )
+        for bound, count in numbers.limited.items():
+            limited.add_metric(bound, count)
+        return [groups, commands, requests, times, refused, gauge, limited]
 
 
 class Metrics:
@@ -214,8 +221,13 @@ class Metrics:
         own.ledger = {
             region: [cell.committer.groups, cell.committer.commands] for region, cell in self._cells.items()
         }
+        own.limited = {
+            (region, bound): count
+            for region, cell in self._cells.items()
+            for bound, count in cell.pacing.totals.items()
+        }
         own.connections = {name: len(listener) for name, listener in self._listeners.items()}
-        numbers = Numbers({}, {}, {}, {}, {}, {})
+        numbers = Numbers({}, {}, {}, {}, {}, {}, {})
         numbers.add(self._before)
         numbers.add(own)
         return numbers
@@ -230,7 +242,7 @@ class Metrics:
 
 
 def _decoded(text: bytes) -> Numbers:
-    return _DECODER.decode(text) if text else Numbers({}, {}, {}, {}, {}, {})
+    return _DECODER.decode(text) if text else Numbers({}, {}, {}, {}, {}, {}, {})
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder()

@@ -97,6 +97,7 @@ KINDS: Final[dict[str, str]] = {
     "key.rotate": "a field key has a new version",
     "kill.lift": "a kill switch was lifted",
     "kill.set": "a kill switch was set",
+    "limited": "requests that were refused for coming too fast, counted over a minute",
     "operator.enrol": "an operator has a second factor more, or began to get one",
     "operator.password": "an operator has a password, or another one",
     "operator.reset-mfa": "an operator's second factors and sessions were taken away by the host",

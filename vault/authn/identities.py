@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from vault.authn.acts import Acts
 from vault.authn.seen import Seen
 from vault.authn.sessions import DEFAULT_IDLE, MINUTE, SESSION
 from vault.clock import Clock, Micros
@@ -56,6 +57,7 @@ class Caller:
         networks: a JSON list of CIDRs from which the key may be used; empty list: anywhere.
         mfa_at: when a second factor was last proved in the session; 0: never.
         mfa_by: which.
+        network: that the session was begun from, or where a second factor was last proved in it.
     """
 
     principal: Principal
@@ -64,6 +66,7 @@ class Caller:
     networks: str = "[]"
     mfa_at: Micros = 0
     mfa_by: str = ""
+    network: str = ""
 
     @property
     def in_session(self) -> bool:
@@ -138,6 +141,7 @@ class Identities:
 
     Attributes:
         seen: when sessions were used.
+        acts: how often they were used for what is administrative.
     """
 
     def __init__(self, store: Store, clock: Clock, idle: Micros = DEFAULT_IDLE) -> None:
@@ -145,6 +149,7 @@ class Identities:
         self._clock = clock
         self._idle = idle
         self.seen = Seen(MINUTE)
+        self.acts = Acts()
         self._keys: BoundedCache[str, tuple[bytes, Caller] | None] = BoundedCache()
         self._grants: BoundedCache[str, _Known | None] = BoundedCache()
 
@@ -173,10 +178,13 @@ class Identities:
             self._check_used(caller.api_key)
         return caller
 
-    def proved_at(self, session: str) -> Micros:
-        """When a second factor was last proved in a session, as it stands now; 0: never."""
+    def proved(self, session: str) -> tuple[Micros, str]:
+        """When a second factor was last proved in a session, as it stands now, and where; 0: never."""
         rows = self._store.read_keys(self._store.operators.sessions, [session])
-        return SessionRow(*rows[0]).mfa_at if rows else 0
+        if not rows:
+            return 0, ""
+        row = SessionRow(*rows[0])
+        return row.mfa_at, row.network
 
     def drop(self, credential: str) -> None:
         """Forgets one key or session."""
@@ -259,7 +267,8 @@ class Identities:
         owner = decode_principal(found[0])
         if row.revoked_at or owner.removed:
             return None
-        caller = Caller(owner.principal, row.id, row.expires_at, mfa_at=row.mfa_at, mfa_by=row.mfa_by)
+        who = owner.principal
+        caller = Caller(who, row.id, row.expires_at, "[]", row.mfa_at, row.mfa_by, row.network)
         return bytes(row.digest), caller
 
     def _read_grant(self, grant: str) -> _Known | None:

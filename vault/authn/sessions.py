@@ -27,6 +27,7 @@ class SignIn:
         idle: how long a session may lie unused.
         longest: how long it lasts at most.
         fresh: how old the proof of a second factor may be for what is administrative.
+        acts: how many administrative acts one proof is good for.
         party: whom passkeys are for; None: there are none.
     """
 
@@ -34,6 +35,7 @@ class SignIn:
     idle: Micros = DEFAULT_IDLE
     longest: Micros = 12 * 60 * MINUTE
     fresh: Micros = 15 * MINUTE
+    acts: int = 200
     party: Party | None = None
 
 

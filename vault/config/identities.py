@@ -43,6 +43,15 @@ class IdentitySettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         str,
         Meta(description="how old a second factor's proof may be for what is administrative; a day at most"),
     ] = "PT15M"
+    mfa_acts: Annotated[
+        int,
+        Meta(
+            description="how many administrative acts one proof of a second factor is good for; each process "
+            "counts for itself",
+            ge=1,
+            le=1_000_000,
+        ),
+    ] = 200
     passkey_domain: Annotated[
         str | None,
         Meta(
@@ -117,5 +126,6 @@ def sign_in_of(settings: IdentitySettings, port: int, *, development: bool) -> S
         idle=parse_period(settings.session_idle).seconds * SECOND,
         longest=parse_period(settings.session_longest).seconds * SECOND,
         fresh=parse_period(settings.mfa_max_age).seconds * SECOND,
+        acts=settings.mfa_acts,
         party=party,
     )

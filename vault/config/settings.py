@@ -9,22 +9,18 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
-from msgspec import Meta
 
 from vault.config.addresses import split_address
 from vault.config.identities import IdentitySettings
 from vault.config.keystores import KmsAuth, KmsLimits
+from vault.config.limits import LimitSettings
+from vault.config.means import means
 from vault.errors import Misconfigured
 from vault.secret import Secret
 
 DEFAULT_PORT: Final = 8700
 ENV: Final = "env:"
 Network = IPv4Network | IPv6Network
-
-
-def _means(description: str, lowest: int | None = None, highest: int | None = None) -> Meta:
-    """What the reference says of a setting, and its bounds."""
-    return Meta(description=description, ge=lowest, le=highest)
 
 
 DIRECTORY: Final = ":directory"
@@ -40,21 +36,21 @@ class Listen(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Where the service listens, and who stands before it."""
 
     address: Annotated[
-        str, _means("`IP:PORT`; beyond loopback only with `tls` or `listen.trusted_proxies`")
+        str, means("`IP:PORT`; beyond loopback only with `tls` or `listen.trusted_proxies`")
     ] = f"127.0.0.1:{DEFAULT_PORT}"
     workers: Annotated[
-        int, _means("processes that answer; more than one only if all cells are on PostgreSQL", 1, 64)
+        int, means("processes that answer; more than one only if all cells are on PostgreSQL", 1, 64)
     ] = 1
     admin_address: Annotated[
         str | None,
-        _means(
+        means(
             "`IP:PORT` on loopback of a second listener, for administrators: `/metrics`, `/docs` and the "
             "details of `/readyz`; none: there is no such listener"
         ),
     ] = None
     trusted_proxies: Annotated[
         list[str],
-        _means(
+        means(
             "networks of the proxies in front: they alone are believed when they forward an address, and "
             "over plain HTTP beyond loopback they alone are answered"
         ),
@@ -65,10 +61,10 @@ class TlsSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """TLS of the service's own. With this section the listener speaks TLS 1.3 and nothing else."""
 
     certificate: Annotated[
-        str, _means("PEM file of the certificate, and of those between it and its authority")
+        str, means("PEM file of the certificate, and of those between it and its authority")
     ]
-    key: Annotated[str, _means("PEM file of its private key, without a passphrase, mode 0600 or 0640")]
-    minimum: Annotated[str, _means("the oldest version of TLS: `1.3`, the only one")] = "1.3"
+    key: Annotated[str, means("PEM file of its private key, without a passphrase, mode 0600 or 0640")]
+    minimum: Annotated[str, means("the oldest version of TLS: `1.3`, the only one")] = "1.3"
 
 
 class StoreSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -76,47 +72,45 @@ class StoreSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     database: Annotated[
         str,
-        _means(
+        means(
             "`sqlite:///PATH`; or `postgresql+psycopg://USER@HOST:PORT/NAME`, several hosts between commas; "
             "or `postgresql+psycopg://USER@/NAME?host=/FOLDER` for the unix socket in a folder"
         ),
     ]
     kms: Annotated[
         str,
-        _means("the key store: `local:PATH`, `transit://...`, `awskms://...` or `pkcs11:...`"),
+        means("the key store: `local:PATH`, `transit://...`, `awskms://...` or `pkcs11:...`"),
     ]
     half_stores: Annotated[
-        list[str], _means("folders that each hold the second half of every epoch key; use two disks")
+        list[str], means("folders that each hold the second half of every epoch key; use two disks")
     ]
     database_password_file: Annotated[
         str | None,
-        _means("the file with the password of PostgreSQL's user; read anew for every connection"),
+        means("the file with the password of PostgreSQL's user; read anew for every connection"),
     ] = None
     database_password: Annotated[
-        str | None, _means("`env:NAME`: that password from an environment variable")
+        str | None, means("`env:NAME`: that password from an environment variable")
     ] = None
     database_sslmode: Annotated[
         str | None,
-        _means(
+        means(
             "TLS to the server, as libpq names it; none: `verify-full`, on loopback `prefer`. In production "
             "nothing less than `verify-full` is taken beyond loopback and unix sockets"
         ),
     ] = None
     database_root_certificate: Annotated[
-        str | None, _means("PEM file of the authority of the server's certificate; none: the system's")
+        str | None, means("PEM file of the authority of the server's certificate; none: the system's")
     ] = None
     database_certificate: Annotated[
-        str | None, _means("PEM file of the certificate that this service shows to the server")
+        str | None, means("PEM file of the certificate that this service shows to the server")
     ] = None
-    database_key: Annotated[str | None, _means("PEM file of its private key, mode 0600 or 0640")] = None
+    database_key: Annotated[str | None, means("PEM file of its private key, mode 0600 or 0640")] = None
     database_connections: Annotated[
-        int, _means("most connections of a process to PostgreSQL; one is the committer's", 2, 1000)
+        int, means("most connections of a process to PostgreSQL; one is the committer's", 2, 1000)
     ] = 8
-    passphrase_file: Annotated[str | None, _means("the file with the key store's passphrase")] = None
-    passphrase: Annotated[str | None, _means("`env:NAME`: the passphrase from an environment variable")] = (
-        None
-    )
-    key_file: Annotated[str | None, _means("a key file in place of a passphrase; in development only")] = None
+    passphrase_file: Annotated[str | None, means("the file with the key store's passphrase")] = None
+    passphrase: Annotated[str | None, means("`env:NAME`: the passphrase from an environment variable")] = None
+    key_file: Annotated[str | None, means("a key file in place of a passphrase; in development only")] = None
     kms_auth: KmsAuth | None = None
     kms_limits: KmsLimits = KmsLimits()
 
@@ -125,42 +119,42 @@ class CellSettings(StoreSettings, forbid_unknown_fields=True, frozen=True):
     """One region's cell. Relative paths are relative to the file's folder."""
 
     schema: Annotated[
-        str | None, _means("the file that `schema plan` and `schema apply` read when none is named")
+        str | None, means("the file that `schema plan` and `schema apply` read when none is named")
     ] = None
     url: Annotated[
-        str | None, _means("where clients reach this cell: what `region list` and the directory say")
+        str | None, means("where clients reach this cell: what `region list` and the directory say")
     ] = None
     transfer_to: Annotated[
         list[str],
-        _means(
+        means(
             "regions of this configuration into which values of people may be transferred, where the schema "
             "of their field says so too; none: nothing leaves"
         ),
     ] = []
     rotation: Annotated[
         str | None,
-        _means(
+        means(
             "how long keys are sealed under one epoch, like `P90D`; then a worker turns it. None: when it is "
             "turned is up to you"
         ),
     ] = None
     reference_rotation: Annotated[
         str | None,
-        _means(
+        means(
             "how long references to data subjects are made by one key, like `P1Y`; then a worker rotates it. "
             "None: when it is rotated is up to you"
         ),
     ] = None
     custody_backup: Annotated[
         str | None,
-        _means(
+        means(
             "a folder for the backup of custody and record that a turn writes and reads back before it "
             "closes the old epoch, and that `cell backup` writes into; none: a turn writes none"
         ),
     ] = None
     custody_backup_keep: Annotated[
         str,
-        _means(
+        means(
             "for how long backups of custody and record are kept at most, like `P7D`; older ones are removed "
             "when another is written. The newest always stays"
         ),
@@ -172,25 +166,25 @@ class DirectorySettings(StoreSettings, forbid_unknown_fields=True, frozen=True):
 
     lookups_per_day: Annotated[
         int,
-        _means("look-ups of each principal a day: it is told who is a customer", 1, 1_000_000_000),
+        means("look-ups of each principal a day: it is told who is a customer", 1, 1_000_000_000),
     ] = 1_000
 
 
 class RegionSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A region that another service hosts."""
 
-    url: Annotated[str, _means("where a region that another service hosts is reached; 421 answers name it")]
+    url: Annotated[str, means("where a region that another service hosts is reached; 421 answers name it")]
 
 
 class LedgerSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Bounds of the committer."""
 
     max_wait_ms: Annotated[
-        int, _means("groups form while the commit before runs; a waiting window was slower each time", 0, 0)
+        int, means("groups form while the commit before runs; a waiting window was slower each time", 0, 0)
     ] = 0
-    max_commands: Annotated[int, _means("most commands of one transaction", 1, 4096)] = 256
+    max_commands: Annotated[int, means("most commands of one transaction", 1, 4096)] = 256
     queue: Annotated[
-        int, _means("most commands that may wait; more are refused with `too_busy`", 1, 1_000_000)
+        int, means("most commands that may wait; more are refused with `too_busy`", 1, 1_000_000)
     ] = 4096
 
 
@@ -198,11 +192,11 @@ class WorkerSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """How jobs are done."""
 
     inside: Annotated[
-        bool, _means("whether `serve` does jobs too; else `coatcheck worker` has to run beside it")
+        bool, means("whether `serve` does jobs too; else `coatcheck worker` has to run beside it")
     ] = True
-    batch: Annotated[int, _means("rows that a job writes in one transaction", 16, 65_536)] = 2_048
+    batch: Annotated[int, means("rows that a job writes in one transaction", 16, 65_536)] = 2_048
     pause_ms: Annotated[
-        int, _means("milliseconds between two transactions of a job, for everybody else", 0, 60_000)
+        int, means("milliseconds between two transactions of a job, for everybody else", 0, 60_000)
     ] = 5
 
 
@@ -211,54 +205,25 @@ class KeySettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     longest: Annotated[
         str | None,
-        _means(
+        means(
             "the longest that a new service key may be valid, like `P1Y`; one without an expiry of its own "
             "then gets this one. None: as long as its maker says, or for ever"
         ),
     ] = None
     overlap: Annotated[
-        str, _means("how long a service key that is replaced stays valid, if nobody says; a month at most")
+        str, means("how long a service key that is replaced stays valid, if nobody says; a month at most")
     ] = "P7D"
     warning: Annotated[
         str,
-        _means("how long before its end a service key is warned of, by `doctor`, `whoami` and a metric"),
+        means("how long before its end a service key is warned of, by `doctor`, `whoami` and a metric"),
     ] = "P14D"
-
-
-class LimitSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Bounds of a request and of a connection."""
-
-    body_kib: Annotated[int, _means("the largest body, in KiB", 1, 16_384)] = 256
-    batch_mib: Annotated[int, _means("the largest body of `tokenize` and `detokenize`, in MiB", 1, 256)] = 8
-    items: Annotated[int, _means("most items of a batch", 1, 1_000_000)] = 10_000
-    connections: Annotated[
-        int,
-        _means(
-            "most connections; a new one then takes the place of those that are idle longest, and is refused "
-            "with `too_busy` when none is idle",
-            1,
-            100_000,
-        ),
-    ] = 4096
-    head_s: Annotated[
-        int, _means("seconds for a TLS handshake, for a first request to begin, and for a head", 1, 600)
-    ] = 10
-    body_s: Annotated[int, _means("seconds for a request's body, from its head on", 1, 600)] = 30
-    idle_s: Annotated[
-        int,
-        _means("seconds to wait for the next request; let a proxy in front wait for less", 1, 3600),
-    ] = 75
-    answer_s: Annotated[int, _means("seconds for a client to take an answer", 1, 600)] = 30
-    drain_s: Annotated[
-        int, _means("seconds that requests under way have when the service is told to stop", 1, 600)
-    ] = 20
 
 
 class LogSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """How the log looks."""
 
-    format: Annotated[str, _means("`json` or `text`")] = "json"
-    level: Annotated[str, _means("`debug`, `info`, `warning` or `error`")] = "info"
+    format: Annotated[str, means("`json` or `text`")] = "json"
+    level: Annotated[str, means("`debug`, `info`, `warning` or `error`")] = "info"
 
 
 class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -266,7 +231,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     mode: Annotated[
         str,
-        _means(
+        means(
             "`production` or `development`; the latter allows key files, and serves `/metrics` and `/docs` "
             "to whoever can connect"
         ),

@@ -23,6 +23,7 @@ from vault.ledger.committer import Committer
 from vault.schema.document import EMPTY, Schema, parse_document
 from vault.services.directory import Directory
 from vault.services.key_terms import KeyTerms
+from vault.services.pacing import Pacing
 from vault.services.throttle import Throttle
 from vault.services.uses import KeyUses
 from vault.store.cell import Store
@@ -180,6 +181,7 @@ class Cell:
     terms: KeyTerms = field(default_factory=KeyTerms)
     sign_in: SignIn = field(default_factory=SignIn)
     throttle: Throttle = field(default_factory=Throttle, repr=False)
+    pacing: Pacing = field(default_factory=Pacing, repr=False)
     ending: int = 0  # service keys whose end is near and that have no successor, as last looked at
     untold: int = 0  # people that the directory is yet to be told of, as last looked at
     key_store: Guard | None = None  # never asked inside a command, nor on a request's way

@@ -7,13 +7,14 @@ credential is counted, and the count is on the record once a minute.
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from vault.audit.event import Event
 from vault.authn.identities import Caller, Holder, in_networks, parse_authorization
-from vault.authn.sessions import OPERATORS
-from vault.clock import SECOND
+from vault.authn.sessions import OPERATORS, network_of
+from vault.clock import SECOND, Micros
 from vault.crypto.base64url import digest
 from vault.errors import Denied, Stale, Unauthenticated
 from vault.identifiers import new_id
@@ -203,6 +204,8 @@ def holder(cell: Cell, request: Request) -> Holder:
         return cell.identities.holder(parse_authorization(request.authorization))
     except (Unauthenticated, Denied) as failure:
         cell.failures.add({failure.code: 1})
+        if isinstance(known, Holder):  # found to be no proof of this request, whose body is read by now
+            cell.pacing.failed(request.origin.address)
         raise
 
 
@@ -258,9 +261,35 @@ def recognise(cell: Cell, request: Request, who: tuple[str, ...]) -> None:
 
     Raises:
         Unauthenticated: counted.
+        Unavailable: `rate_limited`: too much failed at that network, and nobody known is there.
     """
     if not who:
         return
+    address = request.origin.address
+    cell.pacing.check_network(address, request.authorization)
+    try:
+        _recognise(cell, request, who)
+    except (Unauthenticated, Denied):
+        cell.pacing.failed(address)
+        raise
+    cell.pacing.proved(request.authorization)
+
+
+def under_way(cell: Cell, request: Request) -> AbstractContextManager[None]:
+    """A request of whoever was recognised, while it is answered.
+
+    Raises:
+        Unavailable: `rate_limited`, when it is entered.
+    """
+    who = request.recognised
+    if isinstance(who, Caller):
+        return cell.pacing.under_way(who.principal.tenant, who.principal.name)
+    if isinstance(who, Holder):
+        return cell.pacing.under_way(who.tenant, who.agent)
+    return nullcontext()
+
+
+def _recognise(cell: Cell, request: Request, who: tuple[str, ...]) -> None:
     if "grant" in who and is_keyed(request.authorization):
         try:
             request.recognised = _keyed(cell, request)
@@ -312,7 +341,7 @@ def _demand(cell: Cell, caller: Caller, origin: Origin, verb: str, needed: tuple
     if caller.in_session:
         if administrative:
             yield from demand_fresh(cell, caller, origin, verb)
-        elif verb not in BEFORE_MFA and not (caller.mfa_at or cell.identities.proved_at(caller.api_key)):
+        elif verb not in BEFORE_MFA and not (caller.mfa_at or cell.identities.proved(caller.api_key)[0]):
             yield from _insufficient(cell, caller, origin, verb)
     elif caller.api_key and cell.sign_in.admin == OPERATORS and any(map(ADMINISTRATIVE.get, administrative)):
         if caller.principal.kind is Kind.OPERATOR:
@@ -323,15 +352,27 @@ def _demand(cell: Cell, caller: Caller, origin: Origin, verb: str, needed: tuple
 
 
 def demand_fresh(cell: Cell, caller: Caller, origin: Origin, verb: str) -> Steps:
-    """Returns if a second factor was proved in the session not long ago.
+    """Returns if a second factor was proved in the session not long ago, from the network that this comes
+    from, and not too much was done since: a session that was carried off is good for nothing elsewhere.
 
     Raises:
         Unauthenticated: `insufficient_user_authentication`; on the record.
     """
-    oldest = cell.clock.now() - cell.sign_in.fresh
-    # It may have been proved to another process, or since the caller was last looked at.
-    if caller.mfa_at <= oldest and cell.identities.proved_at(caller.api_key) <= oldest:
-        yield from _insufficient(cell, caller, origin, verb)
+    here = network_of(origin.address)
+
+    def proved(at: Micros, network: str) -> bool:
+        return at > cell.clock.now() - cell.sign_in.fresh and network == here
+
+    session, at = caller.api_key, caller.mfa_at
+    if not proved(at, caller.network):
+        # It may have been proved to another process, or since the caller was last looked at.
+        at, network = cell.identities.proved(session)
+        if not proved(at, network):
+            yield from _insufficient(cell, caller, origin, verb)
+    if cell.identities.acts.count(session, at) > cell.sign_in.acts:
+        at, network = cell.identities.proved(session)
+        if not proved(at, network) or cell.identities.acts.count(session, at) > cell.sign_in.acts:
+            yield from _insufficient(cell, caller, origin, verb)
 
 
 def _insufficient(cell: Cell, caller: Caller, origin: Origin, verb: str) -> Steps:

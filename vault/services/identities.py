@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from vault.audit.event import Event
 from vault.authn.identities import Caller
+from vault.authn.sessions import network_of
 from vault.clock import format_time
 from vault.errors import BadInput, Conflict, Unknown
 from vault.identifiers import format_id, new_id, parse_id
@@ -80,10 +81,15 @@ class WhoAmI(Hidden, frozen=True, omit_defaults=True):
 
 
 class AdministrativeCommand(CallerCommand):
-    """A command with one administrative event."""
+    """A command with one administrative event.
+
+    Attributes:
+        network: that it comes from.
+    """
 
     def __init__(self, caller: Caller, origin: Origin, kind: str, **facts: Any) -> None:
         super().__init__(caller)
+        self.network = network_of(origin.address)
         self._kind = kind
         self._facts = {**facts, "credential": caller.api_key, **trace(origin)}
 

@@ -73,7 +73,7 @@ class AddPasskey(OwnCommand):
         self.check(state)
         self._answered.spend(state, writes)
         writes.insert("passkey", **self._row, created_at=state.now, used_at=0)
-        step_up(self.caller, PASSKEY, state, writes)
+        step_up(self.caller, PASSKEY, self.network, state, writes)
         self.note(writes)
 
 

@@ -134,7 +134,7 @@ class ConfirmTotp(OwnCommand):
         state.totp[principal, 0] = row._replace(pending=0, step=self._step)
         writes.update("drop_confirmed_totp", of_principal=principal)
         writes.update("confirm_totp", of_principal=principal, used=self._step)
-        step_up(self.caller, TOTP, state, writes)
+        step_up(self.caller, TOTP, self.network, state, writes)
         self.note(writes)
 
 

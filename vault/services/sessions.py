@@ -80,7 +80,7 @@ class SessionAnswer(Hidden, frozen=True, omit_defaults=True):
         mfa: by which second factor, and `mfa_at` when it was last proved.
         fresh_until: until when it is good for what is administrative.
         enrol: whether there is no second factor yet: then it is good for getting one.
-        network: that it was begun from.
+        network: that it was begun from, or where a second factor was last proved.
     """
 
     id: str
@@ -182,15 +182,16 @@ class StepUp(AdministrativeCommand):
         """Notes it, and uses up what is good for once."""
         self.check(state)
         self._proof.spend(state, writes)
-        step_up(self.caller, self._proof.by, state, writes)
+        step_up(self.caller, self._proof.by, self.network, state, writes)
         self.note(writes)
 
 
-def step_up(caller: Caller, by: str, state: State, writes: Writes) -> None:
-    """Notes in a caller's session that a second factor was proved now."""
+def step_up(caller: Caller, by: str, network: str, state: State, writes: Writes) -> None:
+    """Notes in a caller's session that a second factor was proved now, and where."""
     row = state.sessions[caller.api_key]
-    state.sessions[caller.api_key] = row._replace(mfa_at=state.now, mfa_by=by)
-    writes.update("step_up_session", session=caller.api_key, at=state.now, by=by)
+    proved: dict[str, Any] = {"mfa_at": state.now, "mfa_by": by, "network": network}
+    state.sessions[caller.api_key] = row._replace(**proved)
+    writes.update("step_up_session", session=caller.api_key, at=state.now, by=by, from_network=network)
 
 
 def sign_in(cell: Cell, request: Request, body: LoginBody) -> Verb[SessionAnswer]:
@@ -206,12 +207,15 @@ def sign_in(cell: Cell, request: Request, body: LoginBody) -> Verb[SessionAnswer
     account, network = f"{tenant}\n{name}", network_of(request.origin.address)
     asked = {"of_principal": "" if operator is None else operator.principal.id, "from_network": network}
     [[before]] = cell.store.read(cell.store.operators.known_network, asked)
+    if not before:
+        cell.pacing.check_network(request.origin.address)
     cell.throttle.enter(account, network, known=before > 0)
     try:
         proof = prove(cell, operator, body.password, body.code)
         answer = yield from _begin(cell, request, operator, proof, network)
     except Unauthenticated as failure:
         cell.failures.add({failure.code: 1})
+        cell.pacing.failed(request.origin.address)
         raise
     except BaseException:
         cell.throttle.forgive(account, network)

@@ -65,7 +65,7 @@ def define(tables: Tables) -> None:
         Column("id", String(32), primary_key=True),
         _principal(tables),
         Column("digest", LargeBinary(32), nullable=False),
-        Column("network", String(64), nullable=False),  # that it was begun from
+        Column("network", String(64), nullable=False),  # that it was begun from, or mfa_at was at
         Column("created_at", BigInteger, nullable=False),
         Column("seen_at", BigInteger, nullable=False),  # to a minute or so
         Column("expires_at", BigInteger, nullable=False),

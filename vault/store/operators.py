@@ -266,7 +266,7 @@ class OperatorStatements:
         )
         self.step_up_session = self._compiled(
             update(t.sessions)
-            .values(mfa_at=bindparam("at"), mfa_by=bindparam("by"))
+            .values(mfa_at=bindparam("at"), mfa_by=bindparam("by"), network=bindparam("from_network"))
             .where(s.id == bindparam("session"))
         )
         self.note_session_seen = self._compiled(

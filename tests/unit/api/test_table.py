@@ -17,6 +17,7 @@ from vault.api.router import Router
 from vault.errors import CODES, BadInput, error
 from vault.policy.permissions import PERMISSIONS
 from vault.services.batch import BatchRefused
+from vault.services.pacing import Pacing
 from vault.services.second_factors import PasswordBody
 from vault.services.sessions import LoginBody
 
@@ -122,7 +123,9 @@ def test_a_batch_is_422_whatever_its_items_are() -> None:
 
 def test_metrics_are_bounded_by_our_own_names() -> None:
     ledger = SimpleNamespace(groups=2, commands=5)
-    cell: Any = SimpleNamespace(committer=ledger, key_store=None, ending=7, directory=None)
+    pacing = Pacing()
+    pacing.totals["network"] = 3
+    cell: Any = SimpleNamespace(committer=ledger, key_store=None, ending=7, directory=None, pacing=pacing)
     telling: Any = SimpleNamespace(**{**vars(cell), "directory": object(), "untold": 12})
     metrics = Metrics({"eu": cell, "us": telling})
     for _ in range(3):
@@ -137,3 +140,5 @@ def test_metrics_are_bounded_by_our_own_names() -> None:
         'coatcheck_directory_untold{region="us"} 12.0'
     ]
     assert 'coatcheck_request_seconds_count{route="GET whoami"} 3.0' in page
+    assert 'coatcheck_limited_total{bound="network",region="eu"} 3.0' in page
+    assert 'coatcheck_limited_total{bound="at_once",region="us"} 0.0' in page

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.cells import HOST, BuiltCell, any_cell
+from tests.support.cells import ADDRESS, HOST, BuiltCell, any_cell
 from tests.support.operators import NAME, PASSWORD, Device, create, enrol, log_in, operator, unhurried
 from tests.unit.services.calls import rows
 from vault.authn.sessions import DEFAULT_IDLE, SignIn
@@ -46,6 +47,7 @@ from vault.wiring import perform
 NOW = parse_time("2026-11-23T12:00:00Z")
 MINUTE = 60 * SECOND
 FIRST = AuditQuery()
+TOO_WEAK = "insufficient_user_authentication"
 
 
 @pytest.fixture
@@ -284,6 +286,43 @@ def test_what_is_administrative_needs_a_fresh_proof(ticking: BuiltCell, clock: F
     unhurried(built)
     assert code_of(lambda: built.run(step_up_session, StepUpBody(code=code), by=session)) == "login_refused"
     assert [event["code"] for event in built.events(kind="denied")][-1] == "login_refused"
+
+
+def administer(built: BuiltCell, session: str, name: str, address: str = ADDRESS) -> None:
+    built.run(create_principal, a_service(name), by=session, address=address)
+
+
+def test_a_proof_is_good_in_the_network_that_it_was_made_in(ticking: BuiltCell, clock: FixedClock) -> None:
+    """A session that was carried off is good for nothing administrative elsewhere."""
+    built = ticking
+    session, device = operator(built)
+    clock.advance(MINUTE)
+    for address in ("198.51.100.1", "127.0.0.1", "2001:db8::1", "", "no address"):
+        assert code_of(partial(administer, built, session, "a", address)) == TOO_WEAK
+        assert built.run(whoami, by=session, address=address).name == f"operator:{NAME}"
+    administer(built, session, "a", "192.0.2.250")
+    body = StepUpBody(code=device.code(built))
+    assert built.run(step_up_session, body, by=session, address="198.51.100.1").mfa == "totp"
+    administer(built, session, "b", "198.51.100.200")
+    assert code_of(partial(administer, built, session, "c")) == TOO_WEAK  # where it was before
+    [shown] = built.run(list_sessions, by=session).items
+    assert shown.network == "198.51.100.0/24"
+
+
+def test_a_proof_is_good_for_so_many_acts(ticking: BuiltCell, clock: FixedClock) -> None:
+    built = ticking
+    built.cell.sign_in = SignIn(acts=3)
+    session, device = operator(built)
+    for name in "abc":
+        administer(built, session, name)
+    for _ in range(2):
+        assert code_of(partial(administer, built, session, "d")) == TOO_WEAK
+    built.run(read_audit, FIRST, by=session)  # to read is not administrative
+    clock.advance(MINUTE)
+    built.run(step_up_session, StepUpBody(code=device.code(built)), by=session)
+    for name in "def":
+        administer(built, session, name)
+    assert code_of(partial(administer, built, session, "g")) == TOO_WEAK
 
 
 def test_a_service_key_works_as_ever_or_not_at_all(built: BuiltCell) -> None:

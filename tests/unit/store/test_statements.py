@@ -376,7 +376,11 @@ UPDATES: dict[str, tuple[dict[str, Any], int, list[tuple[Any, ...]] | None]] = {
     "drop_challenges": ({"at": 50}, 1, None),
     "revoke_session": ({"session": "cs_1", "at": 9}, 1, None),
     "revoke_sessions_of": ({**OPERATOR, "but_session": "", "at": 9}, 1, None),
-    "step_up_session": ({"session": "cs_1", "at": 9, "by": "passkey"}, 1, None),
+    "step_up_session": (
+        {"session": "cs_1", "at": 9, "by": "passkey", "from_network": "192.0.2.0/24"},
+        1,
+        None,
+    ),
     "note_session_seen": ({"session": "cs_1", "seen": 9}, 1, None),
     "drop_sessions": ({"before": 50}, 1, None),
     "revoke_every_session": ({"at": 9}, 1, None),
