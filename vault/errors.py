@@ -105,6 +105,10 @@ CODES: Final[dict[str, Code]] = {
         validity_invalid="The period of validity is empty, in the past or out of bounds.",
         limit_invalid="A limit is out of bounds.",
         permission_unknown="There is no such permission or role.",
+        holder_unknown=(
+            "The agent has registered keys, and the grant is bound to none of them that is valid. "
+            "| `coatcheck agent keys` lists them."
+        ),
         subjects_unenforceable=(
             "Nothing ties this field's tokens to a person, as limits to subjects and accounting need."
         ),

@@ -409,6 +409,12 @@ class Campaign:
         self.call("POST", "grants/simulate", asked | {"operation": p.word()}, key=self.admin)
         self.call("POST", "kill", {"conversation": p.reason(), "reason": p.reason()}, key=self.admin)
         self.call("POST", "kill", {"agent": p.word() + "\0"}, key=self.admin)
+        jwk = {"kty": "OKP", "crv": "Ed25519", "x": p.word()}
+        listed = self.call("GET", "principals", key=self.admin).json()["items"]
+        of = f"agents/{next(item['id'] for item in listed if item['kind'] == 'agent')}/keys"
+        self.call("POST", of, {"key": jwk, "label": p.reason()}, key=self.admin)
+        self.call("POST", of, {"key": {**jwk, "d": p.word()}, "replaces": p.word()}, key=self.admin)
+        self.call("DELETE", f"{of}/{p.word()}", key=self.admin)
 
     def verify(self) -> None:
         """Candidates that are right, wrong and none, and tokens that are none."""

@@ -25,6 +25,7 @@ from tests.harness.roomy import (
     initialise_roomy,
     principal,
 )
+from tests.support.holders import new_holder
 from tests.support.operators import PASSWORD, STEP_S, Device
 from tests.support.service import Answer, Service
 from vault.api.app import ROUTES
@@ -41,6 +42,7 @@ from vault.wiring import Wiring, perform
 UNKNOWN_ID: Final = "01M84HD64DFW18BYTQYF0BJRJQ"
 UNKNOWN_BLOCK: Final = "A" * 43
 PREFIXES: Final = {
+    "agents": "pr",
     "grants": "gr",
     "keys": "ck",
     "kill": "kill",
@@ -71,6 +73,7 @@ TAKEN: Final[dict[str, list[Any]]] = {
         {"field": SSN, "tokens": ["123-45-6789", None], "from_version": 1},
         {"field": SSN, "tokens": ["1"], "from_version": 1, "on_error": "report"},
     ],
+    "POST agents/{id}/keys": [new_holder()],
     "POST keys/{id}/destroy": [{"attestation": {"by": "Ada", "statement": "none is left"}}],
     "POST keys/{id}/replace": [
         {"overlap": "P7D", "expires": "2100-01-01T00:00:00Z", "networks": ["192.0.2.0/24"]},
@@ -150,7 +153,7 @@ def path_of(route: Route) -> str:
     """The route's path with ids that nothing has."""
     prefix = PREFIXES.get(route.path.partition("/")[0], "")
     path = route.path.replace("{id}", f"{prefix}_{UNKNOWN_ID}").replace("{name}", "no.such.field")
-    return path.replace("{block}", UNKNOWN_BLOCK)
+    return path.replace("{block}", UNKNOWN_BLOCK).replace("{jkt}", UNKNOWN_BLOCK)
 
 
 class Doors:

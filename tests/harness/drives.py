@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from tests.support.cells import AGENT, EMAIL, HANDLE, NAME, SCHEMA, SSN, VISIT
+from tests.support.holders import a_holder, new_holder
 from tests.support.operators import log_in, operator, passkey
 from tests.support.service import Answer
 from tests.support.within import Door
@@ -298,6 +299,13 @@ DRIVES: Final[dict[str, dict[str, Drive]]] = {
     },
     "POST keys/{id}/rotate": {
         "the one that protects": lambda d: Sent(f"keys/{field_key(d)}/rotate", {}, d.built.admin)
+    },
+    "POST agents/{id}/keys": {
+        "a key": lambda d: Sent(f"agents/{d.built.agent_id}/keys", new_holder(), d.built.admin)
+    },
+    "GET agents/{id}/keys": {"all": lambda d: Sent(f"agents/{d.built.agent_id}/keys", key=d.built.admin)},
+    "DELETE agents/{id}/keys/{jkt}": {
+        "one": lambda d: Sent(f"agents/{d.built.agent_id}/keys/{a_holder(d.built)}", key=d.built.admin)
     },
     "POST keys/{id}/compromise": {
         "the one that protects": lambda d: Sent(

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from tests.support.cells import NAME, SSN, VISIT, BuiltCell, development_cell, reveal
+from tests.support.holders import a_holder, new_holder
 from tests.unit.services.calls import NEW_SCHEMA, a_job, a_kill, grant_id, rows, verifying, with_neighbour
 from vault.api.app import ROUTES
 from vault.api.openapi import codes_of, document
@@ -132,6 +133,10 @@ ASKED: dict[str, Callable[[BuiltCell], Asked]] = {
         b.admin, {"id": grant_id(b.grant(SSN)), "block": "A" * 43}, {"reason": "a"}, {"reason": "b"}
     ),
     "POST kill": lambda b: (b.admin, {}, {"agent": "demo"}, {"purpose": "support"}),
+    "POST agents/{id}/keys": lambda b: (b.admin, {"id": b.agent_id}, new_holder(), new_holder()),
+    "DELETE agents/{id}/keys/{jkt}": lambda b: (
+        b.admin, {"id": b.agent_id, "jkt": a_holder(b)}, None, None
+    ),
     "DELETE kill/{id}": lambda b: (b.admin, {"id": a_kill(b)}, None, None),
     "POST verify": _verify,
     "DELETE grants/{id}": lambda b: (b.admin, {"id": grant_id(b.grant(SSN))}, None, None),
@@ -219,7 +224,7 @@ def test_another_request_under_the_same_key_is_a_conflict(built: BuiltCell, name
     asked = ASKED[name](built)
     by, path, body, other = asked
     if body is None:
-        beyond = {"id": path["id"][:-1] + ("0" if path["id"][-1] != "0" else "1")}
+        beyond = path | {"id": path["id"][:-1] + ("0" if path["id"][-1] != "0" else "1")}
         other_request: Asked = (by, beyond, None, None)
     else:
         other_request = (by, path, other, other)

@@ -15,6 +15,7 @@ from tests.harness.doors import BY_NAME, Doors, bodies_taken, initialise_doors, 
 from tests.harness.hostile import bodies
 from tests.harness.jsonschema import Validator
 from tests.harness.roomy import AGENT, HANDLE, NAME, PURPOSE, SCHEMA, SSN, TEXT, grant_body
+from tests.support.holders import new_holder
 from tests.support.operators import PASSWORD, STEP_S, Device
 from tests.support.passkeys import Authenticator
 from tests.support.service import Answer, coatcheck_here
@@ -222,6 +223,16 @@ def test_answers_agree(doors: Doors) -> None:
     stopped = call("POST kill", {"conversation": "c1", "reason": "a"})
     call("GET kill")
     call("DELETE kill/{id}", id=stopped["id"])
+    agent = call("POST principals", {"kind": "agent", "name": "keyed"})
+    held = call(
+        "POST agents/{id}/keys",
+        new_holder() | {"label": "one", "expires": "2100-01-01T00:00:00Z"},
+        id=agent["id"],
+    )
+    more = {"replaces": held["jkt"], "overlap": "P1D"}
+    call("POST agents/{id}/keys", new_holder() | more, id=agent["id"])
+    call("GET agents/{id}/keys", id=agent["id"])
+    call("DELETE agents/{id}/keys/{jkt}", id=agent["id"], jkt=held["jkt"])
     told = {"fields": [SSN], "operations": ["verify"], "delivery": []}
     asking = call("POST grants", grant_body([SSN], 5) | {"scope": [told]})
     compared = {"purpose": PURPOSE, "field": SSN, "token": made["items"][1]["token"], "key_version": 1}

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from vault.client.proofs import delegate, make_proof, new_jti
 from vault.crypto import hpke
 from vault.crypto.base64url import encode
@@ -20,6 +22,7 @@ from vault.secret import Secret
 from vault.services.cell import Origin
 from vault.services.gate import Presented, Request
 from vault.services.grants import create_grant
+from vault.services.holder_keys import HolderKeyBody, register_holder_key
 
 if TYPE_CHECKING:
     from tests.support.cells import BuiltCell
@@ -32,6 +35,22 @@ def new_signer() -> Signer:
     """A fresh holder's key."""
     seed, _ = keypair()
     return Signer(seed)
+
+
+def new_holder() -> dict[str, Any]:
+    """A body that registers a fresh key."""
+    return registering(new_signer())
+
+
+def registering(signer: Signer, **more: Any) -> dict[str, Any]:
+    """A body that registers a key."""
+    return {"key": {"kty": "OKP", "crv": "Ed25519", "x": encode(signer.public)}, **more}
+
+
+def a_holder(built: BuiltCell, signer: Signer | None = None) -> str:
+    """The thumbprint of a key that the agent has registered."""
+    body = msgspec.convert(registering(signer or new_signer()), HolderKeyBody)
+    return str(built.run(register_holder_key, built.agent_id, body, by=built.admin).jkt)
 
 
 def bound(signer: Signer, **more: Any) -> Bind:
@@ -81,9 +100,17 @@ class Holding:
             jti=new_jti() if jti is None else jti,
         )
 
-    def request(self, built: BuiltCell, address: str, once: str | None, jti: str | None = None) -> Request:
-        """A request with a fresh proof."""
-        presented = Presented(self.proof(built.cell.clock.now(), jti), self.chain, "POST", (URL,), body=BODY)
+    def request(
+        self,
+        built: BuiltCell,
+        address: str,
+        once: str | None,
+        jti: str | None = None,
+        at: int | None = None,
+    ) -> Request:
+        """A request with a fresh proof, of now or of another instant."""
+        proof = self.proof(built.cell.clock.now() if at is None else at, jti)
+        presented = Presented(proof, self.chain, "POST", (URL,), body=BODY)
         origin = Origin(address, "req_test")
         return Request(f"Grant {self.grant}", origin, idempotency=once, presented=presented)
 

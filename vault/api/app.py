@@ -17,6 +17,7 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 
 from vault.api import (
+    agents,
     audit,
     data,
     epochs,
@@ -57,6 +58,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *schema.ROUTES,
     *explain.ROUTES,
     *identities.ROUTES,
+    *agents.ROUTES,
     *sessions.ROUTES,
     *tenants.ROUTES,
     *keys.ROUTES,

@@ -64,6 +64,8 @@ class Event:
 
 
 KINDS: Final[dict[str, str]] = {
+    "agent-key.create": "a key that an agent holds was registered",
+    "agent-key.revoke": "a key that an agent holds was revoked, and the grants that are bound to it",
     "alert": "something that a person should look at",
     "apikey.create": "a service key was made",
     "apikey.replace": "a service key has a successor, and ends when the overlap does",

@@ -9,6 +9,7 @@ import click
 
 from vault import __version__
 from vault.cli import (
+    agents,
     audit,
     backup,
     catalog,
@@ -60,7 +61,21 @@ def version(door: Door) -> None:
 
 
 for module in (
-    *(init, data, files, grants, identities, operators, tenants, schema, catalog, keys, epochs, audit),
+    *(
+        init,
+        data,
+        files,
+        grants,
+        identities,
+        agents,
+        operators,
+        tenants,
+        schema,
+        catalog,
+        keys,
+        epochs,
+        audit,
+    ),
     *(regions, directories, worker, jobs, cell, backup, kms, doctor, config, profiles, completion),
 ):
     module.register(cli)

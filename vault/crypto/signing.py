@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from nacl.bindings import crypto_sign_open
+from nacl.bindings import crypto_core_ed25519_is_valid_point, crypto_sign_open
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey
 
@@ -57,6 +57,11 @@ def verify(public: bytes, message: bytes, signature: bytes) -> None:
         crypto_sign_open(signature + message, public)
     except (BadSignatureError, ValueError):
         raise IntegrityError("ciphertext_invalid") from None
+
+
+def is_public(key: bytes) -> bool:
+    """Whether bytes are a public key: a canonical point of the main subgroup, not of small order."""
+    return len(key) == PUBLIC_BYTES and bool(crypto_core_ed25519_is_valid_point(key))
 
 
 def thumbprint(x: bytes, crv: str = "Ed25519") -> str:

@@ -15,6 +15,7 @@ from vault.ledger.state import BlockRow, Head, Needs, Overtaken, State, collect_
 from vault.store.cell import Store
 from vault.store.crossing import ArrivalRow
 from vault.store.custody import KeyRow
+from vault.store.granting import HolderRow
 from vault.store.operators import PasskeyRow, PasswordRow, RecoveryRow, SessionRow, TotpRow
 from vault.store.rows import ApiKeyRow, decode_grant, decode_principal
 from vault.store.session import Asked, Row, Session, StatementFamily
@@ -65,6 +66,8 @@ def first_reads(store: Store, needs: Needs) -> Reads:
         reads.family(store.granting.grant_proofs, sorted(needs.proofs), _proofs)
     if needs.blocks:
         reads.family(store.granting.grant_blocks, sorted(needs.blocks), _blocks)
+    if needs.holders:  # whoever asks for them asks for their agent, whose lock it has
+        reads.family(store.granting.holder_keys, sorted(needs.holders), _holders)
     if needs.tries:
         reads.family(store.granting.grant_tries, sorted(needs.tries), _tries)
     if needs.subjects:
@@ -165,6 +168,12 @@ def _proofs(state: State, rows: list[Row]) -> None:
 def _blocks(state: State, rows: list[Row]) -> None:
     for id_, *rest in rows:
         state.blocks[bytes(id_)] = BlockRow(bytes(id_), *rest)
+
+
+def _holders(state: State, rows: list[Row]) -> None:
+    for row in rows:
+        key = HolderRow(*row)
+        state.holders.setdefault(key.principal, {})[key.jkt] = key
 
 
 def _tries(state: State, rows: list[Row]) -> None:

@@ -11,6 +11,7 @@ from vault.audit.event import Event
 from vault.clock import Micros
 from vault.store.crossing import ArrivalRow
 from vault.store.custody import KeyRow, Slot
+from vault.store.granting import HolderRow
 from vault.store.operators import PasskeyRow, PasswordRow, RecoveryRow, SessionRow, TotpRow
 from vault.store.rows import ApiKeyRow, EpochsInUse, GrantRow, PrincipalRow
 from vault.store.session import Params
@@ -121,6 +122,7 @@ class Needs:
     blocks: set[bytes] = field(default_factory=set)  # of delegations
     tries: set[bytes] = field(default_factory=set)  # keyed digests of tokens that are verified
     kills: set[Kill] = field(default_factory=set)  # what a kill switch may be set for
+    holders: set[str] = field(default_factory=set)  # agents whose registered keys are read
     refs: set[bytes] = field(default_factory=set)
     subjects: set[bytes] = field(default_factory=set)
     slots: set[Slot] = field(default_factory=set)
@@ -161,6 +163,7 @@ class State:
     blocks: dict[bytes, BlockRow] = field(default_factory=dict)
     tries: dict[bytes, int] = field(default_factory=dict)
     kills: set[Kill] = field(default_factory=set)  # those that bind
+    holders: dict[str, dict[str, HolderRow]] = field(default_factory=dict)  # by agent, then thumbprint
     refs: dict[bytes, bytes] = field(default_factory=dict)
     subjects: dict[bytes, str] = field(default_factory=dict)
     slots: dict[Slot, KeyRow] = field(default_factory=dict)

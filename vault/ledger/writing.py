@@ -29,6 +29,7 @@ _INSERT_ORDER: Final = (
     "claim",
     "tenant",
     "principal",
+    "holder_key",
     "api_key",
     "password",
     "totp",

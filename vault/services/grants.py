@@ -12,7 +12,7 @@ from vault.authn.identities import Caller
 from vault.clock import Micros, format_time
 from vault.crypto.mac import secret_digest
 from vault.crypto.randomness import credential_secret
-from vault.errors import BadInput, CoatcheckError, Denied
+from vault.errors import BadInput, CoatcheckError, Denied, Stale
 from vault.identifiers import format_id, new_id
 from vault.keyring.hierarchy import Purpose as KeyPurpose
 from vault.ledger.command import ROWS_A_WEIGHT, Needs, State, Verb, Writes
@@ -24,6 +24,7 @@ from vault.services.cell import Cell, Origin
 from vault.services.gate import CallerCommand, Refused, Request, admit, authenticate, trace
 from vault.services.grant_body import GrantBody, Validity, longest, propose, within
 from vault.services.grant_views import GrantAnswer, GrantReplay, delivery_key
+from vault.services.holder_keys import bound
 from vault.services.idempotency import once
 from vault.services.own_keys import ensure
 from vault.services.subjects import enter, find
@@ -44,8 +45,10 @@ class CreateGrant(CallerCommand):
         purpose: Purpose,
         row: dict[str, Any],
         subjects: list[bytes],
+        holder: str | None = None,
     ) -> None:
         super().__init__(caller, schema_head)
+        self._holder = holder
         self.decision = new_id("dec")
         self._origin = origin
         self._proposal = proposal
@@ -60,6 +63,8 @@ class CreateGrant(CallerCommand):
         super().needs(needs)
         needs.names.add((self.caller.principal.tenant, self._proposal.agent))
         needs.counters.add(self._counter)
+        if self._holder is not None:
+            needs.holders.add(self._holder)
 
     @property
     def _counter(self) -> tuple[str, str]:
@@ -73,6 +78,8 @@ class CreateGrant(CallerCommand):
         agent_id = state.names.get((tenant, self._proposal.agent))
         if agent_id is None or state.principals[agent_id].removed:
             raise BadInput("agent_unknown")
+        if self._row["jkt"] is not None:
+            proposal = self._held(proposal, agent_id, state)
         ceiling = self.caller.principal.ceiling
         refusal: CoatcheckError | None = None
         try:
@@ -101,6 +108,17 @@ class CreateGrant(CallerCommand):
         if self._validity.until is None:
             until = max(start, now) + longest(self._purpose, self.caller.principal.ceiling)
         return replace(proposal, valid_from=start, valid_until=within(start, until, now))
+
+    def _held(self, proposal: Proposal, agent: str, state: State) -> Proposal:
+        """The proposal, which ends no later than the key that it is bound to."""
+        if agent != self._holder:
+            raise Stale
+        latest = bound(state.holders.get(agent, {}), self._row["jkt"], state.now)
+        if not latest or proposal.valid_until <= latest:
+            return proposal
+        if self._validity.until is not None:
+            raise BadInput("validity_invalid", member="until", latest=format_time(latest))
+        return replace(proposal, valid_until=within(proposal.valid_from, latest, state.now))
 
     def _event(self, refusal: CoatcheckError | None, proposal: Proposal) -> Event:
         facts: dict[str, Any] = {
@@ -166,7 +184,10 @@ def create_grant(cell: Cell, request: Request, body: GrantBody) -> Verb[GrantAns
     secret = None if proposal.keyed else credential_secret()
     row = _row(caller, proposal, body, b"" if secret is None else secret_digest(secret))
     subjects = sorted(set(people.values()))
-    command = CreateGrant(caller, request.origin, tenant.head, proposal, body.valid, purpose, row, subjects)
+    holder = _agent(cell, row) if proposal.keyed else None
+    command = CreateGrant(
+        caller, request.origin, tenant.head, proposal, body.valid, purpose, row, subjects, holder
+    )
 
     def answer(decided: tuple[CoatcheckError | None, Proposal], at: Micros) -> GrantAnswer | None:
         refusal, proposal = decided
@@ -199,6 +220,15 @@ def create_grant(cell: Cell, request: Request, body: GrantBody) -> Verb[GrantAns
         refusal.facts["decision"] = command.decision
         raise refusal
     return made
+
+
+def _agent(cell: Cell, row: dict[str, Any]) -> str:
+    """The id of a grant's agent."""
+    named = cell.store.record.principals_by_name
+    found = cell.store.read_keys(named, [row["agent"]], tenant=row["tenant"])
+    if not found:
+        raise BadInput("agent_unknown")
+    return str(found[0][0])
 
 
 def _by_row(proposal: Proposal, people: dict[str, bytes]) -> Proposal:

@@ -65,6 +65,7 @@ class Restored(Command):
             writes.update("revoke_every_api_key", at=state.now)
             writes.update("revoke_every_grant")
             writes.update("revoke_every_session", at=state.now)
+            writes.update("revoke_every_holder_key", at=state.now)
             for statement in (
                 *("drop_every_password", "drop_every_totp"),
                 *("drop_every_recovery_code", "drop_every_passkey"),

@@ -100,6 +100,18 @@ def define(tables: Tables) -> None:
         rowid=False,
     )
     Index("ix_grant_tries_grant", tables.grant_tries.c.grant)
+    # Keys that agents hold; whoever decides on them holds the lock of the agent's row.
+    tables.holder_keys = tables.table(
+        RECORD,
+        "holder_keys",
+        Column("principal", String(32), ForeignKey(principal), primary_key=True),
+        Column("jkt", String(43), primary_key=True),  # JWK thumbprint (RFC 7638)
+        Column("x", String(43), nullable=False),  # the public key, base64url
+        Column("label", Text),
+        Column("created_at", BigInteger, nullable=False),
+        Column("expires_at", BigInteger, nullable=False),  # 0: never
+        Column("revoked_at", BigInteger, nullable=False),  # 0: not
+    )
     tables.kills = tables.table(
         RECORD,
         "kills",

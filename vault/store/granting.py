@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 from sqlalchemy import Integer, bindparam, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import ClauseElement
 
+from vault.clock import Micros
 from vault.store.custody import keys
 from vault.store.session import Statement, StatementFamily
 from vault.store.tables import SQLITE, Tables
+
+
+class HolderRow(NamedTuple):
+    """A registered key of an agent, in the order of `GrantingStatements.holder_keys`."""
+
+    principal: str
+    jkt: str
+    x: str
+    label: str | None
+    created_at: Micros
+    expires_at: Micros  # 0: never
+    revoked_at: Micros  # 0: not
+
+    def valid(self, now: Micros) -> bool:
+        """Whether grants may be bound to it."""
+        return not self.revoked_at and (not self.expires_at or self.expires_at > now)
 
 
 class GrantingStatements:
@@ -22,6 +41,7 @@ class GrantingStatements:
         self._proofs()
         self._counted()
         self._kills()
+        self._holders()
 
     def _compiled(self, element: ClauseElement) -> Statement:
         return Statement(element, self._dialect)
@@ -82,6 +102,38 @@ class GrantingStatements:
         )
         self.grant_tries = StatementFamily(
             lambda size: select(r.ref, r.tries).where(r.ref.in_(keys(size))), self._dialect
+        )
+
+    def _holders(self) -> None:
+        t = self._tables
+        h, g, p = t.holder_keys.c, t.grants.c, t.principals.c
+        row = (h.principal, h.jkt, h.x, h.label, h.created_at, h.expires_at, h.revoked_at)
+        this = (h.principal == bindparam("of_principal"), h.jkt == bindparam("of_jkt"))
+        self.insert_holder_key = self._compiled(insert(t.holder_keys))
+        self.holder_keys = StatementFamily(
+            lambda size: select(*row).where(h.principal.in_(keys(size))), self._dialect
+        )
+        self.holder_keys_page = self._compiled(
+            select(*row)
+            .join(t.principals, p.id == h.principal)
+            .where(h.principal == bindparam("of_principal"), p.tenant == bindparam("of_tenant"))
+            .order_by(h.created_at.desc(), h.jkt)
+        )
+        self.end_holder_key = self._compiled(
+            update(t.holder_keys).values(expires_at=bindparam("at")).where(*this, h.revoked_at == 0)
+        )
+        ended: dict[str, Any] = {"revoked_at": bindparam("at")}
+        self.revoke_holder_key = self._compiled(
+            update(t.holder_keys).values(ended).where(*this, h.revoked_at == 0)
+        )
+        self.revoke_grants_of_holder = self._compiled(
+            update(t.grants)
+            .values(state="revoked", version=g.version + 1)
+            .where(g.agent_id == bindparam("of_agent"), g.jkt == bindparam("of_jkt"), g.state != "revoked")
+        )
+        # After a restore of a record that may not be the newest.
+        self.revoke_every_holder_key = self._compiled(
+            update(t.holder_keys).values(ended).where(h.revoked_at == 0)
         )
 
     def _kills(self) -> None:

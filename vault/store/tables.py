@@ -86,6 +86,7 @@ class Tables:
     grant_blocks: Table
     grant_people: Table
     grant_tries: Table
+    holder_keys: Table
     kills: Table
     passwords: Table  # these six: `vault.store.operator_tables`
     totp: Table

@@ -13,6 +13,7 @@ import msgspec
 
 import vault.services
 from tests.support.cells import AGENT, CITY, EMAIL, NAME, SCHEMA, SSN, VISIT, BuiltCell, reveal
+from tests.support.holders import a_holder, registering
 from tests.support.operators import (
     PASSWORD,
     STEP_S,
@@ -26,9 +27,11 @@ from tests.support.operators import (
 from tests.support.passkeys import Authenticator
 from vault.clock import SECOND
 from vault.config import build
+from vault.crypto.signing import Signer
 from vault.identifiers import uuid7
 from vault.policy.grant import ScopeEntry
 from vault.policy.principal import Ceiling
+from vault.secret import Secret
 from vault.services.audit import AuditQuery, read_audit
 from vault.services.coverage import read_coverage
 from vault.services.decrypt import DecryptBody, DecryptItem, decrypt
@@ -57,6 +60,12 @@ from vault.services.grant_changes import (
 )
 from vault.services.grant_views import GrantFilter, list_grants, read_grant
 from vault.services.grants import create_grant
+from vault.services.holder_keys import (
+    HolderKeyBody,
+    list_holder_keys,
+    register_holder_key,
+    revoke_holder_key,
+)
 from vault.services.identities import (
     PrincipalBody,
     create_principal,
@@ -197,6 +206,10 @@ def _apply(built: BuiltCell) -> Made:
 def _stored_key(built: BuiltCell) -> str:
     keys = built.run(list_stored_keys, Page(limit=1), KeyFilter(), by=built.admin).items
     return str(keys[0].id)
+
+
+HELD: Final = Signer(Secret(bytes(range(32))))
+"""The same key for each call, so that two calls leave the same."""
 
 
 def _field_key(built: BuiltCell, *, ended: bool = False) -> str:
@@ -443,6 +456,16 @@ CALLS: Final[dict[str, Call]] = {
     "start_transfer": Call(start_transfer, lambda b: (b.admin, (_transfer(b),)), 1, "transfer:create"),
     "read_transfer": Call(read_transfer, lambda b: (b.admin, (a_transfer(b),)), 0, "transfer:read"),
     "list_moved": Call(list_moved, lambda b: (b.admin, (a_transfer(b), Page())), 0, "transfer:read"),
+    "register_holder_key": Call(
+        register_holder_key,
+        lambda b: (b.admin, (b.agent_id, msgspec.convert(registering(HELD), HolderKeyBody))),
+        1,
+        "principal:write",
+    ),
+    "list_holder_keys": Call(list_holder_keys, lambda b: (b.admin, (b.agent_id,)), 0, "principal:list"),
+    "revoke_holder_key": Call(
+        revoke_holder_key, lambda b: (b.admin, (b.agent_id, a_holder(b, HELD))), 1, "principal:write"
+    ),
     "list_jobs": Call(list_jobs, lambda b: (b.admin, (Page(),)), 0, "job:read"),
     "read_job": Call(read_job, lambda b: (b.admin, (a_job(b),)), 0, "job:read"),
     "cancel_job": Call(cancel_job, lambda b: (b.admin, (a_job(b),)), 1, "job:control"),

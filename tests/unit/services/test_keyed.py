@@ -126,14 +126,15 @@ def test_a_proof_is_for_one_request(built: BuiltCell) -> None:
 def test_a_proof_is_taken_once(built: BuiltCell) -> None:
     token = built.token(NAME, ADA)
     holder = Holding.of(built, NAME)
-    request = holder.request(built, ADDRESS, None, jti="x" * 43)
+    now = built.cell.clock.now()
+    request = holder.request(built, ADDRESS, None, jti="x" * 43, at=now)
     body = reveal(NAME, [token])
     assert perform(built.cell, lambda: detokenize(built.cell, request, body)).values == [ADA]
     error = refused(
         "proof_replayed", lambda: perform(built.cell, lambda: detokenize(built.cell, request, body))
     )
     assert "decision" in error.facts
-    again = holder.request(built, ADDRESS, None, jti="x" * 43)
+    again = holder.request(built, ADDRESS, None, jti="x" * 43, at=now)  # of the same second
     refused("proof_replayed", lambda: perform(built.cell, lambda: detokenize(built.cell, again, body)))
     assert last(built, "detokenize")["code"] == "proof_replayed"
     assert uses_left(built, holder) == 9

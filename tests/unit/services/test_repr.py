@@ -201,7 +201,7 @@ OPEN = {
     "Arrived", "AuditQuery", "BackupFile", "Cell", "ChangeAnswer", "CheckAnswer", "Counted",
     "Coverage", "DomainAnswer", "Due", "FieldAnswer", "GrantFilter", "GrantLimits", "GrantUse",
     "Index", "IndexRow", "KeyBody", "KeyFilter", "KeyTerms", "Limits", "Move", "NewSubject",
-    "Origin", "Page", "PlanAnswer", "RefusedValue", "Removed", "ReplaceBody", "Request",
+    "Origin", "Page", "PlanAnswer", "PublicKey", "RefusedValue", "Removed", "ReplaceBody", "Request",
     "SchemaAnswer", "SchemaBody", "ServerStanding", "SimulateAnswer", "Standing", "SurrogateAnswer",
     "TenantSchema", "TextColumn", "Turn", "Validity", "Verified", "VersionAnswer", "VersionRow",
 }  # fmt: skip

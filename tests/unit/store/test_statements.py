@@ -72,6 +72,10 @@ ROWS: dict[str, dict[str, Any]] = {
     "insert_grant_block": {"id": DIGEST, "grant": "gr_1", "uses": 0, "revoked_at": 0},
     "insert_grant_person": {"grant": "gr_1", "subject": SUBJECT},
     "insert_grant_try": {"ref": REF, "grant": "gr_1", "tries": 1},
+    "insert_holder_key": {
+        "principal": "pr_1", "jkt": "j", "x": "x", "label": None, "created_at": 5, "expires_at": 50,
+        "revoked_at": 0,
+    },
     "insert_kill": {
         "id": "kill_1", "tenant": "main", "kind": "agent", "name": "agent:demo", "reason": None,
         "created_by": "host:0", "created_at": 5, "lifted_at": 0, "lifted_by": None,
@@ -138,6 +142,7 @@ GRANT = (
     "gr_1", "main", "agent:demo", "pr_1", "support", "[]", 0, 10, 10, 5, 50, "active", 1, DIGEST, 0,
     "j", "{}", 0,
 )  # fmt: skip
+HOLDER = ("pr_1", "j", "x", None, 5, 50, 0)
 KILL = ("kill_1", "main", "agent", "agent:demo", None, "host:0", 5, 0, None)
 PAGE = {"first": 0, "end": 10}
 KEYS_PAGE = {"tenant": "main", "below": b"\xff" * 16, "most": 10}
@@ -175,6 +180,7 @@ QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
     "grant_holder": ({"grant_id": "gr_1"}, [(DIGEST, "main", "j", "agent:demo", "support")]),
     "old_proofs": ({"before": b"\xff" * 4, "most": 10}, [(REF,)]),
     "any_kill": ({}, [("kill_1",)]),
+    "holder_keys_page": ({"of_principal": "pr_1", "of_tenant": "main"}, [HOLDER]),
     "kills_page": ({"tenant": "main", "below": "kill_~", "most": 10}, [KILL]),
     "kill": ({"kill_id": "kill_1"}, [KILL]),
     "answer": ({"epoch": 1, "ref": REF}, [(DIGEST, b"r", 5)]),
@@ -264,6 +270,7 @@ FAMILIES: dict[str, tuple[list[Any], dict[str, Any], list[tuple[Any, ...]]]] = {
     "grant_blocks": ([DIGEST, NIL], {}, [(DIGEST, "gr_1", 0, 0)]),
     "people_of_grants": (["gr_1", "gr_2"], {}, [("gr_1", SUBJECT)]),
     "grant_tries": ([REF, NIL], {}, [(REF, 1)]),
+    "holder_keys": (["pr_1", "pr_2"], {}, [HOLDER]),
     "binding_kills": (["agent:demo", "agent:other"], {}, [("main", "agent", "agent:demo")]),
     "key_pages": ([PAGE_ID, NIL], {}, [PAGE_ROW]),
     "keys_in_page": ([KEY, NIL], {"page": PAGE_ID}, []),
@@ -388,6 +395,10 @@ UPDATES: dict[str, tuple[dict[str, Any], int, list[tuple[Any, ...]] | None]] = {
     "drop_every_totp": ({}, 1, None),
     "drop_every_recovery_code": ({}, 1, None),
     "drop_every_passkey": ({}, 1, None),
+    "end_holder_key": ({"of_principal": "pr_1", "of_jkt": "j", "at": 9}, 1, None),
+    "revoke_holder_key": ({"of_principal": "pr_1", "of_jkt": "j", "at": 9}, 1, None),
+    "revoke_every_holder_key": ({"at": 9}, 1, None),
+    "revoke_grants_of_holder": ({"of_agent": "pr_1", "of_jkt": "j"}, 1, None),
     "note_turn": ({"of_turn": 2, "new_steps": "{}", "new_evidence": "{}", "at": 9}, 1, None),
 }
 
@@ -487,7 +498,12 @@ def test_an_update_changes_what_it_should(filled: Store, name: str) -> None:
     repeatable = (
         *("add_issued", "add_rekeyed", "add_to_counter", "charge_grant", "place_index_entry"),
         "use_grant_block",
-        *("rehash_password", "use_passkey", "step_up_session"),  # under the operator's own row
+        *(
+            "rehash_password",
+            "use_passkey",
+            "step_up_session",
+            "end_holder_key",
+        ),  # under the operator's own row
         *("take_job", "note_turn", "note_load"),  # by whoever holds the row of the job, or the cell
     )
     assert again == (1 if name in repeatable else 0)
