@@ -19,7 +19,7 @@ from tests.vectors.made_proofs import GRANT, URL, chain_of
 from tests.vectors.made_statements import JKT, digest
 from vault.client.sealed import Sealed, open_delivery
 from vault.clock import SECOND
-from vault.crypto import delivery, hpke
+from vault.crypto import delivery, hpke, intake
 from vault.crypto.base64url import decode, encode
 from vault.crypto.signing import Signer, thumbprint
 from vault.policy.block import parse_chain
@@ -128,3 +128,15 @@ def test_a_proof_by_openssl_is_taken(chain: str | None, body: bytes, tmp_path: P
         chain_digest=None if chain is None else digest(chain.encode()),
         now=int(time.time()) * SECOND,
     )
+
+
+def test_the_sealed_request_of_the_page() -> None:
+    said = example("sealed-intake.md")
+    private = Secret(bytes.fromhex(said["private"]))
+    public, enc_ct = hpke.public_of(private), decode(said["enc_ct"])
+    assert (encode(public), thumbprint(public, "X25519")) == (said["x"], said["kid"])
+    info = intake.info(said["cell"], said["path"], said["principal"])
+    assert info.hex() == said["info"]
+    plaintext = said["plaintext"].encode()
+    assert hpke_by_hand.seal(public, bytes.fromhex(said["ephemeral"]), info, b"", plaintext) == enc_ct
+    assert hpke.open_sealed(private, info, enc_ct) == plaintext

@@ -24,6 +24,7 @@ from vault.api import (
     explain,
     grants,
     identities,
+    intake_key,
     jobs,
     keys,
     kills,
@@ -48,6 +49,7 @@ from vault.api.router import Resource, Router
 from vault.api.streams import MEDIA_TYPE, STREAMS, Reader, Stream, Streaming, Writer
 from vault.errors import BadInput, CoatcheckError, Unavailable, Unknown, error
 from vault.identifiers import new_id
+from vault.services import intake
 from vault.services.cell import Cell, Origin
 from vault.services.gate import Request, is_keyed, recognise, under_way
 
@@ -58,6 +60,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *schema.ROUTES,
     *explain.ROUTES,
     *identities.ROUTES,
+    *intake_key.ROUTES,
     *agents.ROUTES,
     *sessions.ROUTES,
     *tenants.ROUTES,
@@ -342,6 +345,8 @@ class Api:
         decode = self._decoders[route.body]
         if not raw and route.body_optional:
             return call._replace(body=decode(b"{}"))
+        if route.sealed and media_type == intake.MEDIA_TYPE:
+            raw, media_type = intake.open_body(call.cell, call.request, route.path, raw), JSON
         if media_type != JSON and media_type.split(b";")[0].strip().lower() != JSON:
             raise BadInput("media_type_unsupported")
         if len(raw) <= LARGE_BODY_BYTES:

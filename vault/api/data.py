@@ -48,6 +48,7 @@ ROUTES = (
         (ColumnAnswer, ItemsAnswer),
         body=TokenizeBody,
         batch=True,
+        sealed=True,
         column="values",
         permission="tokenize:FIELD",
         codes=(
@@ -135,6 +136,7 @@ ROUTES = (
         CiphertextsAnswer,
         body=EncryptBody,
         batch=True,
+        sealed=True,
         permission="encrypt:FIELD",
         codes=(*_BATCH_CODES, "subject_required", "record_invalid", *_VALUE_CODES),
     ),

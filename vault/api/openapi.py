@@ -14,6 +14,7 @@ import vault
 from vault.api.problems import TYPE_PREFIX
 from vault.api.route import Route
 from vault.errors import CODES
+from vault.services.intake import MEDIA_TYPE
 
 _REF: Final = "#/components/schemas/{name}"
 COMMON: Final = (
@@ -62,6 +63,8 @@ def codes_of(route: Route) -> list[str]:
         codes += ["not_found"]
     if route.body is not None:
         codes += COMMON
+    if route.sealed:
+        codes += ["sealed_invalid"]
     # A route that takes no Idempotency-Key says so to whoever sends one.
     codes += ["idempotency_conflict" if route.repeatable else "operation_unsupported"]
     return sorted(set(codes))
@@ -201,7 +204,21 @@ def _operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
             "required": not route.body_optional,
             "content": {"application/json": {"schema": schemas[route.body]}},
         }
+        if route.sealed:
+            operation["requestBody"]["content"][MEDIA_TYPE.decode()] = {"schema": _sealed_schema()}
     return operation
+
+
+def _sealed_schema() -> dict[str, Any]:
+    members = {name: {"type": "string"} for name in ("suite", "kid", "enc_ct")}
+    return {
+        "type": "object",
+        "title": "Sealed",
+        "description": "The JSON body, sealed to the key of `intake-key`.",
+        "properties": members,
+        "required": [*members],
+        "additionalProperties": False,
+    }
 
 
 def _problem_schema() -> dict[str, Any]:

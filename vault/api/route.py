@@ -47,6 +47,7 @@ class Route:
         who: `key` (service key or session), `grant` (grant's credential), or both; `session` alone; none:
             it is for whoever has no credential yet, and if it is slow, its verb is run in the lobby.
         batch: whether the body may be as large as a batch.
+        sealed: whether the body may come sealed to the cell's key.
         column: a member of texts of a large body that the verb can take as it came; empty for none.
         slow: whether it may read a whole table, however small its body: its steps run in a thread.
         permission: what the caller must hold, for the reference.
@@ -66,6 +67,7 @@ class Route:
     query: Mapping[str, str] = field(default_factory=dict)
     who: tuple[str, ...] = ("key",)
     batch: bool = False
+    sealed: bool = False
     column: str = ""
     slow: bool = False
     permission: str = ""

@@ -23,7 +23,7 @@ def info(suite: str, grant: str, jti: str) -> bytes:
         grant: the grant's id, `gr_...`.
         jti: of the proof that the request came with.
     """
-    return _joined(suite.encode(), grant.encode(), jti.encode())
+    return joined(suite.encode(), grant.encode(), jti.encode())
 
 
 def signed_bytes(
@@ -39,8 +39,9 @@ def signed_bytes(
         enc_ct: what `hpke.seal` gave.
     """
     texts = (cell, grant, challenge, decision, suite, kid)
-    return _joined(LABEL, *(text.encode() for text in texts), hashlib.sha256(enc_ct).digest())
+    return joined(LABEL, *(text.encode() for text in texts), hashlib.sha256(enc_ct).digest())
 
 
-def _joined(*parts: bytes) -> bytes:
+def joined(*parts: bytes) -> bytes:
+    """PARTS: each part with its length before it, four bytes, big-endian."""
     return b"".join(len(part).to_bytes(LENGTH_BYTES, "big") + part for part in parts)

@@ -53,6 +53,7 @@ class Purpose(StrEnum):
     MASK = "mask"
     DELIVERY = "delivery"  # signs sealed answers; the cell's own
     ATTEMPTS = "verify-attempts"  # over tokens that are verified; the cell's own
+    INTAKE = "intake"  # opens sealed requests; the cell's own
     AUTHENTICATORS = "authenticators"
 
 

@@ -71,6 +71,7 @@ class Keyring:
         self._indexes: BoundedCache[tuple[str, str, int, int], BlindIndex] = BoundedCache()
         self._mask_hashes: BoundedCache[tuple[str, str], MaskHash] = BoundedCache()
         self._attempts: BoundedCache[str, Secret] = BoundedCache()
+        self._intake: BoundedCache[str, Secret] = BoundedCache()
         self._signers: BoundedCache[str, Signer] = BoundedCache()
 
         self._in_use: EpochsInUse | None = None
@@ -308,6 +309,11 @@ class Keyring:
         self._check_lease()
         return self._signers.get(CELL, lambda: Signer(self.single(CELL, CELL, Purpose.DELIVERY)))
 
+    def intake(self) -> Secret:
+        """The X25519 key that opens sealed requests."""
+        self._check_lease()
+        return self._intake.get(CELL, lambda: self.single(CELL, CELL, Purpose.INTAKE))
+
     def attempt(self, grant: str, field: str, token: bytes) -> bytes:
         """What tries of a token under a grant are counted by: keyed, for a token may be easy to guess."""
         self._check_lease()
@@ -328,6 +334,7 @@ class Keyring:
             self._mask_hashes,
             self._attempts,
             self._signers,
+            self._intake,
         ):
             cache.clear()
         self._in_use = None

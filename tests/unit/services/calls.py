@@ -73,6 +73,7 @@ from vault.services.identities import (
     remove_principal,
     whoami,
 )
+from vault.services.intake import read_intake_key
 from vault.services.jobs import cancel_job, list_jobs, read_job, resume_job
 from vault.services.keys import KeyFilter, list_stored_keys, read_stored_key
 from vault.services.kills import KillBody, lift_kill, list_kills, set_kill
@@ -456,6 +457,7 @@ CALLS: Final[dict[str, Call]] = {
     "start_transfer": Call(start_transfer, lambda b: (b.admin, (_transfer(b),)), 1, "transfer:create"),
     "read_transfer": Call(read_transfer, lambda b: (b.admin, (a_transfer(b),)), 0, "transfer:read"),
     "list_moved": Call(list_moved, lambda b: (b.admin, (a_transfer(b), Page())), 0, "transfer:read"),
+    "read_intake_key": Call(read_intake_key, lambda b: (b.service, ()), 1),
     "register_holder_key": Call(
         register_holder_key,
         lambda b: (b.admin, (b.agent_id, msgspec.convert(registering(HELD), HolderKeyBody))),
