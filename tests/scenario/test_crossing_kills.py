@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.harnesses import counts_of, harness
 
-SEEDS: Final = 50 if os.environ.get("COATCHECK_FULL") else 3
+SEEDS: Final = 50 if os.environ.get("COATCHECK_FULL") else 2
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])

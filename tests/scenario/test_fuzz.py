@@ -1,4 +1,4 @@
-"""P14: 25,000 fuzzed requests: no 5xx, no code that is not documented, no echo, bounded memory.
+"""P14: 15,000 fuzzed requests: no 5xx, no code that is not documented, no echo, bounded memory.
 
 COATCHECK_FULL=1 sends a million; `python -m tests.harness.fuzz --requests N --seed S` any number.
 """
@@ -17,7 +17,7 @@ from tests.harness.hostile import mark
 from tests.support.service import Answer
 from vault.errors import CODES
 
-REQUESTS = 1_000_000 if os.environ.get("COATCHECK_FULL") else 25_000
+REQUESTS = 1_000_000 if os.environ.get("COATCHECK_FULL") else 15_000
 ROUTE = BY_NAME["GET whoami"]
 
 

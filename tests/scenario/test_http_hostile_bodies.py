@@ -1,10 +1,12 @@
 """P14: hostile bodies at every route are refused by a problem document that repeats nothing of them.
 
-The routes are those of the table, so a new one is tried here without being named.
+The routes are those of the table, so a new one is tried here without being named. COATCHECK_FULL=1 sends
+every body; else each route is sent one in three, others for each.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -19,6 +21,8 @@ from tests.harness.doors import (
     undocumented,
 )
 from tests.harness.hostile import MARK, bodies, found
+
+FULL = os.environ.get("COATCHECK_FULL") == "1"
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +43,11 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
 @pytest.mark.parametrize("name", WITH_BODY)
 def test_a_hostile_body_is_refused_and_not_repeated(doors: Doors, name: str) -> None:
     route = BY_NAME[name]
-    wrong, statuses = [], []
+    wrong, statuses, turn = [], [], sum(name.encode())
     for number, document in enumerate(bodies_taken(route)):
-        for what, body in bodies(document):
+        for place, (what, body) in enumerate(bodies(document)):
+            if not FULL and (place + turn) % 3:
+                continue
             answer = doors.send(route, body)
             statuses.append(answer.status)
             wrong += [f"{number} {what}: {complaint}" for complaint in complaints(answer)]

@@ -12,8 +12,8 @@ from tests.harness.kills import run
 from tests.harness.points import CLOSING, CONTROL, MAKING, OPENING, POINTS
 
 FULL = bool(os.environ.get("COATCHECK_FULL"))
-KILLS = 1_000 if FULL else 40
-LEAST = 40 if FULL else 20  # points at which a process really ended
+KILLS = 1_000 if FULL else 16
+LEAST = 40 if FULL else 8  # points at which a process really ended
 
 
 def test_nothing_acknowledged_is_lost_at_any_point(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from vault.store.cell import Store
 from vault.wiring import Wiring
 
 RACERS: Final = 64
-ROUNDS: Final = 500 if os.environ.get("COATCHECK_FULL") else 40
+ROUNDS: Final = 500 if os.environ.get("COATCHECK_FULL") else 8
 PEOPLE: Final = 8
 
 

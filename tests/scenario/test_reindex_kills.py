@@ -15,7 +15,7 @@ from tests.support.harnesses import counts_of, harness
 
 FULL: Final = bool(os.environ.get("COATCHECK_FULL"))
 SEEDS: Final = 20 if FULL else 1
-SOME: Final = 9 if FULL else 5
+SOME: Final = 9 if FULL else 3
 
 
 @pytest.mark.parametrize("more", [[], ["--turn"]], ids=["alone", "beside a turn"])

@@ -80,7 +80,7 @@ def test_services_go_on_beside_a_migration_that_is_online(old: Service, tmp_path
     stop = threading.Event()
 
     def load() -> None:
-        while not stop.wait(0.02):  # the others have to start meanwhile
+        while not stop.wait(0.1):  # the others have to start meanwhile
             answers[works(old)] += 1
 
     clients = [threading.Thread(target=load) for _ in range(4)]

@@ -21,7 +21,7 @@ from tests.support.service import PATIENCE_S
 from vault.api.app import ROUTES
 from vault.api.route import Route
 
-EXAMPLES: Final = 400 if os.environ.get("COATCHECK_FULL") else 20
+EXAMPLES: Final = 400 if os.environ.get("COATCHECK_FULL") else 12
 # JSON Schema cannot say that a body has columns or rows, nor what a checksum or a name is: what fits the
 # schema may be refused with these, and every other refusal of it is a fault.
 ACCEPTED: Final = [200, 201, 202, 400, 401, 403, 404, 409, 422, 423, 429]

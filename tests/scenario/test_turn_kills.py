@@ -15,7 +15,7 @@ from tests.support.harnesses import counts_of, harness
 
 FULL: Final = bool(os.environ.get("COATCHECK_FULL"))
 SEEDS: Final = 50 if FULL else 1
-SOME: Final = len(POINTS) if FULL else 8
+SOME: Final = len(POINTS) if FULL else 5
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])

@@ -14,7 +14,9 @@ from typing import Any, Final
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.pool import NullPool
 
+from vault.clock import SystemClock
 from vault.store import migrations
+from vault.store.cell import Store
 from vault.store.tables import Tables
 
 _numbers: Final = count(1)
@@ -81,6 +83,25 @@ def give_back(url: str) -> None:
             connection.exec_driver_sql(f"TRUNCATE {names}")
         engine.dispose()
         _given_back.append(url)
+
+
+def migrated(kind: str, folder: Path) -> str:
+    """The URL of a new database of a kind, with all migrations."""
+    if kind == "postgresql":
+        return postgresql()
+    shutil.copyfile(_migrated_file(), folder / "cell.db")
+    return sqlite(folder)
+
+
+@cache
+def _migrated_file() -> Path:
+    """A database file with all migrations, to be copied; made once a process."""
+    folder = Path(tempfile.mkdtemp(prefix="coatcheck-template-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    store = Store(sqlite(folder), SystemClock())
+    migrations.upgrade(store.engine)
+    store.close()  # the last connection folds the log into the file
+    return folder / "cell.db"
 
 
 def new_database(kind: str, folder: Path, *, empty: bool = False) -> str:

@@ -7,18 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.databases import give_back, new_database
+from tests.support.databases import give_back, migrated
 from vault.clock import SystemClock
-from vault.store import migrations
 from vault.store.cell import Store
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """An empty cell's database, once of each kind."""
-    url = new_database(request.param, tmp_path)
+    url = migrated(request.param, tmp_path)
     made = Store(url, SystemClock())
-    migrations.upgrade(made.engine)
     yield made
     made.close()
     give_back(url)
@@ -26,7 +24,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def sqlite(tmp_path: Path) -> Iterator[Store]:
-    made = Store(new_database("sqlite", tmp_path), SystemClock())
-    migrations.upgrade(made.engine)
+    made = Store(migrated("sqlite", tmp_path), SystemClock())
     yield made
     made.close()
