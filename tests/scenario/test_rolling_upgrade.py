@@ -91,6 +91,7 @@ def test_services_go_on_beside_a_migration_that_is_online(old: Service, tmp_path
     try:
         new.start()
         assert works(new) == 200
+        new.stop()  # else the turn below waits until its lease has run out
     finally:
         stop.set()
         for client in clients:
