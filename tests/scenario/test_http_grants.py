@@ -199,3 +199,69 @@ def test_a_stream_takes_no_proof(doors: Doors) -> None:
     }
     answer = doors.service.request("POST", "/v1/eu/detokenize/stream", body, headers)
     assert (answer.status, answer.code) == (422, "operation_unsupported")
+
+
+def test_a_sealed_answer_is_asked_for_again_with_another_challenge(doors: Doors) -> None:
+    """Under one Idempotency-Key it is the same request, answered as every one that showed values."""
+    signer, (_, seal_to) = new_signer(), sealing()
+    grant = create(
+        doors,
+        thumbprint(signer.public),
+        scope=[{"fields": [NAME], "operations": ["reveal"], "delivery": ["sealed"]}],
+        seal_to={"kty": seal_to.kty, "crv": seal_to.crv, "x": seal_to.x},
+    )["id"]
+    answers, of = [], token(doors)
+    for challenge in ("c" * 22, "d" * 22):
+        body = json.dumps(
+            {"purpose": PURPOSE, "field": NAME, "tokens": [of], "delivery": "sealed", "challenge": challenge}
+        ).encode()
+        headers = {**proved(doors, signer, grant, body), "Idempotency-Key": "once"}
+        answers.append(send(doors, "detokenize", body, headers).json())
+    first, second = answers
+    assert "sealed" in first
+    assert (second["replayed"], second["decision"]) == (True, first["decision"])
+    assert "sealed" not in second
+    other = asked(doors, delivery="sealed", challenge="e" * 22)  # another token
+    headers = {**proved(doors, signer, grant, other), "Idempotency-Key": "once"}
+    assert send(doors, "detokenize", other, headers).code == "idempotency_conflict"
+
+
+def test_a_grant_that_was_changed_says_what_signs_its_answers(doors: Doors) -> None:
+    signer, (_, seal_to) = new_signer(), sealing()
+    grant = create(
+        doors,
+        thumbprint(signer.public),
+        scope=[{"fields": [NAME], "operations": ["reveal"], "delivery": ["sealed"]}],
+        seal_to={"kty": seal_to.kty, "crv": seal_to.crv, "x": seal_to.x},
+    )
+    for verb in ("suspend", "resume"):
+        changed = doors.service.call("POST", f"grants/{grant['id']}/{verb}", {}, key=doors.all_powerful)
+        assert changed.json()["delivery_key"] == grant["delivery_key"]
+
+
+def test_a_stream_says_what_it_is_part_of(doors: Doors) -> None:
+    """A bearer grant that is bound to a conversation and a task."""
+    made = doors.service.call(
+        "POST",
+        "grants",
+        {
+            "agent": "agent:demo",
+            "purpose": PURPOSE,
+            "scope": [{"fields": [NAME], "operations": ["reveal"], "delivery": ["plain"]}],
+            "limits": {"uses": 5},
+            "bind": {"conversation": "c1", "task": "t1"},
+        },
+        key=doors.all_powerful,
+    )
+    assert made.status == 201, made.body
+    of = token(doors)
+    for more, status in (({"conversation": "c1", "task": "t1"}, 200), ({"conversation": "c2"}, 403)):
+        lines = [{"purpose": PURPOSE, "field": NAME, **more}, {"token": of}]
+        sent = "".join(json.dumps(line) + "\n" for line in lines).encode()
+        headers = {
+            "authorization": f"Bearer {made.json()['credential']}",
+            "content-type": "application/x-ndjson",
+        }
+        answer = doors.service.request("POST", "/v1/eu/detokenize/stream", sent, headers)
+        assert answer.status == status, answer.body
+        assert (PERSON.encode() in answer.body) is (status == 200)

@@ -56,6 +56,8 @@ class DetokenizeHeader(Hidden, forbid_unknown_fields=True, frozen=True, omit_def
     delivery: str = "plain"
     key_version: int | None = None
     on_error: str = FAIL
+    conversation: str | None = None
+    task: str | None = None
 
 
 class RekeyHeader(Hidden, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
@@ -141,6 +143,8 @@ def _detokenize(call: Call, lines: Lines) -> Any:
         subjects=subjects,
         key_version=head.key_version,
         on_error=head.on_error,
+        conversation=head.conversation,
+        task=head.task,
     )
     return detokenize(call.cell, call.request, body)
 

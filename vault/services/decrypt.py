@@ -13,7 +13,14 @@ from vault.services.asked import Asked
 from vault.services.batch import FAIL, check_size
 from vault.services.cell import Cell, TenantSchema
 from vault.services.delivery import Sealed
-from vault.services.detokenize import ValueItem, asking_of, name_subjects, sealed_items, value_items
+from vault.services.detokenize import (
+    ValueItem,
+    asking_of,
+    name_subjects,
+    repeatable,
+    sealed_items,
+    value_items,
+)
 from vault.services.encrypt import check_record
 from vault.services.gate import Request, holder
 from vault.services.hidden import Hidden
@@ -68,7 +75,7 @@ def decrypt(cell: Cell, request: Request, body: DecryptBody) -> Verb[DecryptAnsw
     """
     who = holder(cell, request)
     asking = asking_of("decrypt", body)
-    found = once(cell, request, who, "decrypt", DecryptAnswer, body)
+    found = once(cell, request, who, "decrypt", DecryptAnswer, repeatable(body))
     if found.replay is not None:
         return found.replay
     shown = yield from use_grant(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from vault.errors import BadInput, ValueRefused
 from vault.ledger.command import Verb
@@ -78,6 +79,14 @@ class ValuesAnswer(Replayable, frozen=True, omit_defaults=True):
     sealed: Sealed | UnsetType = UNSET
 
 
+Body = TypeVar("Body", DetokenizeBody, "DecryptBody")
+
+
+def repeatable(body: Body) -> Body:
+    """A body as a repeated request is known by: what freshens a sealed answer is another each time."""
+    return body if body.challenge is None else replace(body, challenge=None)
+
+
 def asking_of(verb: str, body: DetokenizeBody | DecryptBody) -> Asking:
     """What a body asks for besides its items.
 
@@ -109,7 +118,7 @@ def detokenize(cell: Cell, request: Request, body: DetokenizeBody) -> Verb[Value
     """
     who = holder(cell, request)
     asking = asking_of("detokenize", body)
-    found = once(cell, request, who, "detokenize", ValuesAnswer, body)
+    found = once(cell, request, who, "detokenize", ValuesAnswer, repeatable(body))
     if found.replay is not None:
         return found.replay
     by_column = body.items is None

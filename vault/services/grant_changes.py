@@ -27,7 +27,7 @@ from vault.services.cell import Cell, Origin
 from vault.services.gate import CallerCommand, Request, admit, authenticate, trace
 from vault.services.grant_body import Subjects as SubjectsBody
 from vault.services.grant_body import check_text, instant, named_subjects
-from vault.services.grant_views import GrantAnswer, shown_row, visible
+from vault.services.grant_views import GrantAnswer, delivery_key, shown_row, visible
 from vault.services.hidden import Hidden
 from vault.services.idempotency import Replayable, once
 from vault.services.subjects import find
@@ -281,8 +281,12 @@ def _change(
     repeat = once(cell, request, caller, verb, GrantAnswer, grant, body)
     if repeat.replay is not None:
         return repeat.replay
-    done = yield repeat.keep(command(caller), shown_row)
-    return shown_row(done.value, done.at)
+
+    def answer(row: GrantRow, at: Micros) -> GrantAnswer:
+        return msgspec.structs.replace(shown_row(row, at), delivery_key=delivery_key(cell, row.grant.terms))
+
+    done = yield repeat.keep(command(caller), answer)
+    return answer(done.value, done.at)
 
 
 def _admitted(cell: Cell, request: Request, grant: str, verb: str, *, own: bool) -> Verb[Caller]:

@@ -116,7 +116,8 @@ class LiftKill(CallerCommand):
         """Says until when it bound."""
         self.check(state)
         tenant, actor = self.caller.principal.tenant, self.caller.actor
-        writes.update("lift_kill", kill_id=self._kill, at=state.now, by=actor)
+        # If somebody else was first, this is stale, and finds it lifted.
+        writes.change("lift_kill", [{"kill_id": self._kill, "at": state.now, "by": actor}])
         writes.fence_by += 1
         facts = {"kill": self._kill, "credential": self.caller.api_key, **trace(self._origin)}
         writes.event(Event("kill.lift", tenant, actor, facts, {}, self.decision))
