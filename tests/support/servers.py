@@ -40,6 +40,11 @@ def _programs() -> Path:
     return Path(found.origin).parent / "pginstall" / "bin"
 
 
+def program(name: str) -> Path:
+    """A program that comes with the server, such as `pgbench`."""
+    return _programs() / name
+
+
 @cache
 def with_tls() -> Path | None:
     """The programs of a server that speaks TLS, which the others do not: Debian's, if installed."""
