@@ -54,6 +54,7 @@ class Use(StrEnum):
     CUSTODY_BACKUP = "custody backup"
     RECORD_BACKUP = "record backup"
     AUTHENTICATOR = "authenticator"
+    APPROVAL = "approval"
 
     __hash__ = str.__hash__  # Enum's own is written in Python, and runs for every message that is sealed
 

@@ -16,6 +16,7 @@ from typing import Final
 
 Fact = int | bool | str
 """What an error may state: numbers, flags and our own names; never caller input."""
+Facts = Fact | list[dict[str, Fact]] | list[str] | dict[str, Fact]
 
 
 class Exit(IntEnum):
@@ -170,7 +171,8 @@ CODES: Final[dict[str, Code]] = {
         network_denied="The credential may not be used from this address.",
         delegation_denied="The grantor may not give this: it is out of bounds, or the chain is broken.",
         plain_delivery_denied="Plain delivery is not allowed for this purpose.",
-        self_approval="Nobody grants to itself.",
+        self_approval="Nobody grants to itself, or approves what is its own.",
+        approval_denied="A person was asked to approve this, and has denied it.",
         residency_refused=(
             "The value may not leave its region for that one. | Both the cell and the field's schema name "
             "the regions that values may be transferred into."
@@ -188,6 +190,15 @@ CODES: Final[dict[str, Code]] = {
         Exit.DENIED,
         retry="after_seconds",
         grant_suspended="The grant is suspended. | Only a person can let it go on.",
+    ),
+    **_rows(
+        403,
+        Exit.DENIED,
+        retry="after_approval",
+        approval_required=(
+            "A person must approve this. | Ask somebody to open the link in `approval`, and do not ask again "
+            "before they have answered."
+        ),
     ),
     # what there is
     **_rows(
@@ -317,7 +328,7 @@ class CoatcheckError(Exception):
         LookupError: not a code; here rather than later, when the error is shown.
     """
 
-    def __init__(self, code: str, /, **facts: Fact | list[dict[str, Fact]] | list[str]) -> None:
+    def __init__(self, code: str, /, **facts: Facts) -> None:
         if code not in CODES:
             raise LookupError("not a code of CODES")
         self.code = code
@@ -404,7 +415,7 @@ FAMILIES: Final[dict[Exit, type[CoatcheckError]]] = {
 }
 
 
-def error(code: str, /, **facts: Fact | list[dict[str, Fact]] | list[str]) -> CoatcheckError:
+def error(code: str, /, **facts: Facts) -> CoatcheckError:
     """The error of the family that `code` belongs to.
 
     Raises:

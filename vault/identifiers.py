@@ -33,6 +33,8 @@ PREFIXES: Final = {
     "gr": "grant",
     "cg": "credential of a bearer grant (with the grant's own number)",
     "dec": "decision",
+    "apr": "approval",
+    "ntc": "notice",
     "job": "job",
     "key": "cryptographic key",
     "kill": "kill switch",

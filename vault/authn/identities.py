@@ -19,10 +19,12 @@ from vault.clock import Clock, Micros
 from vault.crypto.mac import same, secret_digest
 from vault.errors import Unauthenticated
 from vault.identifiers import split_credential
+from vault.policy.approval import Approval
 from vault.policy.block import Block, check_holder, parse_chain
 from vault.policy.networks import inside
 from vault.policy.principal import Principal
 from vault.policy.proof import Proof
+from vault.policy.terms import decode_terms
 from vault.store.cache import BoundedCache
 from vault.store.cell import Store
 from vault.store.operators import SessionRow
@@ -104,6 +106,7 @@ class Holder:
         agent, purpose: the grant's, which never change.
         proof: of a keyed grant; None for a bearer grant.
         chain: the delegations between the grant's own holder and this one.
+        approval, seal_to: the grant's, which never change.
     """
 
     credential: Credential
@@ -112,6 +115,8 @@ class Holder:
     purpose: str
     proof: Proof | None = None
     chain: tuple[Block, ...] = ()
+    approval: Approval | None = None
+    seal_to: str | None = None
 
     @property
     def keys(self) -> list[str]:
@@ -129,6 +134,13 @@ class _Known(NamedTuple):
     jkt: str | None
     agent: str
     purpose: str
+    approval: Approval | None
+    seal_to: str | None
+
+    @property
+    def named(self) -> tuple[str, str, str]:
+        """Tenant, agent and purpose."""
+        return self.tenant, self.agent, self.purpose
 
 
 class Identities:
@@ -214,7 +226,7 @@ class Identities:
         found = self._grant(credential.id)
         if not same(found.digest, credential.digest):
             raise Unauthenticated("grant_invalid")
-        return Holder(credential, found.tenant, found.agent, found.purpose)
+        return Holder(credential, *found.named, approval=found.approval, seal_to=found.seal_to)
 
     def keyed(self, grant: str, proof: Proof, chain: str | None) -> Holder:
         """Whoever proves to hold a grant's key, or one that the grant was handed on to.
@@ -233,7 +245,8 @@ class Identities:
             raise Unauthenticated("grant_invalid")
         blocks = () if chain is None else parse_chain(chain, grant, found.jkt)
         check_holder(blocks, found.jkt, proof.jkt)
-        return Holder(Credential("gr", grant, b""), found.tenant, found.agent, found.purpose, proof, blocks)
+        keyed = Credential("gr", grant, b"")
+        return Holder(keyed, *found.named, proof, blocks, found.approval, found.seal_to)
 
     def _grant(self, grant: str) -> _Known:
         found = self._grants.get(grant, lambda: self._read_grant(grant))
@@ -273,7 +286,11 @@ class Identities:
 
     def _read_grant(self, grant: str) -> _Known | None:
         rows = self._store.read(self._store.record.grant_holder, {"grant_id": grant})
-        return _Known(bytes(rows[0][0]), *rows[0][1:]) if rows else None
+        if not rows:
+            return None
+        digest, tenant, jkt, agent, purpose, terms = rows[0]
+        found = decode_terms(terms)
+        return _Known(bytes(digest), tenant, jkt, agent, purpose, found.approval, found.seal_to)
 
 
 _READ: Final[dict[str, Callable[[Identities, str], tuple[bytes, Caller] | None]]] = {

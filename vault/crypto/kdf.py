@@ -34,6 +34,8 @@ class Label(Enum):
     DIRECTORY_PROOF = b"coatcheck/directory-proof/"  # that root -> MAC key that proves it is this version
     AUTHENTICATOR_SEALING = b"coatcheck/authenticator-sealing/"  # the cell's key -> what seals TOTP secrets
     AUTHENTICATOR_CHALLENGES = b"coatcheck/authenticator-challenges/"  # that key -> MAC key over challenges
+    APPROVAL_SEALING = b"coatcheck/approval-sealing/"  # the cell's key -> what seals requests to approve
+    APPROVAL_REQUESTS = b"coatcheck/approval-requests/"  # that key -> MAC key over those requests
     ROOT_WRAP = b"coatcheck/root-wrap/"  # local root key -> the key that wraps kms halves
 
 

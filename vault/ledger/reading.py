@@ -12,6 +12,7 @@ from typing import Any
 
 from vault.clock import day_of
 from vault.ledger.state import BlockRow, Head, Needs, Overtaken, State, collect_tokens
+from vault.store.approving import ApprovalRow, Vote
 from vault.store.cell import Store
 from vault.store.crossing import ArrivalRow
 from vault.store.custody import KeyRow
@@ -70,6 +71,8 @@ def first_reads(store: Store, needs: Needs) -> Reads:
         reads.family(store.granting.holder_keys, sorted(needs.holders), _holders)
     if needs.tries:
         reads.family(store.granting.grant_tries, sorted(needs.tries), _tries)
+    if needs.approvals:
+        reads.family(store.approving.approvals, sorted(needs.approvals), _approvals)
     if needs.subjects:
         reads.family(custody.subjects, sorted(needs.subjects), _subjects)
     for slot in sorted(needs.slots):
@@ -181,6 +184,11 @@ def _tries(state: State, rows: list[Row]) -> None:
         state.tries[bytes(ref)] = tries
 
 
+def _approvals(state: State, rows: list[Row]) -> None:
+    for row in rows:
+        state.approvals[bytes(row[3])] = ApprovalRow(*row)
+
+
 def _subjects(state: State, rows: list[Row]) -> None:
     for id_, tenant in rows:
         state.subjects[bytes(id_)] = tenant
@@ -246,6 +254,12 @@ def _granting(session: Session, store: Store, needs: Needs, state: State) -> Non
     counted = [id_ for id_, row in sorted(state.grants.items()) if row.grant.terms.max_distinct is not None]
     for grant, subject in session.family(store.granting.people_of_grants, counted) if counted else ():
         state.people.setdefault(grant, set()).add(bytes(subject))
+    for grant in sorted(needs.open_approvals):
+        [[count]] = session.rows(store.approving.open_approvals, {"of_grant": grant, "at": state.now})
+        state.open_approvals[grant] = count
+    by_id = {row.id: row for row in state.approvals.values()}
+    for row in session.family(store.approving.votes, sorted(by_id)) if by_id else ():
+        by_id[row[0]].votes.append(Vote(*row))
     # A kill switch moves the head's fence when it is set and when it is lifted.
     if needs.kills and store.unkilled_at != state.head.fence:
         if session.rows(store.granting.any_kill, {}):

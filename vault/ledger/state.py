@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from vault.audit.event import Event
 from vault.clock import Micros
+from vault.store.approving import ApprovalRow
 from vault.store.crossing import ArrivalRow
 from vault.store.custody import KeyRow, Slot
 from vault.store.granting import HolderRow
@@ -122,6 +123,8 @@ class Needs:
     blocks: set[bytes] = field(default_factory=set)  # of delegations
     tries: set[bytes] = field(default_factory=set)  # keyed digests of tokens that are verified
     kills: set[Kill] = field(default_factory=set)  # what a kill switch may be set for
+    approvals: set[bytes] = field(default_factory=set)  # keyed digests of what somebody must approve
+    open_approvals: set[str] = field(default_factory=set)  # grants whose approvals that wait are counted
     holders: set[str] = field(default_factory=set)  # agents whose registered keys are read
     refs: set[bytes] = field(default_factory=set)
     subjects: set[bytes] = field(default_factory=set)
@@ -163,6 +166,8 @@ class State:
     blocks: dict[bytes, BlockRow] = field(default_factory=dict)
     tries: dict[bytes, int] = field(default_factory=dict)
     kills: set[Kill] = field(default_factory=set)  # those that bind
+    approvals: dict[bytes, ApprovalRow] = field(default_factory=dict)  # by digest, the newest
+    open_approvals: dict[str, int] = field(default_factory=dict)  # by grant
     holders: dict[str, dict[str, HolderRow]] = field(default_factory=dict)  # by agent, then thumbprint
     refs: dict[bytes, bytes] = field(default_factory=dict)
     subjects: dict[bytes, str] = field(default_factory=dict)

@@ -10,12 +10,13 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from vault.clock import SECOND, Micros
-from vault.policy.grant import Derived, Grant
+from vault.policy.grant import Derived, Grant, GrantState
 from vault.policy.narrowing import Bounds
 from vault.policy.networks import inside
 from vault.policy.rate import decide as decide_rate
 from vault.policy.windows import inside as inside_windows
 
+APPROVAL_REQUIRED: Final = "approval_required"
 SUSPENDED_S: Final = 60
 """Seconds after which a suspended grant may be tried again, as its holder is told."""
 
@@ -107,6 +108,12 @@ def decide_use(
     return Decision(code, request.items, check, member, tat)
 
 
+def asks_for_approval(grant: Grant, request: UseRequest) -> bool:
+    """Whether a use needs an approval of its own."""
+    approval = grant.terms.approval
+    return approval is not None and approval.asks_for(request.operation, request.fields)
+
+
 def _standing(grant: Grant, uses: int, now: Micros, standing: Standing) -> Decision | None:
     """Whether the grant stands at all, whatever is asked of it; nothing is charged where it does not."""
     if standing.refused is not None:
@@ -117,6 +124,8 @@ def _standing(grant: Grant, uses: int, now: Micros, standing: Standing) -> Decis
         return Decision("grant_invalid", 0, 6)
     if state == "suspended" or standing.killed:
         return Decision("grant_suspended", 0, 6, retry_after=SUSPENDED_S)
+    if grant.state is GrantState.PENDING:
+        return Decision(APPROVAL_REQUIRED, 0, 6)
     if state == "pending" or (grant.terms.windows and not inside_windows(grant.terms.windows, now)):
         return Decision("outside_window", 0, 6)
     if standing.replayed:

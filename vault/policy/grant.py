@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -13,6 +13,7 @@ from vault.clock import SECOND, Micros, parse_period
 from vault.errors import BadInput, Denied
 from vault.formats.derived import AGE, check_derived
 from vault.identifiers import GrantId, PrincipalId
+from vault.policy.approval import check_approval
 from vault.policy.principal import DELIVERIES, OPERATIONS, Ceiling
 from vault.policy.terms import NONE, Terms
 from vault.schema.document import FieldRule, Protection, Purpose
@@ -28,6 +29,7 @@ MAX_AGES: Final = 2
 class GrantState(StrEnum):
     """What a grant's row says; `exhausted` and `expired` follow from counters and the clock."""
 
+    PENDING = "pending"  # not approved yet
     ACTIVE = "active"
     SUSPENDED = "suspended"
     REVOKED = "revoked"
@@ -75,6 +77,7 @@ class Grant:
         subjects: row ids of the data subjects it is for; None means any.
         digest: SHA-256 of the credential's secret; empty for a keyed grant.
         jkt: the thumbprint of the holder's key; None for a bearer grant.
+        on_behalf_of: whom it is for, as its creator named them.
     """
 
     id: GrantId
@@ -93,16 +96,17 @@ class Grant:
     digest: bytes
     jkt: str | None = None
     terms: Terms = NONE
+    on_behalf_of: str | None = field(default=None, repr=False)
 
     def state_at(self, now: Micros, uses: int) -> str:
-        """`active`, `pending` (not valid yet), `suspended`, `exhausted`, `expired` or `revoked`."""
+        """`active`, `pending` (not approved, or not yet), `suspended`, `exhausted`, `expired`, `revoked`."""
         if self.state is GrantState.REVOKED:
             return "revoked"
         if now >= self.valid_until:
             return "expired"
         if self.state is GrantState.SUSPENDED:
             return "suspended"
-        if now < self.valid_from:
+        if now < self.valid_from or self.state is GrantState.PENDING:
             return "pending"
         return "exhausted" if uses >= self.max_uses else "active"
 
@@ -149,6 +153,9 @@ def check_scope(proposal: Proposal, fields: Mapping[str, FieldRule]) -> None:
         raise BadInput("subjects_unenforceable", member="max_distinct")
     if proposal.terms.seal_to is None and SEALED in _all(proposal.scope, "delivery"):
         raise BadInput("member_missing", member="seal_to")
+    approval = proposal.terms.approval
+    if approval is not None:
+        check_approval(approval, _all(proposal.scope, "operations"), _all(proposal.scope, "fields"))
     for entry in proposal.scope:
         if not (entry.fields and entry.operations and entry.delivers):
             raise BadInput("member_missing", member="scope")

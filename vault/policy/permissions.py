@@ -14,7 +14,11 @@ from vault.schema.refusals import is_label
 
 # Alphabetical. `*` in the key stands for a name of the schema, never for "any".
 PERMISSIONS: Final[dict[str, str]] = {
+    "approval:decide": "approve and deny what one is asked to",
+    "approval:read": "see what waits for an approval, and of what one is asked to approve, a masked preview",
     "audit:read": "read the audit log",
+    "break-glass:create": "create a short grant past one's ceiling, which somebody else has to review",
+    "break-glass:review": "review such grants of others",
     "directory:lookup": "ask in which region a person is",
     "encrypt:*": "turn values of a field into ciphertexts",
     "epoch:turn": "turn the cell's epoch; of the tenant main only",
@@ -46,6 +50,7 @@ ROLES: Final[dict[str, frozenset[str]]] = {
             *("principal:list", "principal:write", "schema:apply", "schema:read"),
         }
     ),
+    "approver": frozenset({"approval:decide", "approval:read"}),
     "auditor": frozenset(
         {"audit:read", "grant:list", "job:read", "key:read", "principal:list", "schema:read"}
     ),
@@ -53,17 +58,25 @@ ROLES: Final[dict[str, frozenset[str]]] = {
     "cell-custodian": frozenset({"epoch:turn", "job:control", "job:read", "key:read"}),
     "key-custodian": frozenset({"job:control", "job:read", "key:destroy", "key:read", "key:rotate"}),
     "operator": frozenset({"grant:list", "grant:revoke", "job:control", "job:read", "kill:control"}),
-    "privacy-officer": frozenset({"job:read", "transfer:create", "transfer:read"}),
+    "privacy-officer": frozenset(
+        {
+            *("approval:decide", "approval:read", "break-glass:review"),
+            *("job:read", "transfer:create", "transfer:read"),
+        }
+    ),
 }
 """An admin arranges and does not read data; an auditor reads what happened and changes nothing; a custodian
 sees keys, and of the cell turns them, and reads no data either; an operator stops what must not go on; a
-privacy officer moves what may leave."""
+privacy officer moves what may leave, and an approver agrees to what needs more than one."""
 
 CELL_WIDE: Final = frozenset({"epoch:turn", "tenant:create", "tenant:read"})
 """What only principals of the tenant that the cell began with can hold."""
 
 
 ADMINISTRATIVE: Final[dict[str, bool]] = {
+    "approval:decide": True,
+    "break-glass:create": True,
+    "break-glass:review": True,
     "epoch:turn": True,
     "grant:create": False,  # what services are for
     "grant:revoke": False,  # what watches over agents has to be able to stop them

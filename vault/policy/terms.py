@@ -12,6 +12,7 @@ import msgspec
 
 from vault.crypto.base64url import decode as decode_base64url
 from vault.errors import BadInput
+from vault.policy.approval import Approval
 from vault.policy.networks import is_network
 from vault.policy.rate import Rate
 from vault.policy.windows import Window, check_windows
@@ -93,6 +94,8 @@ class Terms(_Strict, frozen=True):
         verify_attempts: how often one token may be verified.
         seal_to: the public key that sealed answers are for, base64url.
         depth: how deep it may be delegated; 0: not.
+        approval: who must agree to it, or to uses of it.
+        break_glass: whether it was made past its creator's ceiling, to be looked at afterwards.
     """
 
     networks: list[str] = []
@@ -105,6 +108,8 @@ class Terms(_Strict, frozen=True):
     seal_to: str | None = None
     depth: int = 0
     ttl_max_s: int = DEFAULT_BLOCK_TTL_S
+    approval: Approval | None = None
+    break_glass: bool = False
 
 
 NONE: Final = Terms()

@@ -12,6 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from vault.clock import Clock
 from vault.errors import Unavailable
+from vault.store.approving import ApprovingStatements
 from vault.store.crossing import CrossingStatements
 from vault.store.custody import CustodyStatements
 from vault.store.granting import GrantingStatements
@@ -42,6 +43,7 @@ class _Statements(NamedTuple):
     crossing: CrossingStatements
     granting: GrantingStatements
     operators: OperatorStatements
+    approving: ApprovingStatements
 
 
 _compiled: Final[dict[str, _Statements]] = {}
@@ -64,6 +66,7 @@ def _statements(name: str, dialect: Dialect) -> _Statements:
             CrossingStatements(tables, dialect),
             GrantingStatements(tables, dialect),
             OperatorStatements(tables, dialect),
+            ApprovingStatements(tables, dialect),
         )
     return found
 
@@ -97,11 +100,12 @@ class Store:
         self.granting = statements.granting
         self.unkilled_at = -1  # the fence of the head at which no kill switch was set, as last looked at
         self.operators = statements.operators
+        self.approving = statements.approving
 
     def insert(self, table: str) -> Statement:
         """The insert statement of a table, by its singular name."""
         parts = (self.custody, self.record, self.values, self.requests, self.turning, self.work)
-        for part in (*parts, self.crossing, self.granting, self.operators):
+        for part in (*parts, self.crossing, self.granting, self.operators, self.approving):
             statement = getattr(part, f"insert_{table}", None)
             if isinstance(statement, Statement):
                 return statement
@@ -110,7 +114,7 @@ class Store:
     def update(self, name: str) -> Statement:
         """An update statement of record or custody, by its name."""
         parts = (self.record, self.custody, self.requests, self.turning, self.work)
-        for part in (*parts, self.indexes, self.crossing, self.granting, self.operators):
+        for part in (*parts, self.indexes, self.crossing, self.granting, self.operators, self.approving):
             statement = getattr(part, name, None)
             if isinstance(statement, Statement):
                 return statement

@@ -283,6 +283,7 @@ class RecordStatements:
         return (
             g.id, g.tenant, g.agent, g.created_by, g.purpose, g.scope, g.any_subject, g.max_uses, g.batch,
             g.valid_from, g.valid_until, g.state, g.version, g.digest, g.uses, g.jkt, g.terms, g.tat,
+            g.on_behalf_of,
         )  # fmt: skip
 
     def _grants(self) -> None:
@@ -305,7 +306,9 @@ class RecordStatements:
             .limit(bindparam("most", type_=Integer))
         )
         self.grant_holder = self._compiled(
-            select(g.digest, g.tenant, g.jkt, g.agent, g.purpose).where(g.id == bindparam("grant_id"))
+            select(g.digest, g.tenant, g.jkt, g.agent, g.purpose, g.terms).where(
+                g.id == bindparam("grant_id")
+            )
         )
         self.living_grants = self._compiled(
             select(g.purpose, g.scope).where(

@@ -83,6 +83,7 @@ def decode_grant(row: Any, subjects: frozenset[bytes] | None) -> GrantRow:
             digest=bytes(row[13]),
             jkt=row[15],
             terms=decode_terms(row[16]),
+            on_behalf_of=row[18],
         ),
         row[14],
         row[17],

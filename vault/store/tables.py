@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import SchemaItem
 
-from vault.store import crossing_tables, grant_tables, operator_tables, work_tables
+from vault.store import approval_tables, crossing_tables, grant_tables, operator_tables, work_tables
 
 CUSTODY: Final = "custody"
 RECORD: Final = "record"
@@ -51,6 +51,7 @@ SEALED_OTHERWISE: Final = frozenset(
         ("epochs", "sealed_half"),
         ("epochs", "sealed_canary"),  # under the row's own epoch, and goes with it
         ("subjects", "sealed"),
+        ("approvals", "sealed"),  # under a field key of the cell's own, which a turn carries
         ("claims", "sealed"),
         ("totp", "sealed"),  # under a field key of the cell's own, which turns carry
         ("idempotency", "sealed"),  # under a key of the request, which is one of the epoch: dropped with it
@@ -88,6 +89,10 @@ class Tables:
     grant_tries: Table
     holder_keys: Table
     kills: Table
+    approvals: Table  # these four: `vault.store.approval_tables`
+    approval_votes: Table
+    notices: Table
+    break_glass: Table
     passwords: Table  # these six: `vault.store.operator_tables`
     totp: Table
     recovery_codes: Table
@@ -105,6 +110,7 @@ class Tables:
         work_tables.define(self)
         crossing_tables.define(self)
         operator_tables.define(self)
+        approval_tables.define(self)
 
     def table(self, part: str, name: str, /, *columns: SchemaItem, rowid: bool = True) -> Table:
         """A table of a part."""

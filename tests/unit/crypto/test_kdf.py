@@ -98,6 +98,8 @@ def test_labels_are_published_unique_and_none_begins_another() -> None:
         "DIRECTORY_PROOF": b"coatcheck/directory-proof/",
         "AUTHENTICATOR_SEALING": b"coatcheck/authenticator-sealing/",
         "AUTHENTICATOR_CHALLENGES": b"coatcheck/authenticator-challenges/",
+        "APPROVAL_SEALING": b"coatcheck/approval-sealing/",
+        "APPROVAL_REQUESTS": b"coatcheck/approval-requests/",
         "ROOT_WRAP": b"coatcheck/root-wrap/",
     }
     for one, other in itertools.permutations(Label, 2):

@@ -80,6 +80,25 @@ ROWS: dict[str, dict[str, Any]] = {
         "id": "kill_1", "tenant": "main", "kind": "agent", "name": "agent:demo", "reason": None,
         "created_by": "host:0", "created_at": 5, "lifted_at": 0, "lifted_by": None,
     },
+    "insert_approval": {
+        "id": "apr_1", "tenant": "main", "grant": "gr_1", "digest": DIGEST, "version": 1,
+        "verb": "detokenize", "operation": "reveal", "delivery": "plain", "fields": "[]", "items": 1,
+        "needed": 1,
+        "state": "pending", "created_at": 5, "expires_at": 50, "sealed": b"a",
+    },
+    "insert_approval_vote": {
+        "approval": "apr_1", "principal": "pr_1", "name": "operator:ada", "verdict": "approve",
+        "reason": None, "mfa_by": "totp", "mfa_at": 5, "at": 6,
+    },
+    "insert_notice": {
+        "id": "ntc_1", "tenant": "main", "channel": "mail", "kind": "grant.pending", "about": "apr_1",
+        "agent": "agent:demo", "purpose": "support", "state": "pending", "tries": 0, "created_at": 5,
+        "next_at": 5, "error": "",
+    },
+    "insert_break_glass": {
+        "grant": "gr_1", "tenant": "main", "created_by": "pr_1", "created_at": 5, "review_by": 50,
+        "reviewed_at": 0, "reviewed_by": None, "verdict": "", "note": None,
+    },
     "insert_grant_subject": {"grant": "gr_1", "subject": SUBJECT},
     "insert_audit": {"number": 0, "leaf": DIGEST, "body": b"{}"},
     "insert_schema": {
@@ -140,8 +159,16 @@ JOB = (
 PRINCIPAL = ("pr_1", "main", "service", "service:demo", "[]", "[]", None, 1, 0)
 GRANT = (
     "gr_1", "main", "agent:demo", "pr_1", "support", "[]", 0, 10, 10, 5, 50, "active", 1, DIGEST, 0,
-    "j", "{}", 0,
+    "j", "{}", 0, None,
 )  # fmt: skip
+APPROVAL = (
+    "apr_1", "main", "gr_1", DIGEST, 1, "detokenize", "reveal", "plain", "[]", 1, 1, "pending", 5, 50, b"a",
+)  # fmt: skip
+VOTE = ("apr_1", "pr_1", "operator:ada", "approve", None, "totp", 5, 6)
+NOTICE = (
+    "ntc_1", "main", "mail", "grant.pending", "apr_1", "agent:demo", "support", "pending", 0, 5, 5, "",
+)  # fmt: skip
+GLASS = ("gr_1", "main", "pr_1", 5, 50, 0, None, "", None)
 HOLDER = ("pr_1", "j", "x", None, 5, 50, 0)
 KILL = ("kill_1", "main", "agent", "agent:demo", None, "host:0", 5, 0, None)
 PAGE = {"first": 0, "end": 10}
@@ -177,7 +204,17 @@ QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
     "what_hangs_on": ({"principal_id": "pr_1", "at": 10}, [(1, 1)]),
     "counter": ({"principal": "pr_1", "kind": "uses", "day": "2026-11-23"}, []),
     "grants_page": ({"tenant": "main", "below": "gr_~", "most": 10}, [GRANT]),
-    "grant_holder": ({"grant_id": "gr_1"}, [(DIGEST, "main", "j", "agent:demo", "support")]),
+    "grant_holder": ({"grant_id": "gr_1"}, [(DIGEST, "main", "j", "agent:demo", "support", "{}")]),
+    "approval": ({"approval_id": "apr_1"}, [APPROVAL]),
+    "approvals_page": ({"tenant": "main", "below": "apr_~", "most": 10}, [APPROVAL]),
+    "full_approvals": ({"at": 50}, [("apr_1",)]),
+    "open_approvals": ({"of_grant": "gr_1", "at": 49}, [(1,)]),
+    "due_notices": ({"at": 5, "most": 10}, [NOTICE]),
+    "failed_notices": ({"since": 0}, [(0,)]),
+    "old_notices": ({"before": 9}, []),
+    "break_glass": ({"grant_id": "gr_1"}, [GLASS]),
+    "break_glass_page": ({"tenant": "main", "below": "gr_~", "most": 10}, [GLASS]),
+    "overdue_break_glass": ({"at": 50}, [(1,)]),
     "old_proofs": ({"before": b"\xff" * 4, "most": 10}, [(REF,)]),
     "any_kill": ({}, [("kill_1",)]),
     "holder_keys_page": ({"of_principal": "pr_1", "of_tenant": "main"}, [HOLDER]),
@@ -272,6 +309,8 @@ FAMILIES: dict[str, tuple[list[Any], dict[str, Any], list[tuple[Any, ...]]]] = {
     "grant_tries": ([REF, NIL], {}, [(REF, 1)]),
     "holder_keys": (["pr_1", "pr_2"], {}, [HOLDER]),
     "binding_kills": (["agent:demo", "agent:other"], {}, [("main", "agent", "agent:demo")]),
+    "approvals": ([DIGEST, KEY * 2], {}, [APPROVAL]),
+    "votes": (["apr_1", "apr_2"], {}, [VOTE]),
     "key_pages": ([PAGE_ID, NIL], {}, [PAGE_ROW]),
     "keys_in_page": ([KEY, NIL], {"page": PAGE_ID}, []),
     "jobs": (["job_1", "job_2"], {}, [JOB]),
@@ -333,6 +372,17 @@ UPDATES: dict[str, tuple[dict[str, Any], int, list[tuple[Any, ...]] | None]] = {
     "revoke_grant_block": ({"block_id": DIGEST, "at": 9}, 1, None),
     "drop_grant_subject": ({"grant_id": "gr_1", "person": SUBJECT}, 1, None),
     "drop_old_proofs": ({"before": b"\xff" * 4, "most": 10}, 1, None),
+    "approve_approval": ({"approval_id": "apr_1"}, 1, None),
+    "end_approval": ({"approval_id": "apr_1", "seen": "pending", "to": "denied"}, 1, None),
+    "empty_approvals": ({"at": 50}, 1, None),
+    "take_notice": ({"notice": "ntc_1", "seen": 5, "again": 9}, 1, None),
+    "settle_notice": ({"notice": "ntc_1", "to": "sent", "then": 9, "code": ""}, 1, None),
+    "drop_notices": ({"before": 9}, 0, None),  # it is not ended
+    "review_break_glass": (
+        {"grant_id": "gr_1", "at": 9, "by": "pr_1", "found": "justified", "told": None},
+        1,
+        None,
+    ),
     "lift_kill": ({"kill_id": "kill_1", "at": 9, "by": "host:0"}, 1, None),
     "revoke_grants_of": (PRINCIPAL_AT, 1, [("gr_1",)]),
     "revoke_api_key": ({"api_key": "ck_1", "at": 10}, 1, None),
@@ -407,7 +457,7 @@ def statements(store: Store) -> dict[str, Statement | StatementFamily]:
     """Every statement and family of a store, by name."""
     found: dict[str, Statement | StatementFamily] = {}
     parts = (store.custody, store.record, store.values, store.requests, store.turning, store.work)
-    for part in (*parts, store.indexes, store.crossing, store.granting, store.operators):
+    for part in (*parts, store.indexes, store.crossing, store.granting, store.operators, store.approving):
         for name, thing in vars(part).items():
             if isinstance(thing, Statement | StatementFamily):
                 assert name not in found
@@ -815,7 +865,7 @@ class TestAtOnce:
         session.send(self.store.record.charge_grants, {"grants": ["gr_1"], "by": [4], "tats": [7]})
         session.commit()
         [row] = self.store.read_keys(self.store.record.grants, ["gr_1"])
-        assert (row[-4], row[-1]) == (4, 7)
+        assert (row[14], row[17]) == (4, 7)
 
     def test_a_charge_beyond_the_budget_is_none(self, session: ServerSession) -> None:
         session.begin()
