@@ -16,6 +16,7 @@ from vault.config import Config, Settings
 from vault.config.certificate import read_certificate, server_context
 from vault.config.checking import risks
 from vault.config.keystores import files as secret_files
+from vault.config.notices import secret_files_of
 from vault.crypto.randomness import new_key
 from vault.errors import CODES, CoatcheckError, Exit, IntegrityError
 from vault.finding import OK, RISKY, WRONG, Finding
@@ -23,7 +24,7 @@ from vault.keyring.epoch import open_epochs
 from vault.kms.erased import ErasedLog
 from vault.kms.halves import HalfStores
 from vault.kms.provider import Provider
-from vault.overdue import periods, rotation
+from vault.overdue import approvals, periods, rotation
 from vault.services.audit import verify_newest
 from vault.services.backup_folder import newest_age
 from vault.services.upkeep import ServerStanding, hear
@@ -135,6 +136,7 @@ class Checkup:
                 findings += self._database(name, store)
                 findings += rotation(config, region, store, self._clock.now())
                 findings += periods(config, region, store, self._clock.now())
+                findings += approvals(region, store, self._clock.now())
                 findings += self._backups(config, region, wiring, store)
                 findings += self._keys(config, region, wiring, store)
         except CoatcheckError as problem:
@@ -339,6 +341,7 @@ def _files(config: Config, region: str, database: Path | None) -> Iterator[Findi
     if settings.key_file is not None:
         private.append(config.path(settings.key_file))
     private += [config.path(text) for text in secret_files(settings.kms_auth)]
+    private += [config.path(text) for text in secret_files_of(config.notices)]
     if settings.database_password_file is not None:
         private.append(config.path(settings.database_password_file))
     if database is not None:

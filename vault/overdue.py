@@ -1,4 +1,6 @@
-"""What has been in use for longer than it is meant to be: the epoch, field keys, data keys, service keys."""
+"""What has been in use for longer than it is meant to be: the epoch, field keys, data keys, service keys; and
+what people should have looked at by now.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,10 @@ from vault.clock import SECOND, Micros, Period, format_time
 from vault.config import Config
 from vault.finding import OK, RISKY, WRONG, Finding
 from vault.services import cryptoperiods, reindex
+from vault.services.break_glass import overdue_in
 from vault.services.cryptoperiods import due_rotations
 from vault.services.jobs import CANCELLED, FAILED, shown_job
+from vault.services.notices import given_up_in
 from vault.services.replacement import ending_keys
 from vault.services.turn import overdue
 from vault.services.turning import KIND
@@ -90,3 +94,14 @@ def _older(store: Store, longest: Period, now: int) -> int:
     """How many valid service keys were made longer ago than a key may be valid."""
     made_by = now - (longest.months * LONGEST_MONTH_S + longest.seconds) * SECOND
     return int(store.read(store.record.api_keys_older, {"made_by": made_by, "after": now})[0][0])
+
+
+def approvals(region: str, store: Store, now: Micros) -> Iterator[Finding]:
+    """Reviews of broken glass that are late, and notices that nobody took."""
+    late, lost = overdue_in(store, now), given_up_in(store, now)
+    if late:
+        detail = f"{late} reviews of grants past a ceiling are late"
+        yield Finding(f"cell {region} break-glass", RISKY, detail, "coatcheck break-glass list --overdue")
+    if lost:
+        detail = f"{lost} notices of the last week were given up after a day"
+        yield Finding(f"cell {region} notices", RISKY, detail, "see that [notices] names servers that answer")

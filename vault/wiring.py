@@ -14,6 +14,7 @@ from vault.clock import parse_period
 from vault.config import Config
 from vault.config.identities import sign_in_of
 from vault.config.limits import LimitSettings
+from vault.config.notices import messenger_of
 from vault.errors import CoatcheckError, Conflict, IntegrityError, Misconfigured, Stale
 from vault.keyring.epoch import create_epoch, needed_epochs, open_epochs
 from vault.keyring.ring import Keyring
@@ -22,12 +23,15 @@ from vault.kms.registry import Standing, local
 from vault.ledger.command import Answer, Verb
 from vault.ledger.committer import Committer, drive
 from vault.services import initialise
+from vault.services.approving import drop_requests
+from vault.services.break_glass import overdue
 from vault.services.cell import Cell, Limits, Schemas, Working
 from vault.services.enlisting import untold
 from vault.services.gate import Request, flush_failures, host_caller
 from vault.services.idempotency import drop_expired
 from vault.services.key_terms import KeyTerms
 from vault.services.limited import flush_refused
+from vault.services.notices import drop_notices, given_up
 from vault.services.pacing import Pacing
 from vault.services.processes import Process, Steward
 from vault.services.replacement import ending_keys, flush_uses
@@ -246,6 +250,7 @@ class Wiring(Stores):
             directory=self.directory(),
             regions=self.config.urls(),
             transfer_to=frozenset(self.config.cell[region].transfer_to),
+            messenger=messenger_of(self.config.notices, Path(self.config.base), store.clock),
         )
 
     def _store(self, region: str) -> Store:
@@ -343,17 +348,25 @@ class Deployment:
                 with contextlib.suppress(CoatcheckError):
                     perform(cell, lambda cell=cell: drop_old_proofs(cell))  # type: ignore[misc]
                 with contextlib.suppress(CoatcheckError):
+                    perform(cell, lambda cell=cell: drop_requests(cell))  # type: ignore[misc]
+                with contextlib.suppress(CoatcheckError):
+                    perform(cell, lambda cell=cell: drop_notices(cell))  # type: ignore[misc]
+                with contextlib.suppress(CoatcheckError):
                     perform(cell, lambda cell=cell: flush_uses(cell))  # type: ignore[misc]
                 with contextlib.suppress(CoatcheckError):
                     perform(cell, lambda cell=cell: flush_sessions(cell))  # type: ignore[misc]
             self._look()
 
     def _look(self) -> None:
-        """Looks, for whoever asks for metrics, how many service keys end soon, and how the directory lags."""
+        """Looks, for whoever asks for metrics, how many service keys end soon, how the directory lags, which
+        reviews are late, and what people could not be told.
+        """
         for cell in self.cells.values():
             if cell.directory is not None:
                 with contextlib.suppress(CoatcheckError):
                     cell.untold = untold(cell.store)
+            with contextlib.suppress(CoatcheckError):
+                cell.overdue, cell.untellable = overdue(cell), given_up(cell)
             with contextlib.suppress(CoatcheckError):
                 keys = ending_keys(cell.store, cell.terms, cell.clock.now())
                 cell.ending = sum(not key.replaced for key in keys)

@@ -15,6 +15,7 @@ from vault.config.identities import IdentitySettings
 from vault.config.keystores import KmsAuth, KmsLimits
 from vault.config.limits import LimitSettings
 from vault.config.means import means
+from vault.config.notices import NoticeSettings
 from vault.errors import Misconfigured
 from vault.secret import Secret
 
@@ -245,6 +246,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     worker: WorkerSettings = WorkerSettings()
     keys: KeySettings = KeySettings()
     identities: IdentitySettings = IdentitySettings()
+    notices: NoticeSettings = NoticeSettings()
     limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
     base: str = "."
@@ -364,6 +366,6 @@ _QUERY: Final = re.compile(r"\?.*", re.DOTALL)
 
 def shown(setting: str, value: object) -> object:
     """A setting as it may be shown: without the user and the password that an address may carry."""
-    if isinstance(value, str) and setting.rpartition(".")[2] in ("database", "kms", "url"):
+    if isinstance(value, str) and setting.rpartition(".")[2] in ("database", "kms", "url", "webhook"):
         return _QUERY.sub("?(hidden)", _USERINFO.sub("(hidden)", value))
     return value

@@ -48,6 +48,7 @@ class Asked:
     key_version: int | None = None
     message: Message | None = None  # encrypted
     record: bytes | None = None
+    mask: str | None = None  # that this item alone is shown through
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -23,6 +23,7 @@ from vault.ledger.committer import Committer
 from vault.schema.document import EMPTY, Schema, parse_document
 from vault.services.directory import Directory
 from vault.services.key_terms import KeyTerms
+from vault.services.messenger import Messenger
 from vault.services.pacing import Pacing
 from vault.services.throttle import Throttle
 from vault.services.uses import KeyUses
@@ -193,7 +194,15 @@ class Cell:
     neighbours: dict[str, Cell] = field(
         default_factory=dict, repr=False
     )  # the other cells that this process has open
+    messenger: Messenger | None = field(default=None, repr=False)  # tells people; asked by the worker alone
+    overdue: int = 0  # grants past a ceiling whose review is late, as last looked at
+    untellable: int = 0  # notices that were given up in the last week, as last looked at
     transfer_to: frozenset[str] = frozenset()  # regions that values of people may be transferred into
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """How people are told of what waits for them; none: they have to look."""
+        return () if self.messenger is None else self.messenger.channels
 
     def forget(self) -> None:
         """Drops everything remembered of the database, after something was found stale."""

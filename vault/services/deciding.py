@@ -20,9 +20,10 @@ from vault.identifiers import NIL, format_id, new_id
 from vault.keystate.states import KeyState, may_open
 from vault.ledger.command import ROWS_A_WEIGHT, Command, Needs, State, Writes
 from vault.policy.block import Block
-from vault.policy.decision import UseRequest, decide_use
+from vault.policy.decision import APPROVAL_REQUIRED, UseRequest, asks_for_approval, decide_use
 from vault.policy.terms import DEFAULT_TRIES
 from vault.schema.document import FieldRule, Protection
+from vault.services.approving import Seeking
 from vault.services.asked import NEVER_SEEN, Asked, Asking, Used
 from vault.services.batch import REPORT
 from vault.services.cell import Origin, TenantSchema
@@ -50,6 +51,7 @@ class UseGrant(Command):
         *,
         epochs: EpochsInUse | None = None,
         with_rows: bool = True,
+        seeking: Seeking | None = None,
     ) -> None:
         self.prepared_on = epochs
         self.id = new_id("dec")
@@ -60,7 +62,8 @@ class UseGrant(Command):
         self._watched = Watched(holder, asking.conversation)
         self._credential = holder.credential
         self._tenant = holder.tenant
-        self._people = _narrowed(holder.chain, people)
+        self._people = narrowed(holder.chain, people)
+        self._seeking = seeking
         self._origin = origin
         self._schema = schema
         self._verb = asking.verb
@@ -72,6 +75,8 @@ class UseGrant(Command):
         """The grant, and the token rows with their claims and keys."""
         needs.grants.add(self._credential.id)
         self._watched.add_needs(needs)
+        if self._seeking is not None:
+            self._seeking.add_needs(needs)
         if not self._with_rows:
             return
         for asked in self._asked:
@@ -83,7 +88,7 @@ class UseGrant(Command):
                 needs.data_keys.add(asked.message.key_id)
 
     def decide(self, state: State, writes: Writes) -> Used:
-        """Checks 5 to 9 and 11: charges, and picks the claim of each item."""
+        """Checks 5 to 11: charges, and picks the claim of each item."""
         row = state.grants.get(self._credential.id)
         if row is None or not same(row.grant.digest, self._credential.digest):
             raise Unauthenticated("grant_invalid")
@@ -92,25 +97,33 @@ class UseGrant(Command):
         grant = row.grant
         standing = self._watched.standing(state, row)
         decision = decide_use(grant, row.uses, state.now, self._use, standing)
+        if self._seeking is not None:
+            decision = self._seeking.decide(decision, grant, state, writes)
+        elif decision.code is None and asks_for_approval(grant, self._use):
+            decision = decision._replace(code=APPROVAL_REQUIRED, charged=0, check=10)  # nobody looked for one
         if decision.code is None and not self._with_rows:
             raise Stale
         used = Used(decision, grant, 0, {}, people=_both(grant.subjects, self._people))
         if decision.code is None:
-            for index, asked in enumerate(self._asked):
-                if asked.given:
-                    self._decide_item(state, used, index, asked)
+            self.decide_items(state, used)
             opens = self._report or not used.failures  # else nothing is opened
             opens = opens and self._count_tries(state, used, writes)
             if opens and self._count_people(state, used, writes):
                 due_after_use(self._schema.schema, self._keys_used(used), state, writes)
                 self._uses.note(self.versions_used(used), state.now, writes)
-        if decision.charged:
+        if decision.charged or decision.tat is not None:
             self._watched.charge(writes, grant.id, decision.charged, decision.tat)
         if not standing.replayed:
             self._watched.see(writes)
         used.uses_left = grant.max_uses - row.uses
         writes.event(self._event(used))
         return used
+
+    def decide_items(self, state: State, used: Used) -> None:
+        """Check 9 of every item: picks its claim, key or version, or notes what is wrong with it."""
+        for index, asked in enumerate(self._asked):
+            if asked.given:
+                self._decide_item(state, used, index, asked)
 
     def _decide_item(self, state: State, used: Used, index: int, asked: Asked) -> None:
         rule = asked.rule
@@ -243,7 +256,7 @@ class UseGrant(Command):
             "disclosure_class": purpose.disclosure_class if purpose else "",
             "operation": self._use.operation,
             "delivery": self._use.delivery,
-            "fields": self._field_entries(used),
+            "fields": self.field_entries(used),
             "charged": decision.charged,
             "outcome": "denied" if decision.code else "failed" if used.failures else "allowed",
             **trace(self._origin),
@@ -252,6 +265,10 @@ class UseGrant(Command):
             facts["holder"] = self._holder.proof.jkt
         if self._holder.chain:
             facts["chain"] = [block.id for block in self._holder.chain]
+        if grant.terms.break_glass:
+            facts["break_glass"] = 1
+        if self._seeking is not None:
+            facts |= self._seeking.facts()
         if decision.code is not None:
             facts |= {"code": decision.code, "check": decision.check}
         if self._use.derive is not None and decision.code is None:
@@ -260,17 +277,21 @@ class UseGrant(Command):
         mask = self._use.mask
         if mask is not None and any(one.rule is not None and mask in one.rule.masks for one in self._asked):
             facts["mask"] = mask
-        keys = self._keys_used(used)
-        items: dict[str, Any] = self._texts()
-        if keys:
-            rows = [self._asked[index].row for index in used.claims]
-            people = {key.subject for key in keys} - {NIL}
-            items |= {
-                "rows": listed([row.hex() for row in rows if row]),
-                "keys": listed(sorted({format_id("key", key.id) for key in keys})),
-                "subjects": listed(sorted(format_id("sub", person) for person in people)),
-            }
+        items = {**self._texts(), **self.rows_used(used)}
         return Event(self._verb, self._tenant, grant.agent, facts, items, self.id)
+
+    def rows_used(self, used: Used) -> dict[str, Any]:
+        """Our own ids of the rows, keys and people behind what is shown."""
+        keys = self._keys_used(used)
+        if not keys:
+            return {}
+        rows = [self._asked[index].row for index in used.claims]
+        people = {key.subject for key in keys} - {NIL}
+        return {
+            "rows": listed([row.hex() for row in rows if row]),
+            "keys": listed(sorted({format_id("key", key.id) for key in keys})),
+            "subjects": listed(sorted(format_id("sub", person) for person in people)),
+        }
 
     def _texts(self) -> dict[str, str]:
         """The names that the caller gave to what the use is part of."""
@@ -278,7 +299,7 @@ class UseGrant(Command):
         named = {"conversation": use.conversation, "task": use.task}
         return {name: text for name, text in named.items() if text is not None}
 
-    def _field_entries(self, used: Used) -> list[dict[str, Any]]:
+    def field_entries(self, used: Used) -> list[dict[str, Any]]:
         """An entry a field: how many items, how many of them failed and with which codes, key versions."""
         entries: dict[str, dict[str, Any]] = {}
         for index, asked in enumerate(self._asked):
@@ -304,7 +325,7 @@ def people_named(chain: Iterable[Block]) -> set[str]:
     }
 
 
-def _narrowed(chain: Iterable[Block], people: Mapping[str, bytes]) -> frozenset[bytes] | None:
+def narrowed(chain: Iterable[Block], people: Mapping[str, bytes]) -> frozenset[bytes] | None:
     """The rows of the people that every delegation names; None for any. Nobody knows who is not known."""
     left: frozenset[bytes] | None = None
     for block in chain:

@@ -83,7 +83,7 @@ def decrypt(cell: Cell, request: Request, body: DecryptBody) -> Verb[DecryptAnsw
         cell,
         request,
         who,
-        lambda schema: _prepare(cell, who.tenant, schema, body.items),
+        lambda schema: prepare_ciphertexts(cell, who.tenant, schema, body.items),
         found,
         lambda decision: DecryptAnswer(decision, None),
     )
@@ -93,7 +93,9 @@ def decrypt(cell: Cell, request: Request, body: DecryptBody) -> Verb[DecryptAnsw
     return DecryptAnswer(shown.decision, value_items(shown.values), shown.grant, shown.failed)
 
 
-def _prepare(cell: Cell, tenant: str, schema: TenantSchema, items: list[DecryptItem]) -> list[Asked]:
+def prepare_ciphertexts(
+    cell: Cell, tenant: str, schema: TenantSchema, items: list[DecryptItem]
+) -> list[Asked]:
     """Takes every ciphertext apart. What is wrong with it is told only after the charge."""
     check_size(items, cell.limits.items)
     rules = schema.schema.fields

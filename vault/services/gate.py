@@ -187,6 +187,19 @@ def authenticate(cell: Cell, request: Request, *, fresh: bool = False) -> Caller
         raise
 
 
+def person(cell: Cell, request: Request) -> Caller:
+    """The operator that acts, in a session: what a service may not do with any key.
+
+    Raises:
+        Unauthenticated: `credential_missing`, `credential_invalid`; counted.
+    """
+    caller = authenticate(cell, request)
+    if not caller.in_session:
+        cell.failures.add({"credential_invalid": 1})
+        raise Unauthenticated("credential_invalid")
+    return caller
+
+
 def holder(cell: Cell, request: Request) -> Holder:
     """Whoever presents a grant's credential.
 

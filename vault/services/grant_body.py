@@ -10,9 +10,11 @@ from vault.clock import SECOND, Micros, parse_period, parse_time
 from vault.crypto.base64url import decode
 from vault.crypto.hpke import check_public
 from vault.errors import BadInput
+from vault.policy.approval import Approval
 from vault.policy.grant import Proposal, ScopeEntry, check_accounting, check_scope
 from vault.policy.principal import Ceiling, Kind, full_name
 from vault.policy.terms import (
+    DEFAULT_BLOCK_TTL_S,
     Bind,
     Delegation,
     RateBody,
@@ -75,6 +77,7 @@ class GrantBody(Hidden, forbid_unknown_fields=True, frozen=True, omit_defaults=T
     bind: Bind = Bind()
     seal_to: SealTo | None = None
     delegation: Delegation | None = None
+    approval: Approval | None = None
 
 
 def propose(body: GrantBody, schema: Schema, ceiling: Ceiling | None, now: Micros) -> Proposal:
@@ -156,7 +159,8 @@ def _terms(body: GrantBody) -> Terms:
         verify_attempts=body.limits.verify_attempts,
         seal_to=None if body.seal_to is None else _seal_to(body.seal_to),
         depth=0 if delegation is None else delegation.depth,
-        **({} if delegation is None else {"ttl_max_s": delegation.ttl_max_s}),
+        approval=body.approval,
+        ttl_max_s=DEFAULT_BLOCK_TTL_S if delegation is None else delegation.ttl_max_s,
     )
 
 

@@ -16,7 +16,7 @@ from vault.audit.event import Event
 from vault.authn.identities import Caller
 from vault.clock import Micros, format_time
 from vault.crypto.base64url import decode
-from vault.errors import Conflict, Unknown
+from vault.errors import Conflict, Denied, Unknown
 from vault.identifiers import new_id
 from vault.ledger.command import Needs, State, Verb, Writes
 from vault.policy.grant import Grant, GrantState, ScopeEntry
@@ -117,12 +117,15 @@ class SetState(_GrantCommand):
 
         Raises:
             Conflict: `grant_ended`: a revoked grant is neither suspended nor let go on.
+            Denied: `approval_required`: nor is one that is not approved yet.
         """
         row = self._row(state)
         if row.grant.state is self._to:
             return row
         if row.grant.state is GrantState.REVOKED:
             raise Conflict("grant_ended")
+        if row.grant.state is GrantState.PENDING and self._to is not GrantState.REVOKED:
+            raise Denied("approval_required")  # else it would go on without one
         writes.update("set_grant_state", grant_id=self._grant, seen=row.grant.version, to=self._to.value)
         row.grant = replace(row.grant, state=self._to, version=row.grant.version + 1)
         self._note(writes, self._kind)

@@ -13,6 +13,7 @@ from vault.identifiers import format_id, parse_id
 from vault.ledger.command import Verb
 from vault.policy.grant import ScopeEntry
 from vault.policy.terms import NONE, Terms
+from vault.services.approving import Need
 from vault.services.audit import MAX_SCANS, SCAN_ROWS
 from vault.services.cell import Cell
 from vault.services.gate import Request, admit, authenticate, holder, is_grant
@@ -28,6 +29,7 @@ class GrantAnswer(Replayable, frozen=True):
         jkt: the thumbprint of the holder's key, of a keyed grant.
         terms: what it is bound to beside its scope.
         delivery_key: what signs the answers that are sealed for it, to be pinned by whoever opens them.
+        approval: what has to be approved before it is active; in the answer that created it.
     """
 
     id: str
@@ -48,6 +50,7 @@ class GrantAnswer(Replayable, frozen=True):
     jkt: str | None = None
     terms: Terms | None = None
     delivery_key: Jwk | None = None
+    approval: Need | None = None
 
 
 class GrantReplay(GrantAnswer, frozen=True, kw_only=True):

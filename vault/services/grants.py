@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -16,20 +17,49 @@ from vault.errors import BadInput, CoatcheckError, Denied, Stale
 from vault.identifiers import format_id, new_id
 from vault.keyring.hierarchy import Purpose as KeyPurpose
 from vault.ledger.command import ROWS_A_WEIGHT, Needs, State, Verb, Writes
-from vault.policy.grant import VERIFY, Proposal, check_ceiling, check_purpose
-from vault.policy.principal import Kind
+from vault.policy.grant import VERIFY, GrantState, Proposal, check_ceiling, check_purpose
+from vault.policy.principal import Ceiling, Kind
 from vault.policy.terms import NONE, encode_terms
 from vault.schema.document import Purpose
+from vault.services.approving import pending_grant
 from vault.services.cell import Cell, Origin
 from vault.services.gate import CallerCommand, Refused, Request, admit, authenticate, trace
 from vault.services.grant_body import GrantBody, Validity, longest, propose, within
 from vault.services.grant_views import GrantAnswer, GrantReplay, delivery_key
 from vault.services.holder_keys import bound
-from vault.services.idempotency import once
+from vault.services.idempotency import Once, once
 from vault.services.own_keys import ensure
 from vault.services.subjects import enter, find
 
 USES_PER_DAY = "grant-uses"
+Along = Callable[[Micros, Writes, Proposal], None]
+"""What is written with a grant, at the ledger's time."""
+Glass = Callable[[Micros, Writes, Proposal, str], None]
+"""The same, with the grant's id."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Bounds:
+    """The most that a grant may be.
+
+    Attributes:
+        verb: as refusals name it.
+        ceiling: how long it lasts if nobody says, and inside what it is to be.
+        past: whether it may lie outside the ceiling in all but that.
+    """
+
+    verb: str
+    ceiling: Ceiling | None
+    past: bool = False
+
+    def check(self, proposal: Proposal, given_today: int) -> None:
+        """Returns if a grant lies inside.
+
+        Raises:
+            Denied: as `check_ceiling`.
+        """
+        if not self.past:
+            check_ceiling(proposal, self.ceiling, given_today)
 
 
 class CreateGrant(CallerCommand):
@@ -45,9 +75,13 @@ class CreateGrant(CallerCommand):
         purpose: Purpose,
         row: dict[str, Any],
         subjects: list[bytes],
+        bounds: Bounds,
+        along: Along,
         holder: str | None = None,
     ) -> None:
         super().__init__(caller, schema_head)
+        self._bounds = bounds
+        self._along = along
         self._holder = holder
         self.decision = new_id("dec")
         self._origin = origin
@@ -80,11 +114,10 @@ class CreateGrant(CallerCommand):
             raise BadInput("agent_unknown")
         if self._row["jkt"] is not None:
             proposal = self._held(proposal, agent_id, state)
-        ceiling = self.caller.principal.ceiling
         refusal: CoatcheckError | None = None
         try:
             check_purpose(proposal, self._purpose)
-            check_ceiling(proposal, ceiling, state.counters.get(self._counter, 0))
+            self._bounds.check(proposal, state.counters.get(self._counter, 0))
         except Denied as denied:
             refusal = denied
         else:
@@ -97,6 +130,7 @@ class CreateGrant(CallerCommand):
             for subject in self._subjects:
                 writes.insert("grant_subject", grant=self._row["id"], subject=subject)
             writes.count(self._counter, proposal.uses)
+            self._along(state.now, writes, proposal)
         writes.event(self._event(refusal, proposal))
         return refusal, proposal
 
@@ -106,7 +140,7 @@ class CreateGrant(CallerCommand):
         start = now if self._validity.from_ is None else proposal.valid_from
         until = proposal.valid_until
         if self._validity.until is None:
-            until = max(start, now) + longest(self._purpose, self.caller.principal.ceiling)
+            until = max(start, now) + longest(self._purpose, self._bounds.ceiling)
         return replace(proposal, valid_from=start, valid_until=within(start, until, now))
 
     def _held(self, proposal: Proposal, agent: str, state: State) -> Proposal:
@@ -139,6 +173,10 @@ class CreateGrant(CallerCommand):
             facts["grant"] = self._row["id"]
             if self._row["jkt"] is not None:
                 facts["holder"] = self._row["jkt"]
+            if proposal.terms.break_glass:
+                facts["break_glass"] = 1
+            if proposal.terms.approval is not None:
+                facts["approval"] = "each use" if proposal.terms.approval.when else "once"
         else:
             facts |= {"code": refusal.code, "member": str(refusal.facts.get("member", ""))}
         texts = {name: self._row[name] for name in ("on_behalf_of", "reason") if self._row[name] is not None}
@@ -163,30 +201,78 @@ def create_grant(cell: Cell, request: Request, body: GrantBody) -> Verb[GrantAns
         return repeat.replay
     if caller.principal.name in (body.agent, f"{Kind.AGENT}:{body.agent}"):
         yield from _refuse(caller, request.origin, "self_approval")
+    bounds = Bounds("grant.create", caller.principal.ceiling)
+    return (yield from make_grant(cell, request, caller, body, bounds, repeat))
+
+
+def make_grant(
+    cell: Cell,
+    request: Request,
+    caller: Caller,
+    body: GrantBody,
+    bounds: Bounds,
+    repeat: Once[GrantReplay],
+    glass: Glass | None = None,
+) -> Verb[GrantAnswer]:
+    """Creates a grant inside some bounds.
+
+    Args:
+        glass: what else is written with a grant that is past its creator's ceiling; it is marked as one.
+
+    Raises:
+        BadInput: the grant makes no sense in this schema, or is out of its purpose's caps.
+        Denied: it is too wide; on the record.
+    """
     tenant = cell.schemas.of(caller.principal.tenant)
-    proposal = propose(body, tenant.schema, caller.principal.ceiling, cell.clock.now())
+    proposal = propose(body, tenant.schema, bounds.ceiling, cell.clock.now())
+    if glass is not None:
+        terms = msgspec.structs.replace(proposal.terms, break_glass=True)
+        proposal = replace(proposal, terms=terms)
     named = proposal.subjects or ()
     purpose = tenant.schema.purposes[proposal.purpose]
     try:
         check_purpose(proposal, purpose)
         # Before a person is entered for a grant that can never be; decided again under the lock.
         known = find(cell, caller.principal.tenant, named)
-        check_ceiling(_by_row(proposal, known), caller.principal.ceiling, given_today=0)
+        bounds.check(_by_row(proposal, known), given_today=0)
     except Denied as denied:
         member = str(denied.facts.get("member", ""))
-        yield from _refuse(caller, request.origin, denied.code, tenant.head, member=member)
+        yield from _refuse(caller, request.origin, denied.code, tenant.head, verb=bounds.verb, member=member)
     people = yield from enter(cell, caller, request.origin, named)
     proposal = _by_row(proposal, people)
     if proposal.terms.seal_to is not None:
         yield from ensure(cell, caller, request.origin, KeyPurpose.DELIVERY)
     if any(VERIFY in entry.operations for entry in proposal.scope):
         yield from ensure(cell, caller, request.origin, KeyPurpose.ATTEMPTS)
+    approval = proposal.terms.approval
+    if approval is not None:
+        yield from ensure(cell, caller, request.origin, KeyPurpose.APPROVALS)
     secret = None if proposal.keyed else credential_secret()
     row = _row(caller, proposal, body, b"" if secret is None else secret_digest(secret))
     subjects = sorted(set(people.values()))
+    waiting = pending_grant(cell, row["tenant"], row["id"], approval)
+    if waiting is not None:
+        row["state"] = GrantState.PENDING.value
+
+    def along(now: Micros, writes: Writes, proposal: Proposal) -> None:
+        if waiting is not None:
+            waiting.write(now, writes, proposal)
+        if glass is not None:
+            glass(now, writes, proposal, row["id"])
+
     holder = _agent(cell, row) if proposal.keyed else None
     command = CreateGrant(
-        caller, request.origin, tenant.head, proposal, body.valid, purpose, row, subjects, holder
+        caller,
+        request.origin,
+        tenant.head,
+        proposal,
+        body.valid,
+        purpose,
+        row,
+        subjects,
+        bounds,
+        along,
+        holder,
     )
 
     def answer(decided: tuple[CoatcheckError | None, Proposal], at: Micros) -> GrantAnswer | None:
@@ -195,7 +281,7 @@ def create_grant(cell: Cell, request: Request, body: GrantBody) -> Verb[GrantAns
             return None
         return GrantAnswer(
             id=row["id"],
-            state="active" if proposal.valid_from <= at else "pending",
+            state="active" if waiting is None and proposal.valid_from <= at else "pending",
             version=1,
             agent=proposal.agent,
             purpose=proposal.purpose,
@@ -211,6 +297,7 @@ def create_grant(cell: Cell, request: Request, body: GrantBody) -> Verb[GrantAns
             jkt=row["jkt"],
             terms=None if proposal.terms == NONE else proposal.terms,
             delivery_key=delivery_key(cell, proposal.terms),
+            approval=None if waiting is None else waiting.need,
         )
 
     done = yield repeat.keep(command, answer)
@@ -240,9 +327,14 @@ def _by_row(proposal: Proposal, people: dict[str, bytes]) -> Proposal:
 
 
 def _refuse(
-    caller: Caller, origin: Origin, code: str, schema_head: int | None = None, **facts: Any
+    caller: Caller,
+    origin: Origin,
+    code: str,
+    schema_head: int | None = None,
+    verb: str = "grant.create",
+    **facts: Any,
 ) -> Verb[None]:
-    refused = Refused(caller, origin, "grant.create", code, schema_head, **facts)
+    refused = Refused(caller, origin, verb, code, schema_head, **facts)
     yield refused
     raise Denied(code, decision=refused.decision, **facts)
 
@@ -265,6 +357,6 @@ def _row(caller: Caller, proposal: Proposal, body: GrantBody, digest: bytes) -> 
         "uses": 0,
         "max_uses": proposal.uses,
         "batch": proposal.batch,
-        "state": "active",
+        "state": GrantState.ACTIVE.value,
         "version": 1,
     }

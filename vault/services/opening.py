@@ -66,8 +66,9 @@ def _told(
     rule = one.rule
     if rule is None:
         raise TypeError("opened without a rule")
-    if asking.mask is not None:
-        return _masked(cell, done, tenant, rule, asking.mask, value)
+    mask = one.mask or asking.mask
+    if mask is not None:
+        return _masked(cell, done, tenant, rule, mask, value)
     if asking.derive is not None:
         try:
             return derive(asking.derive.fn, asking.derive.arg, value, utc_date(done.at))

@@ -9,7 +9,7 @@ import msgspec
 from vault.authn.identities import Credential, Holder
 from vault.errors import BadInput, Unknown
 from vault.ledger.command import Verb
-from vault.policy.decision import Standing, UseRequest, decide_use
+from vault.policy.decision import APPROVAL_REQUIRED, Standing, UseRequest, asks_for_approval, decide_use
 from vault.policy.kill import KillKind
 from vault.policy.principal import DELIVERIES, OPERATIONS
 from vault.services.cell import Cell
@@ -93,6 +93,8 @@ def simulate(cell: Cell, request: Request, body: SimulateBody) -> Verb[SimulateA
     names = sorted({name for _, _, name in stoppers})
     binding = {tuple(kill) for kill in cell.store.read_keys(cell.store.granting.binding_kills, names)}
     decision = decide_use(grant, row.uses, now, use, Standing(row.tat, not binding.isdisjoint(stoppers)))
+    if decision.code is None and asks_for_approval(grant, use):
+        decision = decision._replace(code=APPROVAL_REQUIRED, charged=0, check=10)
     why: dict[str, Any] = {}
     if decision.code is not None:
         why = {"code": decision.code, "check": decision.check}

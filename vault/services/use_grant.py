@@ -15,14 +15,15 @@ from vault.audit.event import Event
 from vault.authn.identities import Holder
 from vault.errors import BadInput, CoatcheckError, Internal, error
 from vault.ledger.command import Command, Head, Needs, State, Verb, Writes
-from vault.policy.decision import Decision, UseRequest, decide_use
+from vault.policy.decision import APPROVAL_REQUIRED, Decision, UseRequest, decide_use
 from vault.policy.grant import SEALED
 from vault.policy.principal import DELIVERIES, OPERATIONS
 from vault.policy.terms import MAX_LABEL
+from vault.services.approving import Need, seek
 from vault.services.asked import Asked, Asking, Told, Used
 from vault.services.batch import BatchRefused, ItemError, reports
 from vault.services.cell import Cell, Origin, TenantSchema
-from vault.services.deciding import UseGrant, people_named, use_request
+from vault.services.deciding import UseGrant, narrowed, people_named, use_request
 from vault.services.delivery import Sealed, check_challenge, seal_answer
 from vault.services.gate import Request, trace
 from vault.services.hidden import Hidden
@@ -104,14 +105,24 @@ def use_grant(
     use = use_request(asking, asked, request.origin)
     with_rows = len(asked) <= SMALL_BATCH or _may_pass(cell, who, use)
     people = find(cell, who.tenant, people_named(who.chain), epochs) if who.chain else {}
+    seeking = seek(cell, who, asking, asked, narrowed(who.chain, people))
     command = UseGrant(
-        who, request.origin, tenant, asking, asked, cell.uses, people, epochs=epochs, with_rows=with_rows
+        who,
+        request.origin,
+        tenant,
+        asking,
+        asked,
+        cell.uses,
+        people,
+        epochs=epochs,
+        with_rows=with_rows,
+        seeking=seeking,
     )
     done = yield found.keep(command, lambda used, _at: _kept(used, command.id, replay, report=report))
     used: Used = done.value
     cell.uses.noted(command.versions_used(used), done.at)
     if used.decision.code is not None:
-        raise _denial(used.decision, command.id)
+        raise _denial(used.decision, command.id, None if seeking is None else seeking.need)
     if used.failures and not report:
         raise BatchRefused(used.failures, decision=command.id, uses_left=used.uses_left)
     code: str | None = None
@@ -178,11 +189,13 @@ def _check_form(asking: Asking) -> None:
             raise BadInput("limit_invalid", member=member, most=MAX_LABEL)
 
 
-def _denial(decision: Decision, decision_id: str) -> CoatcheckError:
+def _denial(decision: Decision, decision_id: str, need: Need | None = None) -> CoatcheckError:
     code = decision.code or "scope_denied"
     facts: dict[str, Any] = {"decision": decision_id}
     if decision.member:
         facts["member"] = decision.member
     if decision.retry_after:
         facts["retry_after"] = decision.retry_after
+    if need is not None and code in (APPROVAL_REQUIRED, "approval_denied"):
+        facts["approval"] = msgspec.to_builtins(need)
     return error(code, **facts)

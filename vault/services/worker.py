@@ -21,6 +21,7 @@ from vault.services import reindex, transferring, transfers, turning
 from vault.services.cell import Cell
 from vault.services.enlisting import Enlisting
 from vault.services.jobs import FAILED, QUEUED, RUNNING, WAITING, Release, Take, Work
+from vault.services.notices import send_notices
 from vault.services.processes import Process
 from vault.services.replacement import warn_of_ends
 from vault.services.rotation import rotate_due
@@ -84,6 +85,7 @@ class Worker:
             drive(self._cell.committer, lambda: rotate_due(self._cell), self._cell.forget)
             drive(self._cell.committer, lambda: warn_of_ends(self._cell), self._cell.forget)
         self._enlist()
+        send_notices(self._cell)
         taken = 0
         while not self._stop.is_set() and self.run_one():
             taken += 1
@@ -134,6 +136,7 @@ class Worker:
                 self._attendant.keep()
             if time.monotonic() >= self._listed_at + LOOK_S:
                 self._enlist()
+                send_notices(self._cell, most=1)
             self._perform(lambda: piece(self._cell, work))
             if work.progress.state == RUNNING and self._cell.working.pause_s:
                 self._stop.wait(self._cell.working.pause_s)

@@ -25,14 +25,31 @@ from tests.support.operators import (
     with_passkeys,
 )
 from tests.support.passkeys import Authenticator
-from vault.clock import SECOND
+from vault.clock import SECOND, format_time
 from vault.config import build
 from vault.crypto.signing import Signer
+from vault.errors import Denied
 from vault.identifiers import uuid7
+from vault.policy.approval import Approval, When
 from vault.policy.grant import ScopeEntry
 from vault.policy.principal import Ceiling
 from vault.secret import Secret
+from vault.services.approvals import (
+    ApprovalFilter,
+    DecideBody,
+    approve,
+    deny,
+    list_approvals,
+    read_approval,
+)
 from vault.services.audit import AuditQuery, read_audit
+from vault.services.break_glass import (
+    BreakGlassBody,
+    ReviewBody,
+    break_glass,
+    list_break_glass,
+    review_break_glass,
+)
 from vault.services.coverage import read_coverage
 from vault.services.decrypt import DecryptBody, DecryptItem, decrypt
 from vault.services.detokenize import detokenize
@@ -343,7 +360,62 @@ def _key_of(credential: str) -> str:
     return "_".join(credential.split("_")[:2])
 
 
+def an_approval(built: BuiltCell) -> str:
+    """A use that waits for an approval of an operator `olga`, or of a privacy officer."""
+    approval = Approval(["operator:olga", "role:privacy-officer"], when=When(op="reveal"))
+    credential = built.grant(NAME, approval=approval)
+    token = built.token(NAME, PERSON, "c1")
+    try:
+        built.reveal(credential, NAME, token)
+    except Denied as refused:
+        need: Any = refused.facts["approval"]
+        return str(need["id"])
+    raise AssertionError("it waits for nobody")
+
+
+def an_approver(built: BuiltCell, name: str = "olga") -> str:
+    """The session of somebody who approves, breaks glasses, and reviews."""
+    permissions = ["break-glass:create", "break-glass:review"]
+    return operator(built, name, roles=["approver"], permissions=permissions)[0]
+
+
+def decision_on(built: BuiltCell, approval: str, by: str) -> DecideBody:
+    """The body that decides on an approval, looked at by somebody who is asked."""
+    return DecideBody(str(built.run(read_approval, approval, by=by).digest), "looked at")
+
+
+def _decision(built: BuiltCell) -> Made:
+    session, approval = an_approver(built), an_approval(built)
+    return session, (approval, decision_on(built, approval, session))
+
+
+def glass_body(built: BuiltCell) -> BreakGlassBody:
+    """A grant past a ceiling."""
+    scope = [ScopeEntry([NAME], ["reveal"], ["plain"])]
+    review_by = format_time(built.cell.clock.now() + 3_600 * SECOND)
+    return BreakGlassBody(AGENT, "support", scope, reason="an outage", review_by=review_by)
+
+
+def a_broken_glass(built: BuiltCell) -> str:
+    """The id of a grant past a ceiling that nobody has reviewed."""
+    return built.run(break_glass, glass_body(built), by=an_approver(built)).id
+
+
+def _review(built: BuiltCell) -> Made:
+    grant = a_broken_glass(built)
+    return an_approver(built, "rex"), (grant, ReviewBody("justified", "there was one"))
+
+
 CALLS: Final[dict[str, Call]] = {
+    "list_approvals": Call(
+        list_approvals, lambda b: (b.admin, (Page(), ApprovalFilter())), 0, "approval:read"
+    ),
+    "read_approval": Call(read_approval, lambda b: (b.service, (an_approval(b),)), 0),
+    "approve": Call(approve, _decision, 1),
+    "deny": Call(deny, _decision, 1),
+    "break_glass": Call(break_glass, lambda b: (an_approver(b), (glass_body(b),)), 1),
+    "list_break_glass": Call(list_break_glass, lambda b: (b.admin, (Page(),)), 0, "grant:list"),
+    "review_break_glass": Call(review_break_glass, _review, 1),
     "tokenize vaultless": Call(
         tokenize,
         lambda b: (b.service, (TokenizeBody(field=SSN, values=[VALUE, None]),)),
@@ -508,7 +580,7 @@ NOBODY: Final = ("sign_in", "passkey_options", "passkey_sign_in")
 _IN_SESSION: Final = (
     *("list_sessions", "end_session", "step_up_options", "step_up_session", "change_password", "begin_totp"),
     *("confirm_totp", "drop_totp", "new_recovery_codes", "register_options", "register_passkey"),
-    *("list_passkeys", "remove_passkey"),
+    *("list_passkeys", "remove_passkey", "approve", "deny", "break_glass", "review_break_glass"),
 )
 BY_KEY: Final = [
     name for name, call in CALLS.items() if call.verb not in _GRANTED and name not in (*NOBODY, *_IN_SESSION)

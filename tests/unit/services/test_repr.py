@@ -198,7 +198,7 @@ def structs() -> list[type[Any]]:
 
 # Holds no text of a caller: names of the schema, numbers, states, our own ids. (A TextColumn hides itself.)
 OPEN = {
-    "Arrived", "AuditQuery", "BackupFile", "Cell", "ChangeAnswer", "CheckAnswer", "Counted",
+    "ApprovalFilter", "Arrived", "AuditQuery", "BackupFile", "Cell", "ChangeAnswer", "CheckAnswer", "Counted",
     "Coverage", "DomainAnswer", "Due", "FieldAnswer", "GrantFilter", "GrantLimits", "GrantUse",
     "Index", "IndexRow", "KeyBody", "KeyFilter", "KeyTerms", "Limits", "Move", "NewSubject",
     "Origin", "Page", "PlanAnswer", "PublicKey", "RefusedValue", "Removed", "ReplaceBody", "Request",
