@@ -18,11 +18,13 @@ from litestar.types import Receive, Scope, Send
 
 from vault.api import (
     agents,
+    approvals,
     audit,
     data,
     epochs,
     explain,
     grants,
+    hosted,
     identities,
     intake_key,
     jobs,
@@ -32,7 +34,6 @@ from vault.api import (
     regions,
     schema,
     sessions,
-    sign_in_page,
     tenants,
 )
 from vault.api.answers import JSON, JSON_HEADERS, Headers, head, send_answer
@@ -57,6 +58,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *data.ROUTES,
     *grants.ROUTES,
     *kills.ROUTES,
+    *approvals.ROUTES,
     *schema.ROUTES,
     *explain.ROUTES,
     *identities.ROUTES,
@@ -142,8 +144,7 @@ class Api:
         pages: _Pages = {"/livez": self._livez, "/readyz": self._readyz, "/openapi.json": self._openapi}
         if self.development:
             pages |= {"/readyz": self._readyz_in_detail, "/metrics": self._metrics, "/docs": self._docs}
-        if any(cell.sign_in.party is not None for cell in self.cells.values()):
-            pages |= {sign_in_page.PAGE_PATH: self._sign_in, sign_in_page.SCRIPT_PATH: self._sign_in_script}
+        pages |= hosted.pages(self.cells)
         return self._application(pages, [asgi("/v1", is_mount=True, copy_scope=False)(self._v1)])
 
     def admin(self) -> Litestar:
@@ -376,7 +377,7 @@ class Api:
         return bridge
 
     def _page(self, page: Callable[[], tuple[int, bytes, bytes]], path: str) -> _Handler:
-        guards = sign_in_page.HEADERS if path.startswith(sign_in_page.PAGE_PATH) else ()
+        guards = hosted.guards(path)
 
         async def handle(scope: Scope, receive: Receive, send: Send) -> None:
             request = new_id("req")
@@ -399,13 +400,6 @@ class Api:
     def _readyz_in_detail(self) -> tuple[int, bytes, bytes]:
         """The same, with each cell's state by the code of what is wrong."""
         return readiness(self.cells, draining=self.draining, in_detail=True)
-
-    def _sign_in(self) -> tuple[int, bytes, bytes]:
-        regions = [region for region, cell in self.cells.items() if cell.sign_in.party is not None]
-        return 200, b"text/html; charset=utf-8", sign_in_page.page(regions)
-
-    def _sign_in_script(self) -> tuple[int, bytes, bytes]:
-        return 200, b"text/javascript; charset=utf-8", sign_in_page.SCRIPT
 
     def _openapi(self) -> tuple[int, bytes, bytes]:
         return 200, b"application/json", self._document

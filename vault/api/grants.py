@@ -32,6 +32,23 @@ def _filter(call: Call) -> GrantFilter:
     return GrantFilter(*(call.query.get(name) for name in ("agent", "purpose", "state")))
 
 
+MAKING = (
+    "purpose_unknown",
+    "agent_unknown",
+    "field_unknown",
+    "operation_unsupported",
+    "key_version_unknown",
+    "limit_invalid",
+    "validity_invalid",
+    "subject_invalid",
+    "subjects_unenforceable",
+    "delegation_denied",
+    "plain_delivery_denied",
+    "self_approval",
+    "budget_exhausted",
+)
+"""How making a grant may be refused."""
+
 ROUTES = (
     Route(
         "POST",
@@ -43,21 +60,7 @@ ROUTES = (
         status=201,
         body=GrantBody,
         permission="grant:create:PURPOSE",
-        codes=(
-            "purpose_unknown",
-            "agent_unknown",
-            "field_unknown",
-            "operation_unsupported",
-            "key_version_unknown",
-            "limit_invalid",
-            "validity_invalid",
-            "subject_invalid",
-            "subjects_unenforceable",
-            "delegation_denied",
-            "plain_delivery_denied",
-            "self_approval",
-            "budget_exhausted",
-        ),
+        codes=MAKING,
     ),
     Route(
         "GET",

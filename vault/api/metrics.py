@@ -89,6 +89,29 @@ class _Directory(Collector):
         return [untold]
 
 
+class _People(Collector):
+    """What waits for people, or did not reach them; looked at once a minute."""
+
+    def __init__(self, cells: Mapping[str, Cell]) -> None:
+        self._cells = cells
+
+    def collect(self) -> Iterable[Metric]:
+        overdue = GaugeMetricFamily(
+            "coatcheck_break_glass_overdue",
+            "Grants past a ceiling whose review is late.",
+            labels=["region"],
+        )
+        given_up = GaugeMetricFamily(
+            "coatcheck_notices_given_up",
+            "Notices of the last week that nobody took.",
+            labels=["region"],
+        )
+        for region, cell in self._cells.items():
+            overdue.add_metric([region], cell.overdue)
+            given_up.add_metric([region], cell.untellable)
+        return [overdue, given_up]
+
+
 class Numbers(msgspec.Struct):
     """Plain numbers while requests are answered; the library's form only when somebody asks.
 
@@ -185,6 +208,7 @@ class Metrics:
         self._registry.register(_KeyStores(cells))
         self._registry.register(_ServiceKeys(cells))
         self._registry.register(_Directory(cells))
+        self._registry.register(_People(cells))
 
     def answered(self, route: str, status: int, code: str, seconds: float) -> None:
         """Counts an answer."""

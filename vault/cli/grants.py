@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from vault.cli.approvals import approval_body, approval_options, decision_verbs
 from vault.cli.doors import Door, command, segment
 from vault.errors import BadInput
 
@@ -24,6 +25,7 @@ def kill_group() -> None:
 
 def register(cli: click.Group) -> None:
     """Adds the group."""
+    decision_verbs(group)
     cli.add_command(group)
     cli.add_command(kill_group)
 
@@ -51,6 +53,7 @@ def register(cli: click.Group) -> None:
 @click.option("--depth", type=int, help="How deep it may be delegated, 1 to 3.")
 @click.option("--on-behalf-of", help="The user it serves.")
 @click.option("--reason", help="Why.")
+@approval_options
 def create(
     door: Door,
     agent: str,
@@ -73,6 +76,7 @@ def create(
     depth: int | None,
     on_behalf_of: str | None,
     reason: str | None,
+    **approval: Any,
 ) -> None:
     """Create a grant; a bearer grant's credential is shown once."""
     entry: dict[str, Any] = {"fields": fields, "operations": operations, "delivery": deliveries}
@@ -98,6 +102,7 @@ def create(
         "delegation": None if depth is None else {"depth": depth},
         "on_behalf_of": on_behalf_of,
         "reason": reason,
+        "approval": approval_body(**approval),
     }
     body |= {name: value for name, value in members.items() if value}
     door.show_once(door.call("POST", "grants", body))

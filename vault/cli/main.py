@@ -10,6 +10,7 @@ import click
 from vault import __version__
 from vault.cli import (
     agents,
+    approvals,
     audit,
     backup,
     catalog,
@@ -66,6 +67,7 @@ for module in (
         data,
         files,
         grants,
+        approvals,
         identities,
         agents,
         operators,

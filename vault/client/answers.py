@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from vault.client.approvals import Awaited
 from vault.client.keys import Worker
 from vault.client.results import Result, Shown, Verified
 from vault.client.sealed import Sealed, open_delivery
@@ -153,6 +154,18 @@ def read_verified(raw: Any) -> Verified:
         raise _strange()
     left = None if answer.attempts_left is UNSET else answer.attempts_left
     return Verified(answer.decision, answer.match, answer.grant.uses_left, left)
+
+
+def read_awaited(raw: Any) -> Awaited:
+    """How an approval stands.
+
+    Raises:
+        Unavailable: as `read_shown`.
+    """
+    try:
+        return msgspec.convert(raw, Awaited)
+    except (msgspec.ValidationError, ValueError):
+        raise _strange() from None
 
 
 def _answer(raw: Any) -> _Answer:

@@ -19,6 +19,7 @@ from typing import Final, Generic, Self, TypeVar, Unpack, overload
 
 import httpx
 
+from vault.client.approvals import Awaited
 from vault.client.exchange import Exchange, Outcome, Patience, Pause, Step, lost, received
 from vault.client.http import DEFAULT_TIMEOUT_S, tls_context
 from vault.client.keys import Holder, Worker
@@ -245,6 +246,18 @@ class KeyedGrant(_Grant[httpx.Client]):
         """
         return self._run(self._uses.verify(field, token, candidate, purpose, subject, key_version, context))
 
+    def wait_for(self, approval: str, *, every_s: float = 5.0, longest_s: float = 3_600.0) -> Awaited:
+        """How an approval stands, once it does not wait any more: then the same use may be asked for again.
+
+        Args:
+            approval: its id, as `ApprovalRequired` names it.
+            every_s: seconds between two looks; longest_s: for how long at most.
+
+        Raises:
+            CoatcheckError: as `reveal`.
+        """
+        return self._run(self._uses.wait(approval, every_s, longest_s))
+
     def close(self) -> None:
         """Closes the connections, if they are this grant's own."""
         if self._owned:
@@ -373,6 +386,10 @@ class AsyncKeyedGrant(_Grant[httpx.AsyncClient]):
         """See `KeyedGrant.verify`."""
         steps = self._uses.verify(field, token, candidate, purpose, subject, key_version, context)
         return await self._run(steps)
+
+    async def wait_for(self, approval: str, *, every_s: float = 5.0, longest_s: float = 3_600.0) -> Awaited:
+        """See `KeyedGrant.wait_for`."""
+        return await self._run(self._uses.wait(approval, every_s, longest_s))
 
     async def aclose(self) -> None:
         """Closes the connections, if they are this grant's own."""

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
+from vault.client.approvals import ApprovalRequired
 from vault.errors import (
     CODES,
     FAMILIES,
@@ -161,4 +162,6 @@ def _refusal(problem: Any, status: int) -> CoatcheckError:
     if not isinstance(code, str) or code not in CODES:
         return Unavailable("service_unreachable", status=status)
     facts = {name: value for name, value in problem.items() if name not in known}
+    if code == "approval_required":
+        return ApprovalRequired(code, **facts)
     return FAMILIES[CODES[code].exit](code, **facts)

@@ -10,8 +10,9 @@ from urllib.parse import quote, urlsplit
 import httpx
 import msgspec
 
-from vault.client.answers import Asked, new_challenge, read_shown, read_verified
-from vault.client.exchange import Exchange, Patience, Send, exchange
+from vault.client.answers import Asked, new_challenge, read_awaited, read_shown, read_verified
+from vault.client.approvals import PENDING, Awaited
+from vault.client.exchange import Exchange, Patience, Pause, Send, exchange
 from vault.client.http import check_idempotency_key
 from vault.client.keys import Holder, Worker
 from vault.client.proofs import delegate, new_jti, proof_headers
@@ -20,6 +21,7 @@ from vault.clock import SECOND, Clock
 from vault.crypto.base64url import decode
 from vault.crypto.statements import BLOCK, JOINT, Narrowing
 from vault.errors import BadInput
+from vault.identifiers import parse_id
 
 T = TypeVar("T")
 Key = bytes | str | Mapping[str, str]
@@ -162,6 +164,28 @@ class Uses:
         body |= {} if key_version is None else {"key_version": key_version}
         return self._ask("verify", body | _context(context), context, lambda answer, _: read_verified(answer))
 
+    def wait(self, approval: str, every_s: float, longest_s: float) -> Exchange[Awaited]:
+        """How an approval stands, once it does not wait any more, or was waited for long enough.
+
+        Raises:
+            BadInput: `parameter_invalid`: not an approval's id.
+        """
+        try:
+            parse_id("apr", approval)
+        except ValueError:
+            raise BadInput("parameter_invalid", parameter="approval") from None
+        ends = self.clock.now() + int(longest_s * SECOND)
+        while True:
+            _, answer = yield from exchange(
+                lambda: self._send("GET", f"approvals/{approval}", b"", {"Accept": _JSON}),
+                once=True,
+                patience=self.patience,
+            )
+            found = read_awaited(answer)
+            if found.state != PENDING or self.clock.now() + int(every_s * SECOND) > ends:
+                return found
+            yield Pause(every_s)
+
     def narrowed(self, to: str, narrower: Narrower) -> str:
         """The chain of a delegate, by the thumbprint of its key.
 
@@ -228,24 +252,27 @@ class Uses:
         key = context.get("idempotency_key")
         if key is not None:
             headers["Idempotency-Key"] = check_idempotency_key(key)
-        url = self.base + path
 
         def make() -> Send:
-            jti = new_jti()
-            proof = proof_headers(
-                self.holder.signer,
-                method="POST",
-                url=url,
-                grant=self.grant,
-                body=content,
-                chain=self.chain,
-                now=self.clock.now(),
-                jti=jti,
-            )
-            return Send("POST", url, {**headers, **proof}, content, jti)
+            return self._send("POST", path, content, headers)
 
         send, answer = yield from exchange(make, once=key is not None, patience=self.patience)
         return read(answer, send)
+
+    def _send(self, method: str, path: str, content: bytes, headers: Mapping[str, str]) -> Send:
+        """A request with a new proof."""
+        jti, url = new_jti(), self.base + path
+        proof = proof_headers(
+            self.holder.signer,
+            method=method,
+            url=url,
+            grant=self.grant,
+            body=content,
+            chain=self.chain,
+            now=self.clock.now(),
+            jti=jti,
+        )
+        return Send(method, url, {**headers, **proof}, content, jti)
 
 
 def _context(context: Context) -> dict[str, str]:
