@@ -9,12 +9,14 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from resource import RLIM_INFINITY, RLIMIT_FSIZE, prlimit
 from typing import Any, Final
 
 from tests.harness.canaries import Planted
+from tests.harness.doors import signed_in
 from tests.harness.roomy import (
     AGENT,
     EMAIL,
@@ -226,11 +228,56 @@ class Campaign:
             self.call("POST", path, {}, key=session)
         stepped = self.call("POST", "sessions/step-up", {"code": device.at(step + 1)}, key=session)
         assert stepped.status == 200, stepped.body
+        self.approve(session)
         body = {"password": PASSWORD, "new_password": new}
         assert self.call("POST", "self/password", body, key=session).status == 200
         body = {"name": "watcher", "password": new, "code": codes[0]}
         assert self.call("POST", "sessions", body, key="none").status == 201
         self.call("POST", "sessions", body, key="none")
+
+    def approve(self, session: str) -> None:
+        """What waits for somebody, approved and denied, and broken glass, with canaries in every text."""
+        p = self.planted
+        person = p.text()
+        named = {"field": NAME, "values": [p.text()], "subjects": [person]}
+        token = self.call("POST", "tokenize", named).json()["tokens"][0]
+        needs = {"of": ["role:approver"], "when": {"op": "reveal"}}
+        body = grant_body([NAME], 5) | {"reason": p.reason(), "on_behalf_of": p.reason()}
+        held = self.call("POST", "grants", body | {"approval": needs}).json()["credential"]
+        for bad in ({"of": [p.word()]}, {"ttl": p.word()}, {"when": {"fields": [p.word()]}}, {p.word(): 1}):
+            self.call("POST", "grants", body | {"approval": needs | bad})
+        item = {"field": NAME, "token": token, "subject": person}
+        for verdict in ("deny", "approve"):
+            asked = {"purpose": PURPOSE, "items": [item], "conversation": p.reason()}
+            waiting = self.call("POST", "detokenize", asked, key=held)
+            assert waiting.code == "approval_required", waiting.body
+            path = f"approvals/{waiting.json()['approval']['id']}"
+            seen = self.call("GET", path, key=session).json()
+            for wrong in (
+                {"digest": p.word()},
+                {"digest": seen["digest"], "reason": p.word() * 60},
+                {p.word(): 1},
+            ):
+                assert self.call("POST", f"{path}/{verdict}", wrong, key=session).status >= 400
+            right = {"digest": seen["digest"], "reason": p.reason()}
+            assert self.call("POST", f"{path}/{verdict}", right, key=session).status == 200
+            self.call("POST", "detokenize", asked, key=held)
+        review_by = (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        glass = body | {"review_by": review_by}
+        worse: tuple[dict[str, Any], ...] = (
+            {"review_by": p.word()}, {"reason": p.word() * 60}, {"valid": {"until": p.word()}}
+        )  # fmt: skip
+        for change in worse:
+            assert self.call("POST", "break-glass", glass | change, key=session).status >= 400
+        made = self.call("POST", "break-glass", glass, key=session)
+        assert made.status == 201, made.body
+        path = f"break-glass/{made.json()['id']}/review"
+        other = signed_in(self.service, "reviewer")
+        for wrong in ({"verdict": p.word()}, {"verdict": "justified", "note": p.word() * 60}):
+            assert self.call("POST", path, wrong, key=other).status >= 400
+        right = {"verdict": "justified", "note": p.reason()}
+        assert self.call("POST", path, right, key=session).code == "self_approval"
+        assert self.call("POST", path, right, key=other).status == 200
 
     def turn_keys(self) -> None:
         """Field keys turned over with reasons, tokens rekeyed, and all that is refused of both."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,6 +43,8 @@ from vault.wiring import Wiring, perform
 UNKNOWN_ID: Final = "01M84HD64DFW18BYTQYF0BJRJQ"
 UNKNOWN_BLOCK: Final = "A" * 43
 PREFIXES: Final = {
+    "approvals": "apr",
+    "break-glass": "gr",
     "agents": "pr",
     "grants": "gr",
     "keys": "ck",
@@ -105,7 +108,9 @@ TAKEN: Final[dict[str, list[Any]]] = {
          "valid": {"windows": [{"days": ["mon"], "from": "08:00", "until": "18:00", "zone": "UTC"}]},
          "bind": {"cnf": {"jkt": "A" * 43}, "networks": ["192.0.2.0/24"], "conversation": "c1", "task": "t"},
          "seal_to": {"kty": "OKP", "crv": "X25519", "x": "3p7bfXt9wbTTW2HC7OQ1Nz-DQ8hbeGdNrfx-FG-IK08"},
-         "delegation": {"depth": 1, "ttl_max_s": 60}},
+         "delegation": {"depth": 1, "ttl_max_s": 60},
+         "approval": {"n": 2, "of": ["role:privacy-officer", "operator:ada"], "ttl": "PT30M",
+                      "when": {"op": "reveal", "fields": [NAME]}, "not_self": False}},
     ],
     "PATCH grants/{id}": [
         {"version": 1, "uses": 1, "batch": 1, "until": "2099-01-01T00:00:00Z", "conversation": "c1",
@@ -116,6 +121,13 @@ TAKEN: Final[dict[str, list[Any]]] = {
     "POST grants/simulate": [
         {"grant": f"gr_{UNKNOWN_ID}", "purpose": PURPOSE, "fields": [NAME], "source": "192.0.2.1"},
     ],
+    "POST approvals/{id}/approve": [{"digest": "A" * 43, "reason": "a"}],
+    "POST approvals/{id}/deny": [{"digest": "A" * 43}],
+    "POST break-glass": [
+        {"agent": AGENT, "purpose": PURPOSE, "reason": "a", "review_by": "2100-01-01T00:00:00Z",
+         "scope": [{"fields": [NAME], "operations": ["reveal"], "delivery": ["plain"]}]},
+    ],
+    "POST break-glass/{id}/review": [{"verdict": "justified", "note": "a"}, {"verdict": "fine"}],
     "POST kill": [{"conversation": "conv-of-nobody", "reason": "a"}],
     "POST verify": [
         {"purpose": PURPOSE, "field": SSN, "token": "123-45-6789", "candidate": "123-45-6789",
@@ -200,21 +212,23 @@ class Doors:
 def initialise_doors(folder: Path, more: str = "") -> Service:
     """A deployment for `Doors`, not yet started, whose log says all it can; with more settings."""
     initialise_roomy(folder, ONE_CELL + more)
-    add_operator(folder)
+    add_operator(folder, "watcher", "reviewer")
     return Service(folder)
 
 
-def add_operator(folder: Path) -> None:
-    """An operator who may do nothing in particular, with a password."""
+def add_operator(folder: Path, *names: str) -> None:
+    """Operators with a password, who may approve, break glasses and review, and nothing else."""
     config = load(folder / "coatcheck.toml")
+    permissions = ["break-glass:create", "break-glass:review"]
     with closing(Wiring(config).open(next(iter(config.cell)))) as opened:
-        body = OperatorBody("watcher", PASSWORD)
-        perform(opened.cell, lambda: create_operator(opened.cell, host_request(), body))
+        for name in names or ("watcher",):
+            body = OperatorBody(name, PASSWORD, ["approver"], permissions)
+            perform(opened.cell, partial(create_operator, opened.cell, host_request(), body))
 
 
-def signed_in(service: Service) -> str:
-    """The session of that operator, in which a device was just enrolled."""
-    made = service.call("POST", "sessions", {"name": "watcher", "password": PASSWORD}, key="none")
+def signed_in(service: Service, name: str = "watcher") -> str:
+    """The session of such an operator, in which a device was just enrolled."""
+    made = service.call("POST", "sessions", {"name": name, "password": PASSWORD}, key="none")
     assert made.status == 201, made.body
     session = str(made.json()["credential"])
     device = Device(service.call("POST", "self/totp", key=session).json()["secret"])

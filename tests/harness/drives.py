@@ -22,6 +22,8 @@ from tests.unit.services.calls import (
     a_job,
     a_stopped_job,
     a_transfer,
+    an_approval,
+    an_approver,
     verifying,
     with_directory,
     with_neighbour,
@@ -188,14 +190,23 @@ def _apply(door: Door) -> Sent:
     return Sent("schema/apply", {"toml": MORE, "digest": plan["digest"]}, door.built.admin)
 
 
-def _as_called(name: str, path: str) -> Drive:
-    """What a verb is tried with elsewhere, sent to its route; an id in the path is the verb's argument."""
+def _looked_at(door: Door) -> Sent:
+    by = an_approver(door.built)
+    return Sent(f"approvals/{an_approval(door.built)}", key=by)
+
+
+def _as_called(name: str, path: str, *, bare: bool = False) -> Drive:
+    """What a verb is tried with elsewhere, sent to its route; an id in the path is the verb's argument.
+
+    Args:
+        bare: whether the route has no body, whatever the verb takes.
+    """
 
     def drive(door: Door) -> Sent:
         by, arguments = CALLS[name].prepare(door.built)
-        if "{id}" in path:
-            return Sent(path.replace("{id}", arguments[0]), None, by)
-        return Sent(path, msgspec.to_builtins(arguments[0]) if arguments else None, by)
+        ids = [one for one in arguments if isinstance(one, str)]
+        bodies = [] if bare else [msgspec.to_builtins(one) for one in arguments if not isinstance(one, str)]
+        return Sent(path.replace("{id}", ids[0]) if ids else path, bodies[0] if bodies else None, by)
 
     return drive
 
@@ -256,6 +267,13 @@ DRIVES: Final[dict[str, dict[str, Drive]]] = {
             d.built.admin,
         ),
     },
+    "GET approvals": {"all": _as_called("list_approvals", "approvals", bare=True)},
+    "GET approvals/{id}": {"one": _looked_at},
+    "POST approvals/{id}/approve": {"one": _as_called("approve", "approvals/{id}/approve")},
+    "POST approvals/{id}/deny": {"one": _as_called("deny", "approvals/{id}/deny")},
+    "POST break-glass": {"one": _as_called("break_glass", "break-glass")},
+    "GET break-glass": {"all": _as_called("list_break_glass", "break-glass", bare=True)},
+    "POST break-glass/{id}/review": {"one": _as_called("review_break_glass", "break-glass/{id}/review")},
     "POST kill": {
         "an agent": lambda d: Sent("kill", {"agent": "other", "reason": "gone"}, d.built.admin),
     },

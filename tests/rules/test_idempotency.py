@@ -14,7 +14,20 @@ import pytest
 
 from tests.support.cells import NAME, SSN, VISIT, BuiltCell, development_cell, reveal
 from tests.support.holders import a_holder, new_holder
-from tests.unit.services.calls import NEW_SCHEMA, a_job, a_kill, grant_id, rows, verifying, with_neighbour
+from tests.unit.services.calls import (
+    NEW_SCHEMA,
+    a_broken_glass,
+    a_job,
+    a_kill,
+    an_approval,
+    an_approver,
+    decision_on,
+    glass_body,
+    grant_id,
+    rows,
+    verifying,
+    with_neighbour,
+)
 from vault.api.app import ROUTES
 from vault.api.openapi import codes_of, document
 from vault.api.route import Call, Route
@@ -85,6 +98,22 @@ def _destroy(built: BuiltCell) -> Asked:
     return built.admin, {"id": _field_key(built, ended=True)}, one, other
 
 
+def _decide(built: BuiltCell) -> Asked:
+    session, approval = an_approver(built), an_approval(built)
+    seen = decision_on(built, approval, session)
+    return session, {"id": approval}, seen, msgspec.structs.replace(seen, reason="another")
+
+
+def _glass(built: BuiltCell) -> Asked:
+    body = glass_body(built)
+    return an_approver(built), {}, body, msgspec.structs.replace(body, reason="another")
+
+
+def _review(built: BuiltCell) -> Asked:
+    path = {"id": a_broken_glass(built)}
+    return an_approver(built, "rex"), path, {"verdict": "justified"}, {"verdict": "unjustified"}
+
+
 ASKED: dict[str, Callable[[BuiltCell], Asked]] = {
     "POST tokenize": lambda b: (
         b.service,
@@ -132,6 +161,10 @@ ASKED: dict[str, Callable[[BuiltCell], Asked]] = {
     "POST grants/{id}/blocks/{block}/revoke": lambda b: (
         b.admin, {"id": grant_id(b.grant(SSN)), "block": "A" * 43}, {"reason": "a"}, {"reason": "b"}
     ),
+    "POST approvals/{id}/approve": _decide,
+    "POST approvals/{id}/deny": _decide,
+    "POST break-glass": _glass,
+    "POST break-glass/{id}/review": _review,
     "POST kill": lambda b: (b.admin, {}, {"agent": "demo"}, {"purpose": "support"}),
     "POST agents/{id}/keys": lambda b: (b.admin, {"id": b.agent_id}, new_holder(), new_holder()),
     "DELETE agents/{id}/keys/{jkt}": lambda b: (

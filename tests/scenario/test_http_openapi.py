@@ -7,11 +7,12 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from tests.harness.doors import BY_NAME, Doors, bodies_taken, initialise_doors, path_of
+from tests.harness.doors import BY_NAME, Doors, bodies_taken, initialise_doors, path_of, signed_in
 from tests.harness.hostile import bodies
 from tests.harness.jsonschema import Validator
 from tests.harness.roomy import AGENT, HANDLE, NAME, PURPOSE, SCHEMA, SSN, TEXT, grant_body
@@ -181,6 +182,32 @@ def sign_in(doors: Doors, call: Any) -> None:
     assert doors.service.call("GET", "whoami", key=third).status == 401
 
 
+def approve(doors: Doors, call: Any, item: dict[str, str]) -> None:
+    """All that people do about approvals and broken glasses, each once."""
+    person, asked = doors.session, {"purpose": PURPOSE, "items": [item]}
+    needs = {"of": ["role:approver"], "when": {"op": "reveal"}}
+    held = call("POST grants", grant_body([NAME], 5) | {"approval": needs})
+    for verdict in ("deny", "approve"):
+        asked["conversation"] = verdict
+        refused = doors.service.call("POST", "detokenize", asked, key=held["credential"])
+        assert refused.code == "approval_required"
+        of = {"id": refused.json()["approval"]["id"]}
+        call("GET approvals/{id}", key=held["credential"], **of)
+        seen = call("GET approvals/{id}", key=person, **of)
+        assert len(seen["preview"]) == 1
+        body = {"digest": seen["digest"], "reason": "a"}
+        call(f"POST approvals/{{id}}/{verdict}", body, key=person, **of)
+    call("POST detokenize", asked, key=held["credential"])
+    call("POST grants", grant_body([NAME], 5) | {"approval": {"of": ["role:approver"]}})
+    call("GET approvals", key=person)
+    review_by = (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    broken = grant_body([NAME], 5) | {"reason": "a", "review_by": review_by}
+    made = call("POST break-glass", broken, key=person)
+    other = signed_in(doors.service, "reviewer")
+    call("POST break-glass/{id}/review", {"verdict": "justified", "note": "a"}, key=other, id=made["id"])
+    call("GET break-glass")
+
+
 def test_answers_agree(doors: Doors) -> None:
     """Every route is made to succeed, and its answer is what the document says."""
     seen: set[str] = set()
@@ -238,6 +265,7 @@ def test_answers_agree(doors: Doors) -> None:
     asking = call("POST grants", grant_body([SSN], 5) | {"scope": [told]})
     compared = {"purpose": PURPOSE, "field": SSN, "token": made["items"][1]["token"], "key_version": 1}
     call("POST verify", {**compared, "candidate": "123456789"}, key=asking["credential"])
+    approve(doors, call, item)
     call("POST grants/{id}/revoke", {"reason": "a"}, id=grant["id"])
     call("DELETE grants/{id}", id=limited["id"])
     call("GET whoami")
