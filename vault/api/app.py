@@ -16,25 +16,7 @@ from litestar import Request as LitestarRequest
 from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 
-from vault.api import (
-    agents,
-    audit,
-    data,
-    epochs,
-    explain,
-    grants,
-    identities,
-    intake_key,
-    jobs,
-    keys,
-    kills,
-    openapi,
-    regions,
-    schema,
-    sessions,
-    sign_in_page,
-    tenants,
-)
+from vault.api import openapi, routes, sign_in_page
 from vault.api.answers import JSON, JSON_HEADERS, Headers, head, send_answer
 from vault.api.body import BodyDecoder, read_body
 from vault.api.bridge import LARGE_BODY_BYTES, Bridge
@@ -53,23 +35,7 @@ from vault.services import intake
 from vault.services.cell import Cell, Origin
 from vault.services.gate import Request, is_keyed, recognise, under_way
 
-ROUTES: Final[tuple[Route, ...]] = (
-    *data.ROUTES,
-    *grants.ROUTES,
-    *kills.ROUTES,
-    *schema.ROUTES,
-    *explain.ROUTES,
-    *identities.ROUTES,
-    *intake_key.ROUTES,
-    *agents.ROUTES,
-    *sessions.ROUTES,
-    *tenants.ROUTES,
-    *keys.ROUTES,
-    *epochs.ROUTES,
-    *jobs.ROUTES,
-    *regions.ROUTES,
-    *audit.ROUTES,
-)
+ROUTES: Final = routes.ROUTES
 _EXPECTED: Final = frozenset({"draining", "too_busy"})  # answered by design, and counted
 _log = logging.getLogger("coatcheck.http")
 _encode = msgspec.json.Encoder().encode

@@ -102,6 +102,7 @@ class Holder:
 
     Attributes:
         agent, purpose: the grant's, which never change.
+        for_user: whether the agent acts on somebody's behalf.
         proof: of a keyed grant; None for a bearer grant.
         chain: the delegations between the grant's own holder and this one.
     """
@@ -112,6 +113,7 @@ class Holder:
     purpose: str
     proof: Proof | None = None
     chain: tuple[Block, ...] = ()
+    for_user: bool = False
 
     @property
     def keys(self) -> list[str]:
@@ -129,6 +131,7 @@ class _Known(NamedTuple):
     jkt: str | None
     agent: str
     purpose: str
+    for_user: bool
 
 
 class Identities:
@@ -214,7 +217,7 @@ class Identities:
         found = self._grant(credential.id)
         if not same(found.digest, credential.digest):
             raise Unauthenticated("grant_invalid")
-        return Holder(credential, found.tenant, found.agent, found.purpose)
+        return Holder(credential, found.tenant, found.agent, found.purpose, for_user=found.for_user)
 
     def keyed(self, grant: str, proof: Proof, chain: str | None) -> Holder:
         """Whoever proves to hold a grant's key, or one that the grant was handed on to.
@@ -233,7 +236,8 @@ class Identities:
             raise Unauthenticated("grant_invalid")
         blocks = () if chain is None else parse_chain(chain, grant, found.jkt)
         check_holder(blocks, found.jkt, proof.jkt)
-        return Holder(Credential("gr", grant, b""), found.tenant, found.agent, found.purpose, proof, blocks)
+        named = Credential("gr", grant, b"")
+        return Holder(named, found.tenant, found.agent, found.purpose, proof, blocks, found.for_user)
 
     def _grant(self, grant: str) -> _Known:
         found = self._grants.get(grant, lambda: self._read_grant(grant))
@@ -273,7 +277,10 @@ class Identities:
 
     def _read_grant(self, grant: str) -> _Known | None:
         rows = self._store.read(self._store.record.grant_holder, {"grant_id": grant})
-        return _Known(bytes(rows[0][0]), *rows[0][1:]) if rows else None
+        if not rows:
+            return None
+        digest, tenant, jkt, agent, purpose, for_user = rows[0]
+        return _Known(bytes(digest), tenant, jkt, agent, purpose, bool(for_user))
 
 
 _READ: Final[dict[str, Callable[[Identities, str], tuple[bytes, Caller] | None]]] = {

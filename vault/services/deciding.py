@@ -29,6 +29,7 @@ from vault.services.cell import Origin, TenantSchema
 from vault.services.gate import trace
 from vault.services.grant_body import MAX_KEY_VERSION
 from vault.services.retention import due_after_use
+from vault.services.ruling import Ruled
 from vault.services.standing import Watched
 from vault.services.uses import KeyUses, Version
 from vault.store.custody import KeyRow
@@ -50,11 +51,13 @@ class UseGrant(Command):
         *,
         epochs: EpochsInUse | None = None,
         with_rows: bool = True,
+        ruled: Ruled | None = None,
     ) -> None:
         self.prepared_on = epochs
         self.id = new_id("dec")
         self._uses = uses
         self._with_rows = with_rows
+        self._ruled = ruled
         self.weight = 1 + len(asked) // ROWS_A_WEIGHT if with_rows else 1
         self._holder = holder
         self._watched = Watched(holder, asking.conversation)
@@ -92,6 +95,8 @@ class UseGrant(Command):
         grant = row.grant
         standing = self._watched.standing(state, row)
         decision = decide_use(grant, row.uses, state.now, self._use, standing)
+        if decision.code is None and self._ruled is not None:
+            decision = self._ruled.bind(decision, state.now)
         if decision.code is None and not self._with_rows:
             raise Stale
         used = Used(decision, grant, 0, {}, people=_both(grant.subjects, self._people))
@@ -254,6 +259,7 @@ class UseGrant(Command):
             facts["chain"] = [block.id for block in self._holder.chain]
         if decision.code is not None:
             facts |= {"code": decision.code, "check": decision.check}
+            facts |= {"policies": list(decision.policies)} if decision.policies else {}
         if self._use.derive is not None and decision.code is None:
             facts["derive"] = self._use.derive.fn
         # A mask's name is the schema's only if a field of the request has it; else it is a caller's text.

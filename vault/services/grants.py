@@ -21,7 +21,7 @@ from vault.policy.principal import Kind
 from vault.policy.terms import NONE, encode_terms
 from vault.schema.document import Purpose
 from vault.services.cell import Cell, Origin
-from vault.services.gate import CallerCommand, Refused, Request, admit, authenticate, trace
+from vault.services.gate import CallerCommand, Refused, Request, admit, authenticate, bound_schema, trace
 from vault.services.grant_body import GrantBody, Validity, longest, propose, within
 from vault.services.grant_views import GrantAnswer, GrantReplay, delivery_key
 from vault.services.holder_keys import bound
@@ -157,13 +157,14 @@ def create_grant(cell: Cell, request: Request, body: GrantBody) -> Verb[GrantAns
         Denied: the caller may not create it, or not one that wide; on the record.
     """
     caller = authenticate(cell, request)
-    yield from admit(cell, caller, request.origin, "grant.create", f"grant:create:{body.purpose}")
+    tenant = bound_schema(cell, request, caller)
+    needed = f"grant:create:{body.purpose}"
+    yield from admit(cell, caller, request.origin, "grant.create", needed, schema=tenant)
     repeat = once(cell, request, caller, "grant.create", GrantReplay, body)
     if repeat.replay is not None:
         return repeat.replay
     if caller.principal.name in (body.agent, f"{Kind.AGENT}:{body.agent}"):
         yield from _refuse(caller, request.origin, "self_approval")
-    tenant = cell.schemas.of(caller.principal.tenant)
     proposal = propose(body, tenant.schema, caller.principal.ceiling, cell.clock.now())
     named = proposal.subjects or ()
     purpose = tenant.schema.purposes[proposal.purpose]

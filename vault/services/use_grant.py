@@ -28,6 +28,7 @@ from vault.services.gate import Request, trace
 from vault.services.hidden import Hidden
 from vault.services.idempotency import Once
 from vault.services.opening import open_values
+from vault.services.ruling import DENIED, ruled
 from vault.services.subjects import find
 from vault.store.rows import decode_grant
 
@@ -104,9 +105,11 @@ def use_grant(
     use = use_request(asking, asked, request.origin)
     with_rows = len(asked) <= SMALL_BATCH or _may_pass(cell, who, use)
     people = find(cell, who.tenant, people_named(who.chain), epochs) if who.chain else {}
+    rules = ruled(cell, tenant, who, use, cell.clock.now())
     command = UseGrant(
-        who, request.origin, tenant, asking, asked, cell.uses, people, epochs=epochs, with_rows=with_rows
-    )
+        who, request.origin, tenant, asking, asked, cell.uses, people, epochs=epochs, with_rows=with_rows,
+        ruled=rules,
+    )  # fmt: skip
     done = yield found.keep(command, lambda used, _at: _kept(used, command.id, replay, report=report))
     used: Used = done.value
     cell.uses.noted(command.versions_used(used), done.at)
@@ -185,4 +188,6 @@ def _denial(decision: Decision, decision_id: str) -> CoatcheckError:
         facts["member"] = decision.member
     if decision.retry_after:
         facts["retry_after"] = decision.retry_after
+    if code == DENIED:
+        facts["policies"] = list(decision.policies)
     return error(code, **facts)
