@@ -123,6 +123,7 @@ CODES: Final[dict[str, Code]] = {
             "The reviewer, and the deputy too, gave or has some of what is to be reviewed. | "
             "Name a deputy who did neither, or review less."
         ),
+        reviewer_unfit="That is nobody who may review: it needs the permission `review:decide`.",
         duties_conflict=(
             "Nobody holds both of these: whoever has keys made or destroyed does not decide who sees data."
         ),
@@ -298,6 +299,7 @@ CODES: Final[dict[str, Code]] = {
         cell_incomplete=(
             "A restore or a copy into this cell has not ended. | Run the same command again; it goes on."
         ),
+        cases_wrong="Cases came out otherwise than they expect.",
         source_changed=(
             "What is loaded into this cell is not what it was begun with. | "
             "`--again` empties it and begins anew."

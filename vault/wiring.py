@@ -31,6 +31,7 @@ from vault.services.limited import flush_refused
 from vault.services.pacing import Pacing
 from vault.services.processes import Process, Steward
 from vault.services.replacement import ending_keys, flush_uses
+from vault.services.review_ends import unreviewed
 from vault.services.sessions import flush_sessions
 from vault.services.standing import drop_old_proofs
 from vault.services.upkeep import Upkeep, check_writable
@@ -349,7 +350,7 @@ class Deployment:
             self._look()
 
     def _look(self) -> None:
-        """Looks, for whoever asks for metrics, how many service keys end soon, and how the directory lags."""
+        """Looks, for whoever asks for metrics, what ends soon, and how the directory lags."""
         for cell in self.cells.values():
             if cell.directory is not None:
                 with contextlib.suppress(CoatcheckError):
@@ -357,6 +358,7 @@ class Deployment:
             with contextlib.suppress(CoatcheckError):
                 keys = ending_keys(cell.store, cell.terms, cell.clock.now())
                 cell.ending = sum(not key.replaced for key in keys)
+                cell.unreviewed = unreviewed(cell.store, cell.clock.now())
 
 
 def _prove(keyring: Keyring) -> None:

@@ -17,7 +17,7 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 
 from vault.api import openapi, routes, sign_in_page
-from vault.api.answers import JSON, JSON_HEADERS, Headers, head, send_answer
+from vault.api.answers import JSON, Headers, head, send_answer, written
 from vault.api.body import BodyDecoder, read_body
 from vault.api.bridge import LARGE_BODY_BYTES, Bridge
 from vault.api.exchange import exchange_of
@@ -158,7 +158,7 @@ class Api:
                 raise BadInput("method_not_allowed", allow=resource.allow.decode())
             name = resource.names[method]
             answer = await self._answer(route, cell, parameters, scope, receive, request)
-            status, headers, body = route.status, JSON_HEADERS, _encode(answer)
+            status, (headers, body) = route.status, written(answer)
         except CoatcheckError as refusal:
             code = refusal.code
             status, headers, body = problem_response(refusal, request)

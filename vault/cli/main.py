@@ -28,8 +28,10 @@ from vault.cli import (
     keys,
     kms,
     operators,
+    policies,
     profiles,
     regions,
+    reviews,
     schema,
     tenants,
     worker,
@@ -61,21 +63,8 @@ def version(door: Door) -> None:
 
 
 for module in (
-    *(
-        init,
-        data,
-        files,
-        grants,
-        identities,
-        agents,
-        operators,
-        tenants,
-        schema,
-        catalog,
-        keys,
-        epochs,
-        audit,
-    ),
+    *(init, data, files, grants, identities, operators, tenants, schema, catalog, keys, epochs, audit),
+    *(agents, policies, reviews),
     *(regions, directories, worker, jobs, cell, backup, kms, doctor, config, profiles, completion),
 ):
     module.register(cli)

@@ -209,6 +209,7 @@ class Cell:
     throttle: Throttle = field(default_factory=Throttle, repr=False)
     pacing: Pacing = field(default_factory=Pacing, repr=False)
     ending: int = 0  # service keys whose end is near and that have no successor, as last looked at
+    unreviewed: int = 0  # items of reviews whose time is near or over that nobody decided, as last looked at
     untold: int = 0  # people that the directory is yet to be told of, as last looked at
     key_store: Guard | None = None  # never asked inside a command, nor on a request's way
     working: Working = Working()
