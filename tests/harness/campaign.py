@@ -415,6 +415,32 @@ class Campaign:
         self.call("POST", of, {"key": jwk, "label": p.reason()}, key=self.admin)
         self.call("POST", of, {"key": {**jwk, "d": p.word()}, "replaces": p.word()}, key=self.admin)
         self.call("DELETE", f"{of}/{p.word()}", key=self.admin)
+        self.oversee()
+
+    def oversee(self) -> None:
+        """Rules and reviews with canaries in every text; none of the rules is put in force."""
+        p = self.planted
+        for text in (f'@id("{p.word()}") permit (principal, action, resource);', p.text(), "\0" + p.word()):
+            self.call("POST", "policy/plan", {"text": text}, key=self.admin)
+            self.call("PUT", "policy", {"text": text, "digest": p.word()}, key=self.admin)
+            self.call("POST", "policy/explain", {"decision": p.word()}, key=self.admin)
+        case = {"principal": AGENT, "action": "reveal", "field": NAME}
+        for change in ({}, {"field": p.word()}, {"principal": p.word()}, {"context": {"mask": p.text()}}):
+            self.call("POST", "policy/test", {"cases": [case | change]}, key=self.admin)
+            self.call("POST", "policy/explain", {"case": case | change}, key=self.admin)
+        made = self.call(
+            "POST", "principals", {"kind": "operator", "name": "r", "roles": ["reviewer"]}, key=self.admin
+        )
+        if made.status != 201:
+            return  # another round made it
+        key = self.call("POST", f"principals/{made.json()['id']}/keys", {}, key=self.admin).json()[
+            "credential"
+        ]
+        self.planted.credentials |= {key}
+        scope = {"kinds": ["role"], "principals": [f"operator:{p.word()}"]}
+        asked = {"due": "2100-01-01T00:00:00Z", "reviewer": "operator:r"}
+        for more in ({}, {"scope": scope}, {"reviewer": p.word()}, {"due": p.word()}, {p.word(): 1}):
+            self.call("POST", "reviews", {**asked, **more}, key=self.admin)
 
     def verify(self) -> None:
         """Candidates that are right, wrong and none, and tokens that are none."""

@@ -14,7 +14,18 @@ import pytest
 
 from tests.support.cells import NAME, SSN, VISIT, BuiltCell, development_cell, reveal
 from tests.support.holders import a_holder, new_holder
-from tests.unit.services.calls import NEW_SCHEMA, a_job, a_kill, grant_id, rows, verifying, with_neighbour
+from tests.unit.services.calls import (
+    NEW_SCHEMA,
+    a_job,
+    a_kill,
+    a_review,
+    a_review_body,
+    grant_id,
+    planned,
+    rows,
+    verifying,
+    with_neighbour,
+)
 from vault.api.app import ROUTES
 from vault.api.openapi import codes_of, document
 from vault.api.route import Call, Route
@@ -138,6 +149,16 @@ ASKED: dict[str, Callable[[BuiltCell], Asked]] = {
         b.admin, {"id": b.agent_id, "jkt": a_holder(b)}, None, None
     ),
     "DELETE kill/{id}": lambda b: (b.admin, {"id": a_kill(b)}, None, None),
+    "PUT policy": lambda b: (
+        b.admin, {}, msgspec.to_builtins(planned(b)), {"text": planned(b).text, "digest": "0" * 64}
+    ),
+    "POST reviews": lambda b: (
+        b.admin, {}, (body := a_review_body(b)), body | {"due": "2027-06-01T00:00:00Z"}
+    ),
+    "POST reviews/{id}/items/{number}": lambda b: (
+        (made := a_review(b))[0], {"id": made[1], "number": "1"},
+        {"decision": "confirm", "reason": "a"}, {"decision": "remove", "reason": "a"},
+    ),
     "POST verify": _verify,
     "DELETE grants/{id}": lambda b: (b.admin, {"id": grant_id(b.grant(SSN))}, None, None),
     "POST schema/apply": _apply,

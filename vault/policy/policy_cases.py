@@ -33,7 +33,6 @@ class CaseContext(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_
         legal_basis, disclosure_class: absent: what the schema says of the purpose.
     """
 
-    region: str | None = None
     hour: int = NOON
     weekday: int = WEDNESDAY
     ip: str | None = None
@@ -95,7 +94,7 @@ def question_of(case: PolicyCase, schema: Schema, region: str, tenant: str) -> Q
     if not (0 <= asked.hour <= 23 and 1 <= asked.weekday <= 7):
         raise BadInput("limit_invalid", member="context")
     when: dict[str, str | int] = {
-        "region": asked.region or region,
+        "region": region,
         "hour": asked.hour,
         "weekday": asked.weekday,
     }
