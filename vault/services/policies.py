@@ -35,7 +35,7 @@ class PolicyBody(Hidden, forbid_unknown_fields=True, frozen=True, omit_defaults=
     digest: str | None = None
 
 
-class PolicyRefusal(msgspec.Struct, frozen=True, omit_defaults=True):
+class PolicyRefusal(Hidden, frozen=True, omit_defaults=True):
     """One reason why a set cannot be applied.
 
     Attributes:
@@ -49,7 +49,7 @@ class PolicyRefusal(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str | None = None
 
 
-class PolicyPlan(msgspec.Struct, frozen=True):
+class PolicyPlan(Hidden, frozen=True):
     """What applying a set would do.
 
     Attributes:

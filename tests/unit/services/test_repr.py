@@ -198,12 +198,13 @@ def structs() -> list[type[Any]]:
 
 # Holds no text of a caller: names of the schema, numbers, states, our own ids. (A TextColumn hides itself.)
 OPEN = {
-    "Arrived", "AuditQuery", "BackupFile", "Cell", "ChangeAnswer", "CheckAnswer", "Counted",
-    "Coverage", "DomainAnswer", "Due", "FieldAnswer", "GrantFilter", "GrantLimits", "GrantUse",
-    "Index", "IndexRow", "KeyBody", "KeyFilter", "KeyTerms", "Limits", "Move", "NewSubject",
-    "Origin", "Page", "PlanAnswer", "PublicKey", "RefusedValue", "Removed", "ReplaceBody", "Request",
-    "SchemaAnswer", "SchemaBody", "ServerStanding", "SimulateAnswer", "Standing", "SurrogateAnswer",
-    "TenantSchema", "TextColumn", "Turn", "Validity", "Verified", "VersionAnswer", "VersionRow",
+    "Arrived", "AuditQuery", "BackupFile", "CaseAnswer", "Cell", "ChangeAnswer", "CheckAnswer",
+    "Counted", "Coverage", "DomainAnswer", "Due", "FieldAnswer", "Found", "GrantFilter", "GrantLimits",
+    "GrantUse", "Index", "IndexRow", "ItemsRefused", "KeyBody", "KeyFilter", "KeyTerms", "Limits",
+    "Move", "NewSubject", "Origin", "Page", "Person", "PlanAnswer", "PolicyRow", "PolicyTestAnswer",
+    "PublicKey", "RefusedValue", "Removed", "ReplaceBody", "Request", "Ruled", "SchemaAnswer",
+    "SchemaBody", "ServerStanding", "SimulateAnswer", "Standing", "SurrogateAnswer", "TenantSchema",
+    "TextColumn", "Turn", "Validity", "Verified", "VersionAnswer", "VersionRow",
 }  # fmt: skip
 
 
