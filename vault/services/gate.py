@@ -358,13 +358,6 @@ def _ask_rules(
         raise Denied(DENIED, decision=refused.decision, policies=named)
 
 
-def bound_schema(cell: Cell, request: Request, caller: Caller) -> TenantSchema:
-    """The schema and the rules for a verb whose command binds them; read anew where the verb may only give
-    again what was answered before."""
-    fresh = request.idempotency is not None and not cell.store.is_file
-    return cell.schemas.of(caller.principal.tenant, fresh=fresh)
-
-
 def _demand(cell: Cell, caller: Caller, origin: Origin, verb: str, needed: tuple[str, ...]) -> Steps:
     """Returns if the caller has proved to be who it is as strongly as this asks for (RFC 9470).
 

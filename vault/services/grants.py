@@ -20,8 +20,9 @@ from vault.policy.grant import VERIFY, Proposal, check_ceiling, check_purpose
 from vault.policy.principal import Kind
 from vault.policy.terms import NONE, encode_terms
 from vault.schema.document import Purpose
+from vault.services.binding import bound_schema
 from vault.services.cell import Cell, Origin
-from vault.services.gate import CallerCommand, Refused, Request, admit, authenticate, bound_schema, trace
+from vault.services.gate import CallerCommand, Refused, Request, admit, authenticate, trace
 from vault.services.grant_body import GrantBody, Validity, longest, propose, within
 from vault.services.grant_views import GrantAnswer, GrantReplay, delivery_key
 from vault.services.holder_keys import bound

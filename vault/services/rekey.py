@@ -24,8 +24,9 @@ from vault.identifiers import new_id
 from vault.ledger.command import State, Verb, Writes
 from vault.schema.rules import FieldRule, Protection, Small
 from vault.services.batch import FAIL, BatchRefused, ItemError, check_size, reports
+from vault.services.binding import bound_schema
 from vault.services.cell import Cell, Origin, TenantSchema
-from vault.services.gate import CallerCommand, Request, admit, authenticate, bound_schema, trace
+from vault.services.gate import CallerCommand, Request, admit, authenticate, trace
 from vault.services.grant_body import MAX_KEY_VERSION
 from vault.services.hidden import Hidden
 from vault.services.idempotency import Replayable, once

@@ -11,8 +11,9 @@ from vault.crypto.ff1_batch import one_thread
 from vault.crypto.texts import Bytes, Texts
 from vault.ledger.command import Verb
 from vault.schema.rules import Protection
+from vault.services.binding import bound_schema
 from vault.services.cell import Cell
-from vault.services.gate import Request, admit, authenticate, bound_schema
+from vault.services.gate import Request, admit, authenticate
 from vault.services.hidden import Hidden
 from vault.services.issue import Count, Issue
 

@@ -112,7 +112,7 @@ def refusal(
     hour, weekday = hour_and_weekday(now)
     age = None
     if caller.in_session:
-        proved = max(caller.mfa_at, cell.identities.proved_at(caller.api_key))
+        proved = max(caller.mfa_at, cell.identities.proved(caller.api_key)[0])
         age = max(0, now - proved) // SECOND if proved else None
     context = context_of(
         region=cell.region,

@@ -16,8 +16,9 @@ from vault.errors import BadInput, CoatcheckError, ValueRefused
 from vault.ledger.command import Command, Committed, Verb
 from vault.schema.rules import FieldRule, Protection
 from vault.services.batch import FAIL, BatchRefused, Failures, ItemCode, ItemError, check_size, reports
+from vault.services.binding import bound_schema
 from vault.services.cell import Cell, Origin, TenantSchema
-from vault.services.gate import Request, admit, authenticate, bound_schema
+from vault.services.gate import Request, admit, authenticate
 from vault.services.hidden import Hidden
 from vault.services.idempotency import Once, Replayable, once
 from vault.services.issue import Count, Issue, Vaulted
