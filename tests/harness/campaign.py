@@ -31,6 +31,7 @@ from tests.harness.roomy import (
 from tests.support.operators import PASSWORD, STEP_S, Device
 from tests.support.service import Answer, Service, coatcheck_here
 from vault.api.app import ROUTES
+from vault.clock import DAY, SystemClock, format_time
 
 OPTIONS: Final = ("sessions/passkey/options", "sessions/step-up/options", "self/passkeys/options")
 UNKNOWN: Final = "ck_01M84HD64DFW18BYTQYF0BJRJQ_"
@@ -428,19 +429,32 @@ class Campaign:
         for change in ({}, {"field": p.word()}, {"principal": p.word()}, {"context": {"mask": p.text()}}):
             self.call("POST", "policy/test", {"cases": [case | change]}, key=self.admin)
             self.call("POST", "policy/explain", {"case": case | change}, key=self.admin)
-        made = self.call(
-            "POST", "principals", {"kind": "operator", "name": "r", "roles": ["reviewer"]}, key=self.admin
-        )
-        if made.status != 201:
-            return  # another round made it
-        key = self.call("POST", f"principals/{made.json()['id']}/keys", {}, key=self.admin).json()[
-            "credential"
-        ]
-        self.planted.credentials |= {key}
+        for path in ("policy/plan", "policy/test", "policy/explain", "reviews"):
+            self.call("POST", path, {p.word(): 1}, key=self.admin)
+        taken = '@id("all") permit (principal, action, resource);'
+        digest = self.call("POST", "policy/plan", {"text": taken}, key=self.admin).json()["digest"]
+        self.call("PUT", "policy", {"text": taken, "digest": digest}, key=self.admin)
+        body = {"kind": "operator", "name": "r", "roles": ["reviewer"]}
+        made = self.call("POST", "principals", body, key=self.admin)
+        if made.status == 201:  # else another round made it
+            self.review(str(made.json()["id"]))
+
+    def review(self, reviewer: str) -> None:
+        """A review that is begun and decided, with canaries in its texts."""
+        p = self.planted
+        made = self.call("POST", f"principals/{reviewer}/keys", {}, key=self.admin).json()
+        key = str(made["credential"])
+        p.credentials.add(key)
+        due = format_time(SystemClock().now() + 30 * DAY)
+        asked = {"due": due, "reviewer": "operator:r", "scope": {"kinds": ["ceiling"]}}
         scope = {"kinds": ["role"], "principals": [f"operator:{p.word()}"]}
-        asked = {"due": "2100-01-01T00:00:00Z", "reviewer": "operator:r"}
-        for more in ({}, {"scope": scope}, {"reviewer": p.word()}, {"due": p.word()}, {p.word(): 1}):
+        for more in ({"scope": scope}, {"reviewer": p.word()}, {"due": p.word()}):
             self.call("POST", "reviews", {**asked, **more}, key=self.admin)
+        review = self.call("POST", "reviews", asked, key=self.admin).json()["id"]
+        path = f"reviews/{review}/items/1"
+        self.call("POST", path, {"decision": p.word(), "reason": p.reason()}, key=key)
+        self.call("POST", path, {"decision": "confirm", "reason": p.reason()}, key=key)
+        self.call("GET", f"reviews/{review}", key=key)
 
     def verify(self) -> None:
         """Candidates that are right, wrong and none, and tokens that are none."""
