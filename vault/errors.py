@@ -119,6 +119,15 @@ CODES: Final[dict[str, Code]] = {
         ),
         widening_refused="A grant can be narrowed, never widened.",
         schema_refused="The schema cannot be applied. | `refusals` says why, one line each.",
+        policy_refused="The policies cannot be applied. | `refusals` says why, one line each.",
+        review_involved=(
+            "The reviewer, and the deputy too, gave or has some of what is to be reviewed. | "
+            "Name a deputy who did neither, or review less."
+        ),
+        reviewer_unfit="That is nobody who may review: it needs the permission `review:decide`.",
+        duties_conflict=(
+            "Nobody holds both of these: whoever has keys made or destroyed does not decide who sees data."
+        ),
         retention_unkeepable="The field's protection cannot keep its retention class.",
         transfer_unsupported=(
             "That transfer cannot be done by this service. | Both cells must be open in one process."
@@ -166,6 +175,10 @@ CODES: Final[dict[str, Code]] = {
         Exit.DENIED,
         permission_denied="The caller lacks the permission for this.",
         scope_denied="The grant does not cover this.",
+        policy_denied=(
+            "A policy of the tenant refuses this. | `policies` names those that do; none: nothing permits it."
+        ),
+        review_denied="Nobody reviews what it gave or has; another decides on this item.",
         purpose_mismatch="The purpose is not the grant's.",
         outside_window="The grant is not valid at this time.",
         network_denied="The credential may not be used from this address.",
@@ -237,6 +250,8 @@ CODES: Final[dict[str, Code]] = {
             "A job of that kind is under way, or was begun and has not ended. | "
             "`coatcheck jobs list` shows it; wait for it, or resume it."
         ),
+        last_admin="Nobody would be left who can create principals.",
+        review_over="The item was decided, or the review's time is over.",
         plan_changed="The plan is not the one that was shown. | Plan again, then apply with its digest.",
     ),
     **_rows(
@@ -295,6 +310,7 @@ CODES: Final[dict[str, Code]] = {
         cell_incomplete=(
             "A restore or a copy into this cell has not ended. | Run the same command again; it goes on."
         ),
+        cases_wrong="Cases came out otherwise than they expect.",
         source_changed=(
             "What is loaded into this cell is not what it was begun with. | "
             "`--again` empties it and begins anew."

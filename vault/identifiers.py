@@ -39,6 +39,7 @@ PREFIXES: Final = {
     "key": "cryptographic key",
     "kill": "kill switch",
     "req": "request",
+    "rev": "review of access",
     "sub": "data subject",
     "xfer": "transfer into another region",
 }

@@ -16,6 +16,7 @@ from vault.services.cryptoperiods import due_rotations
 from vault.services.jobs import CANCELLED, FAILED, shown_job
 from vault.services.notices import given_up_in
 from vault.services.replacement import ending_keys
+from vault.services.review_ends import unreviewed
 from vault.services.turn import overdue
 from vault.services.turning import KIND
 from vault.store.cell import Store
@@ -71,6 +72,10 @@ def periods(config: Config, region: str, store: Store, now: Micros) -> Iterator[
             detail = f"a rotation is {shown.state} at {shown.step} ({shown.error or 'by a person'})"
             yield Finding(f"{name} field keys", WRONG, detail, f"coatcheck jobs resume {shown.id}")
     yield from _service_keys(config, name, store, now)
+    open_items = unreviewed(store, now)
+    if open_items:
+        detail = f"{open_items} items of reviews that are due within a week, or were, are not decided"
+        yield Finding(f"{name} reviews", RISKY, detail, "coatcheck review list; what nobody confirms goes")
 
 
 def _service_keys(config: Config, name: str, store: Store, now: int) -> Iterator[Finding]:

@@ -35,6 +35,7 @@ from vault.services.notices import drop_notices, given_up
 from vault.services.pacing import Pacing
 from vault.services.processes import Process, Steward
 from vault.services.replacement import ending_keys, flush_uses
+from vault.services.review_ends import unreviewed
 from vault.services.sessions import flush_sessions
 from vault.services.standing import drop_old_proofs
 from vault.services.upkeep import Upkeep, check_writable
@@ -358,8 +359,8 @@ class Deployment:
             self._look()
 
     def _look(self) -> None:
-        """Looks, for whoever asks for metrics, how many service keys end soon, how the directory lags, which
-        reviews are late, and what people could not be told.
+        """Looks, for whoever asks for metrics, what ends soon, how the directory lags, which reviews
+        are late, and what people could not be told.
         """
         for cell in self.cells.values():
             if cell.directory is not None:
@@ -370,6 +371,7 @@ class Deployment:
             with contextlib.suppress(CoatcheckError):
                 keys = ending_keys(cell.store, cell.terms, cell.clock.now())
                 cell.ending = sum(not key.replaced for key in keys)
+                cell.unreviewed = unreviewed(cell.store, cell.clock.now())
 
 
 def _prove(keyring: Keyring) -> None:

@@ -33,6 +33,7 @@ from tests.harness.roomy import (
 from tests.support.operators import PASSWORD, STEP_S, Device
 from tests.support.service import Answer, Service, coatcheck_here
 from vault.api.app import ROUTES
+from vault.clock import DAY, SystemClock, format_time
 
 OPTIONS: Final = ("sessions/passkey/options", "sessions/step-up/options", "self/passkeys/options")
 UNKNOWN: Final = "ck_01M84HD64DFW18BYTQYF0BJRJQ_"
@@ -462,6 +463,45 @@ class Campaign:
         self.call("POST", of, {"key": jwk, "label": p.reason()}, key=self.admin)
         self.call("POST", of, {"key": {**jwk, "d": p.word()}, "replaces": p.word()}, key=self.admin)
         self.call("DELETE", f"{of}/{p.word()}", key=self.admin)
+        self.oversee()
+
+    def oversee(self) -> None:
+        """Rules and reviews with canaries in every text; none of the rules is put in force."""
+        p = self.planted
+        for text in (f'@id("{p.word()}") permit (principal, action, resource);', p.text(), "\0" + p.word()):
+            self.call("POST", "policy/plan", {"text": text}, key=self.admin)
+            self.call("PUT", "policy", {"text": text, "digest": p.word()}, key=self.admin)
+            self.call("POST", "policy/explain", {"decision": p.word()}, key=self.admin)
+        case = {"principal": AGENT, "action": "reveal", "field": NAME}
+        for change in ({}, {"field": p.word()}, {"principal": p.word()}, {"context": {"mask": p.text()}}):
+            self.call("POST", "policy/test", {"cases": [case | change]}, key=self.admin)
+            self.call("POST", "policy/explain", {"case": case | change}, key=self.admin)
+        for path in ("policy/plan", "policy/test", "policy/explain", "reviews"):
+            self.call("POST", path, {p.word(): 1}, key=self.admin)
+        taken = '@id("all") permit (principal, action, resource);'
+        digest = self.call("POST", "policy/plan", {"text": taken}, key=self.admin).json()["digest"]
+        self.call("PUT", "policy", {"text": taken, "digest": digest}, key=self.admin)
+        body = {"kind": "operator", "name": "r", "roles": ["reviewer"]}
+        made = self.call("POST", "principals", body, key=self.admin)
+        if made.status == 201:  # else another round made it
+            self.review(str(made.json()["id"]))
+
+    def review(self, reviewer: str) -> None:
+        """A review that is begun and decided, with canaries in its texts."""
+        p = self.planted
+        made = self.call("POST", f"principals/{reviewer}/keys", {}, key=self.admin).json()
+        key = str(made["credential"])
+        p.credentials.add(key)
+        due = format_time(SystemClock().now() + 30 * DAY)
+        asked = {"due": due, "reviewer": "operator:r", "scope": {"kinds": ["ceiling"]}}
+        scope = {"kinds": ["role"], "principals": [f"operator:{p.word()}"]}
+        for more in ({"scope": scope}, {"reviewer": p.word()}, {"due": p.word()}):
+            self.call("POST", "reviews", {**asked, **more}, key=self.admin)
+        review = self.call("POST", "reviews", asked, key=self.admin).json()["id"]
+        path = f"reviews/{review}/items/1"
+        self.call("POST", path, {"decision": p.word(), "reason": p.reason()}, key=key)
+        self.call("POST", path, {"decision": "confirm", "reason": p.reason()}, key=key)
+        self.call("GET", f"reviews/{review}", key=key)
 
     def verify(self) -> None:
         """Candidates that are right, wrong and none, and tokens that are none."""

@@ -36,7 +36,7 @@ from vault.api.route import Route
 from vault.cli.doors import host_request
 from vault.config import load
 from vault.errors import CODES
-from vault.policy.permissions import PERMISSIONS
+from vault.policy.permissions import KEEPING_KEYS, PERMISSIONS
 from vault.services.operators import OperatorBody, create_operator
 from vault.wiring import Wiring, perform
 
@@ -50,6 +50,7 @@ PREFIXES: Final = {
     "keys": "ck",
     "kill": "kill",
     "principals": "pr",
+    "reviews": "rev",
     "self": "pk",
     "sessions": "cs",
     "tenants": "tn",
@@ -59,6 +60,8 @@ BY_NAME: Final = {route.method + " " + route.path: route for route in ROUTES}
 FOR_NOBODY: Final = [name for name, route in BY_NAME.items() if not route.who]
 """Routes of those who sign in: they take no credential, and a small body."""
 WITH_BODY: Final = [name for name, route in BY_NAME.items() if route.body is not None]
+
+RULES: Final = '@id("all") permit (principal, action, resource);'
 
 # Bodies that the routes take; a route that is not here is tried with an example of its type.
 TAKEN: Final[dict[str, list[Any]]] = {
@@ -135,6 +138,23 @@ TAKEN: Final[dict[str, list[Any]]] = {
     ],
     "POST schema/plan": [{"toml": "[purposes.a]"}, {"document": {"purposes": {"a": {"activity": "x"}}}}],
     "POST schema/apply": [{"toml": "[purposes.a]", "digest": "0" * 64}],
+    "POST policy/plan": [{"text": RULES}, {"text": "permit (principal, action, resource);"}],
+    "PUT policy": [{"text": RULES, "digest": "0" * 64}],
+    "POST policy/test": [
+        {"cases": [{"principal": AGENT, "action": "reveal", "field": NAME, "expect": "permit",
+                    "context": {"purpose": PURPOSE, "hour": 3, "ip": "192.0.2.1"}}]},
+        {"cases": [{"principal": "service:a", "action": "tokenize", "field": NAME, "roles": ["admin"]}],
+         "text": RULES},
+    ],
+    "POST policy/explain": [
+        {"decision": f"dec_{UNKNOWN_ID}"},
+        {"case": {"principal": "operator:a", "action": "grant:create", "purpose": PURPOSE}},
+    ],
+    "POST reviews": [
+        {"due": "2026-12-24T00:00:00Z", "reviewer": "operator:nobody", "deputy": "operator:other",
+         "scope": {"kinds": ["role"], "principals": ["service:all"]}},
+    ],
+    "POST reviews/{id}/items/{number}": [{"decision": "confirm", "reason": "needed"}],
     "POST principals": [principal("other"), {"kind": "agent", "name": "agent:other"}],
     "POST directory/lookup": [{"subject": "person"}],
     "POST transfers": [
@@ -165,14 +185,16 @@ def path_of(route: Route) -> str:
     """The route's path with ids that nothing has."""
     prefix = PREFIXES.get(route.path.partition("/")[0], "")
     path = route.path.replace("{id}", f"{prefix}_{UNKNOWN_ID}").replace("{name}", "no.such.field")
-    return path.replace("{block}", UNKNOWN_BLOCK).replace("{jkt}", UNKNOWN_BLOCK)
+    path = path.replace("{block}", UNKNOWN_BLOCK).replace("{jkt}", UNKNOWN_BLOCK)
+    return path.replace("{number}", "1")
 
 
 class Doors:
     """A served deployment, and credentials that open every route.
 
     Attributes:
-        all_powerful: of a service that may do everything.
+        all_powerful: of a service that may do everything but what is for custodians of keys.
+        custodian: of a service that may do that, and gives no data away.
         grant: of a grant over all fields that lasts.
         session: of an operator with a second factor.
     """
@@ -180,10 +202,12 @@ class Doors:
     def __init__(self, service: Service) -> None:
         self.service = service
         roles = {"roles": ["admin", "auditor"]}
-        permissions = [name for name in PERMISSIONS if not name.endswith("*")]
+        single = [name for name in PERMISSIONS if not name.endswith("*")]
+        permissions = [name for name in single if name not in KEEPING_KEYS]
         permissions += [f"tokenize:{field}" for field in TOKENIZED]
         permissions += [f"encrypt:{TEXT}", f"rekey:{SSN}", f"grant:create:{PURPOSE}"]
         _, self.all_powerful = add_principal(service, "all", permissions=permissions, **roles)
+        _, self.custodian = add_principal(service, "custodian", permissions=single, ceiling=None)
         body = {
             "agent": AGENT,
             "purpose": PURPOSE,
@@ -202,6 +226,8 @@ class Doors:
         """One that the route takes."""
         if route.who in ((), ("session",)):
             return self.session
+        if route.permission in KEEPING_KEYS:
+            return self.custodian
         return self.all_powerful if "key" in route.who else self.grant
 
     def send(self, route: Route, body: bytes) -> Answer:
@@ -269,7 +295,7 @@ def undocumented(route: Route, answer: Answer) -> list[str]:
 def _shown(answer: Answer) -> str:
     """All that an answer shows, but for the names in a schema that the reasons why it is refused go by."""
     text = answer.body.decode("utf-8", "replace")
-    if answer.body.startswith(b"{") and answer.code == "schema_refused":
+    if answer.body.startswith(b"{") and answer.code in ("schema_refused", "policy_refused"):
         document = answer.json()
         reasons = [line.partition(": ")[2] for line in document.pop("refusals")]
         text = repr((document, reasons))

@@ -195,6 +195,11 @@ def _looked_at(door: Door) -> Sent:
     return Sent(f"approvals/{an_approval(door.built)}", key=by)
 
 
+def _decide(door: Door) -> Sent:
+    by, (review, number, body) = CALLS["decide_item"].prepare(door.built)
+    return Sent(f"reviews/{review}/items/{number}", msgspec.to_builtins(body), by)
+
+
 def _as_called(name: str, path: str, *, bare: bool = False) -> Drive:
     """What a verb is tried with elsewhere, sent to its route; an id in the path is the verb's argument.
 
@@ -280,6 +285,17 @@ DRIVES: Final[dict[str, dict[str, Drive]]] = {
     "GET kill": {"all": lambda d: Sent("kill", key=d.built.admin)},
     "DELETE kill/{id}": {"one": lambda d: Sent(f"kill/{_kill(d)}", key=d.built.admin)},
     "POST verify": {"a number": _verify},
+    "GET policy": {"the default": lambda d: Sent("policy", key=d.built.admin)},
+    "GET policy/versions": {"listed": lambda d: Sent("policy/versions", key=d.built.admin)},
+    "GET policy/versions/{id}": {"one": _as_called("read_policy", "policy/versions/{id}")},
+    "POST policy/plan": {"rules": _as_called("plan_policy", "policy/plan")},
+    "PUT policy": {"rules": _as_called("apply_policy", "policy")},
+    "POST policy/test": {"one case": _as_called("run_policy_tests", "policy/test")},
+    "POST policy/explain": {"a refusal": _as_called("explain_decision", "policy/explain")},
+    "POST reviews": {"of a ceiling": _as_called("start_review", "reviews")},
+    "GET reviews": {"all": lambda d: Sent("reviews", key=d.built.admin)},
+    "GET reviews/{id}": {"one": _as_called("read_review", "reviews/{id}")},
+    "POST reviews/{id}/items/{number}": {"removed": _decide},
     "POST grants/{id}/revoke": {
         "with a reason": lambda d: Sent(f"grants/{grant(d, SSN)['id']}/revoke", {"reason": "gone"}),
     },

@@ -19,11 +19,14 @@ from tests.unit.services.calls import (
     a_broken_glass,
     a_job,
     a_kill,
+    a_review,
+    a_review_body,
     an_approval,
     an_approver,
     decision_on,
     glass_body,
     grant_id,
+    planned,
     rows,
     verifying,
     with_neighbour,
@@ -171,6 +174,16 @@ ASKED: dict[str, Callable[[BuiltCell], Asked]] = {
         b.admin, {"id": b.agent_id, "jkt": a_holder(b)}, None, None
     ),
     "DELETE kill/{id}": lambda b: (b.admin, {"id": a_kill(b)}, None, None),
+    "PUT policy": lambda b: (
+        b.admin, {}, msgspec.to_builtins(planned(b)), {"text": planned(b).text, "digest": "0" * 64}
+    ),
+    "POST reviews": lambda b: (
+        b.admin, {}, (body := a_review_body(b)), body | {"due": "2027-06-01T00:00:00Z"}
+    ),
+    "POST reviews/{id}/items/{number}": lambda b: (
+        (made := a_review(b))[0], {"id": made[1], "number": "1"},
+        {"decision": "confirm", "reason": "a"}, {"decision": "remove", "reason": "a"},
+    ),
     "POST verify": _verify,
     "DELETE grants/{id}": lambda b: (b.admin, {"id": grant_id(b.grant(SSN))}, None, None),
     "POST schema/apply": _apply,

@@ -103,11 +103,18 @@ def test_a_key_is_no_grant(doors: Doors, name: str) -> None:
             ["admin"],
             {
                 *("grant:list", "grant:revoke", "job:control", "job:read", "kill:control"),
-                *("principal:list", "principal:write"),
-                *("schema:apply", "schema:read"),
+                *("policy:apply", "policy:read", "principal:list", "principal:write"),
+                *("review:read", "review:start", "schema:apply", "schema:read"),
             },
         ),
-        (["auditor"], {"audit:read", "grant:list", "job:read", "key:read", "principal:list", "schema:read"}),
+        (
+            ["auditor"],
+            {
+                *("audit:read", "grant:list", "job:read", "key:read", "policy:read", "principal:list"),
+                *("review:read", "schema:read"),
+            },
+        ),
+        (["reviewer"], {"review:decide", "review:read"}),
         (["key-custodian"], {"job:control", "job:read", "key:destroy", "key:read", "key:rotate"}),
         (["operator"], {"grant:list", "grant:revoke", "job:control", "job:read", "kill:control"}),
         (["cell-admin"], {"tenant:create", "tenant:read"}),

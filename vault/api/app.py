@@ -16,27 +16,8 @@ from litestar import Request as LitestarRequest
 from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 
-from vault.api import (
-    agents,
-    approvals,
-    audit,
-    data,
-    epochs,
-    explain,
-    grants,
-    hosted,
-    identities,
-    intake_key,
-    jobs,
-    keys,
-    kills,
-    openapi,
-    regions,
-    schema,
-    sessions,
-    tenants,
-)
-from vault.api.answers import JSON, JSON_HEADERS, Headers, head, send_answer
+from vault.api import hosted, openapi, routes
+from vault.api.answers import JSON, Headers, head, send_answer, written
 from vault.api.body import BodyDecoder, read_body
 from vault.api.bridge import LARGE_BODY_BYTES, Bridge
 from vault.api.exchange import exchange_of
@@ -54,24 +35,7 @@ from vault.services import intake
 from vault.services.cell import Cell, Origin
 from vault.services.gate import Request, is_keyed, recognise, under_way
 
-ROUTES: Final[tuple[Route, ...]] = (
-    *data.ROUTES,
-    *grants.ROUTES,
-    *kills.ROUTES,
-    *approvals.ROUTES,
-    *schema.ROUTES,
-    *explain.ROUTES,
-    *identities.ROUTES,
-    *intake_key.ROUTES,
-    *agents.ROUTES,
-    *sessions.ROUTES,
-    *tenants.ROUTES,
-    *keys.ROUTES,
-    *epochs.ROUTES,
-    *jobs.ROUTES,
-    *regions.ROUTES,
-    *audit.ROUTES,
-)
+ROUTES: Final = routes.ROUTES
 _EXPECTED: Final = frozenset({"draining", "too_busy"})  # answered by design, and counted
 _log = logging.getLogger("coatcheck.http")
 _encode = msgspec.json.Encoder().encode
@@ -193,7 +157,7 @@ class Api:
                 raise BadInput("method_not_allowed", allow=resource.allow.decode())
             name = resource.names[method]
             answer = await self._answer(route, cell, parameters, scope, receive, request)
-            status, headers, body = route.status, JSON_HEADERS, _encode(answer)
+            status, (headers, body) = route.status, written(answer)
         except CoatcheckError as refusal:
             code = refusal.code
             status, headers, body = problem_response(refusal, request)

@@ -17,7 +17,7 @@ from vault.services.approvals import (
 from vault.services.break_glass import (
     BreakGlassAnswer,
     BreakGlassBody,
-    ReviewBody,
+    GlassReviewBody,
     break_glass,
     list_break_glass,
     review_break_glass,
@@ -113,7 +113,7 @@ ROUTES = (
         "Closes the review of such a grant, by somebody who did not make it.",
         lambda call: review_break_glass(call.cell, call.request, call.path["id"], call.body),
         BreakGlassAnswer,
-        body=ReviewBody,
+        body=GlassReviewBody,
         who=("session",),
         permission="break-glass:review",
         codes=("not_found", "operation_unsupported", "limit_invalid", "self_approval", "version_conflict"),

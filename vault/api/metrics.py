@@ -66,9 +66,15 @@ class _ServiceKeys(Collector):
             "Valid service keys whose end is near (keys.warning) and that have no successor.",
             labels=["region"],
         )
+        unreviewed = GaugeMetricFamily(
+            "coatcheck_review_items_open",
+            "Access that nobody confirmed yet, of reviews that are due within a week or were; it will go.",
+            labels=["region"],
+        )
         for region, cell in self._cells.items():
             ending.add_metric([region], cell.ending)
-        return [ending]
+            unreviewed.add_metric([region], cell.unreviewed)
+        return [ending, unreviewed]
 
 
 class _Directory(Collector):

@@ -174,7 +174,10 @@ def _operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
     responses: dict[str, Any] = {
         str(route.status): {
             "description": "Done.",
-            "content": {"application/json": {"schema": answer}},
+            "content": {
+                "application/json": {"schema": answer},
+                **({"text/csv": {"schema": {"type": "string"}}} if route.sheet else {}),
+            },
         }
     }
     by_status: dict[str, list[str]] = {}

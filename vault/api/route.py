@@ -53,6 +53,7 @@ class Route:
         permission: what the caller must hold, for the reference.
         codes: refusals beyond those that every route can give.
         unrepeatable: why it takes no Idempotency-Key; empty if it does. GET never does.
+        sheet: whether it answers in CSV too, where the query asks for that.
     """
 
     method: str
@@ -73,6 +74,7 @@ class Route:
     permission: str = ""
     codes: tuple[str, ...] = ()
     unrepeatable: str = ""
+    sheet: bool = False
 
     @property
     def repeatable(self) -> bool:

@@ -104,6 +104,7 @@ class Holder:
 
     Attributes:
         agent, purpose: the grant's, which never change.
+        for_user: whether the agent acts on somebody's behalf.
         proof: of a keyed grant; None for a bearer grant.
         chain: the delegations between the grant's own holder and this one.
         approval, seal_to: the grant's, which never change.
@@ -117,6 +118,7 @@ class Holder:
     chain: tuple[Block, ...] = ()
     approval: Approval | None = None
     seal_to: str | None = None
+    for_user: bool = False
 
     @property
     def keys(self) -> list[str]:
@@ -136,6 +138,7 @@ class _Known(NamedTuple):
     purpose: str
     approval: Approval | None
     seal_to: str | None
+    for_user: bool
 
     @property
     def named(self) -> tuple[str, str, str]:
@@ -226,7 +229,13 @@ class Identities:
         found = self._grant(credential.id)
         if not same(found.digest, credential.digest):
             raise Unauthenticated("grant_invalid")
-        return Holder(credential, *found.named, approval=found.approval, seal_to=found.seal_to)
+        return Holder(
+            credential,
+            *found.named,
+            approval=found.approval,
+            seal_to=found.seal_to,
+            for_user=found.for_user,
+        )
 
     def keyed(self, grant: str, proof: Proof, chain: str | None) -> Holder:
         """Whoever proves to hold a grant's key, or one that the grant was handed on to.
@@ -245,8 +254,8 @@ class Identities:
             raise Unauthenticated("grant_invalid")
         blocks = () if chain is None else parse_chain(chain, grant, found.jkt)
         check_holder(blocks, found.jkt, proof.jkt)
-        keyed = Credential("gr", grant, b"")
-        return Holder(keyed, *found.named, proof, blocks, found.approval, found.seal_to)
+        named = Credential("gr", grant, b"")
+        return Holder(named, *found.named, proof, blocks, found.approval, found.seal_to, found.for_user)
 
     def _grant(self, grant: str) -> _Known:
         found = self._grants.get(grant, lambda: self._read_grant(grant))
@@ -288,9 +297,10 @@ class Identities:
         rows = self._store.read(self._store.record.grant_holder, {"grant_id": grant})
         if not rows:
             return None
-        digest, tenant, jkt, agent, purpose, terms = rows[0]
+        digest, tenant, jkt, agent, purpose, terms, for_user = rows[0]
         found = decode_terms(terms)
-        return _Known(bytes(digest), tenant, jkt, agent, purpose, found.approval, found.seal_to)
+        held = found.approval, found.seal_to, bool(for_user)
+        return _Known(bytes(digest), tenant, jkt, agent, purpose, *held)
 
 
 _READ: Final[dict[str, Callable[[Identities, str], tuple[bytes, Caller] | None]]] = {

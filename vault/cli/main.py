@@ -29,8 +29,10 @@ from vault.cli import (
     keys,
     kms,
     operators,
+    policies,
     profiles,
     regions,
+    reviews,
     schema,
     tenants,
     worker,
@@ -62,22 +64,8 @@ def version(door: Door) -> None:
 
 
 for module in (
-    *(
-        init,
-        data,
-        files,
-        grants,
-        approvals,
-        identities,
-        agents,
-        operators,
-        tenants,
-        schema,
-        catalog,
-        keys,
-        epochs,
-        audit,
-    ),
+    *(init, data, files, grants, approvals, identities, agents, operators, tenants),
+    *(schema, policies, reviews, catalog, keys, epochs, audit),
     *(regions, directories, worker, jobs, cell, backup, kms, doctor, config, profiles, completion),
 ):
     module.register(cli)

@@ -74,6 +74,7 @@ class Decision(NamedTuple):
         check: which check refused: GRANTS.md, "Order of checks".
         tat: the rate's new state; None where it does not change.
         retry_after: seconds, where waiting helps.
+        policies: the names of the tenant's attribute rules that refused.
     """
 
     code: str | None
@@ -82,6 +83,7 @@ class Decision(NamedTuple):
     member: str = ""
     tat: Micros | None = None
     retry_after: int = 0
+    policies: tuple[str, ...] = ()
 
 
 def decide_use(

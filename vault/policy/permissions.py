@@ -31,9 +31,14 @@ PERMISSIONS: Final[dict[str, str]] = {
     "key:read": "see keys: what they are for and in which state",
     "key:rotate": "give field keys new versions, and declare them compromised",
     "kill:control": "stop every grant of an agent, a key, a conversation, a purpose or the tenant",
+    "policy:apply": "change the attribute rules",
+    "policy:read": "see the attribute rules, try them, and ask why something was refused",
     "principal:list": "see principals and their keys' ids",
     "principal:write": "create and remove principals and their keys",
     "rekey:*": "turn vaultless tokens of a field into those of its newest key version",
+    "review:decide": "confirm or remove access that one is named to review",
+    "review:read": "see reviews of access and what was decided",
+    "review:start": "begin a review of who has which access",
     "schema:apply": "change the schema",
     "schema:read": "see the schema and plan changes",
     "tenant:create": "create tenants; of the tenant main only",
@@ -47,12 +52,16 @@ ROLES: Final[dict[str, frozenset[str]]] = {
     "admin": frozenset(
         {
             *("grant:list", "grant:revoke", "job:control", "job:read", "kill:control"),
-            *("principal:list", "principal:write", "schema:apply", "schema:read"),
+            *("policy:apply", "policy:read", "principal:list", "principal:write"),
+            *("review:read", "review:start", "schema:apply", "schema:read"),
         }
     ),
     "approver": frozenset({"approval:decide", "approval:read"}),
     "auditor": frozenset(
-        {"audit:read", "grant:list", "job:read", "key:read", "principal:list", "schema:read"}
+        {
+            *("audit:read", "grant:list", "job:read", "key:read", "policy:read", "principal:list"),
+            *("review:read", "schema:read"),
+        }
     ),
     "cell-admin": frozenset({"tenant:create", "tenant:read"}),
     "cell-custodian": frozenset({"epoch:turn", "job:control", "job:read", "key:read"}),
@@ -64,10 +73,12 @@ ROLES: Final[dict[str, frozenset[str]]] = {
             *("job:read", "transfer:create", "transfer:read"),
         }
     ),
+    "reviewer": frozenset({"review:decide", "review:read"}),
 }
 """An admin arranges and does not read data; an auditor reads what happened and changes nothing; a custodian
 sees keys, and of the cell turns them, and reads no data either; an operator stops what must not go on; a
-privacy officer moves what may leave, and an approver agrees to what needs more than one."""
+privacy officer moves what may leave; an approver agrees to what needs more than one; a reviewer confirms or
+removes what others gave."""
 
 CELL_WIDE: Final = frozenset({"epoch:turn", "tenant:create", "tenant:read"})
 """What only principals of the tenant that the cell began with can hold."""
@@ -83,13 +94,34 @@ ADMINISTRATIVE: Final[dict[str, bool]] = {
     "job:control": False,
     "key:destroy": True,
     "key:rotate": True,
+    "policy:apply": True,
     "principal:write": True,
+    "review:decide": True,
+    "review:start": True,
     "schema:apply": True,
     "tenant:create": True,
     "transfer:create": True,
 }
 """Kinds of permissions for which an operator must just have proved a second factor (RFC 9470); True: those
 that service keys have no use of where `[identities] admin = "operators"`."""
+
+
+KEEPING_KEYS: Final = frozenset({"epoch:turn", "key:destroy", "key:rotate"})
+GIVING_DATA: Final = "grant:create"
+
+
+def check_duties(held: Iterable[str]) -> None:
+    """Returns if nobody holds two duties that are kept apart, whichever roles and permissions they are of:
+    whoever has keys made or destroyed does not decide who is shown data.
+
+    That nobody grants to itself, and that nobody reviews what it gave, is decided on each grant and item.
+
+    Raises:
+        BadInput: `duties_conflict`.
+    """
+    kinds = {kind_of(permission) for permission in held}
+    if GIVING_DATA in kinds and not KEEPING_KEYS.isdisjoint(kinds):
+        raise BadInput("duties_conflict")
 
 
 def kind_of(permission: str) -> str:

@@ -89,6 +89,11 @@ def _number(store: Store, bound: int | str | None, parameter: str, default: int)
         instant = parse_time(bound)
     except ValueError:
         raise BadInput("parameter_invalid", parameter=parameter) from None
+    return _from(store, instant)
+
+
+def _from(store: Store, instant: Micros) -> int:
+    """The number of the first event that is not before an instant."""
     low, high = 0, _head(store)
     while low < high:  # times never go back along the log
         middle = (low + high) // 2
@@ -113,6 +118,22 @@ def event_answer(row: Any) -> EventAnswer:
     _decoded(row[2])
     items = None if row[4] is None else msgspec.Raw(row[4])
     return EventAnswer(row[0], bytes(row[1]).hex(), msgspec.Raw(row[2]), items)
+
+
+def find_events(
+    store: Store, tenant: str, text: str, after: Micros, before: Micros, most: int
+) -> list[dict[str, Any]]:
+    """A tenant's events of a time whose bodies hold a text, oldest first.
+
+    Args:
+        text: as it stands in JSON.
+        after, before: instants.
+        most: events that are looked at.
+    """
+    first, end = _from(store, max(0, after)), _from(store, before)
+    params = {"first": first, "end": end, "needle": text.encode(), "most": most}
+    rows = store.read(store.oversight.events_with, params)
+    return [_decoded(bytes(body)) for _, body in rows if _visible(bytes(body), tenant, None)]
 
 
 def tail(store: Store, count: int, tenant: str | None = None) -> list[EventAnswer]:

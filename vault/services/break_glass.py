@@ -47,7 +47,7 @@ class BreakGlassBody(GrantBody, forbid_unknown_fields=True, frozen=True, omit_de
     review_by: str
 
 
-class ReviewBody(Hidden, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
+class GlassReviewBody(Hidden, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
     """What a review found: `justified` or `unjustified`."""
 
     verdict: str
@@ -76,7 +76,7 @@ class BreakGlassAnswer(Replayable, frozen=True, omit_defaults=True):
 class ReviewBreakGlass(CallerCommand):
     """Closes the review of a grant."""
 
-    def __init__(self, caller: Caller, origin: Origin, row: BreakGlassRow, body: ReviewBody) -> None:
+    def __init__(self, caller: Caller, origin: Origin, row: BreakGlassRow, body: GlassReviewBody) -> None:
         super().__init__(caller)
         self.decision = new_id("dec")
         self._origin = origin
@@ -168,7 +168,9 @@ def list_break_glass(cell: Cell, request: Request, page: Page, *, overdue: bool 
     return Listing([one for one in shown if one.overdue or not overdue], last)
 
 
-def review_break_glass(cell: Cell, request: Request, grant: str, body: ReviewBody) -> Verb[BreakGlassAnswer]:
+def review_break_glass(
+    cell: Cell, request: Request, grant: str, body: GlassReviewBody
+) -> Verb[BreakGlassAnswer]:
     """Closes the review of a grant that somebody else made.
 
     Raises:

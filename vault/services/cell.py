@@ -20,6 +20,7 @@ from vault.keyring.epoch import KeyStores
 from vault.keyring.ring import Keyring
 from vault.kms.guard import Guard
 from vault.ledger.committer import Committer
+from vault.policy.attribute_rules import DEFAULT, AttributeRules, rules_of
 from vault.schema.document import EMPTY, Schema, parse_document
 from vault.services.directory import Directory
 from vault.services.key_terms import KeyTerms
@@ -90,11 +91,21 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TenantSchema:
-    """A tenant's schema in force."""
+    """A tenant's schema in force, and its attribute rules: both are bound by the head's schema version.
+
+    Attributes:
+        version: of the tenant's own schemas.
+        head: the cell's schema version when this was read; one more for each schema or set of rules applied.
+        rules: None where the default set is in force, which permits all.
+        policies: its text; policy_version: 0 where none was applied.
+    """
 
     schema: Schema
-    version: int  # of the tenant's own schemas
-    head: int  # the cell's schema version when this was read
+    version: int
+    head: int
+    rules: AttributeRules | None = None
+    policies: str = DEFAULT
+    policy_version: int = 0
 
 
 class FailureCounts:
@@ -139,15 +150,30 @@ class Schemas:
             # The head's version first: if a schema is applied in between, commands come back stale.
             version = self._head if self._sure and not fresh else self._version()
             if version != self._head:
-                rows = self._store.read(self._store.record.latest_schemas)
-                self._known = {
-                    row[0]: TenantSchema(parse_document(msgspec.json.decode(row[2])), row[1], version)
-                    for row in rows
-                }
+                self._known = self._read(version)
                 self._head = version
                 self._keyring.forget()  # a field that is another now may have another key
             self._sure = True
             return self._known.get(tenant) or TenantSchema(EMPTY, 0, self._head)
+
+    def _read(self, head: int) -> dict[str, TenantSchema]:
+        store = self._store
+        rows = store.read(store.record.latest_schemas)
+        schemas = {row[0]: (parse_document(msgspec.json.decode(row[2])), row[1]) for row in rows}
+        applied = {
+            row[0]: (row[1], row[2]) for row in self._store.read(self._store.oversight.latest_policies)
+        }
+        known = {}
+        for tenant in schemas.keys() | applied.keys():
+            schema, version = schemas.get(tenant, (EMPTY, 0))
+            policy_version, text = applied.get(tenant, (0, DEFAULT))
+            was = self._known.get(tenant)
+            if was is not None and (was.version, was.policy_version) == (version, policy_version):
+                rules = was.rules  # with all that they were asked before
+            else:
+                rules = rules_of(text, schema)
+            known[tenant] = TenantSchema(schema, version, head, rules, text, policy_version)
+        return known
 
     def outdated(self) -> bool:
         """Whether another schema is in force than the one that is remembered."""
@@ -184,6 +210,7 @@ class Cell:
     throttle: Throttle = field(default_factory=Throttle, repr=False)
     pacing: Pacing = field(default_factory=Pacing, repr=False)
     ending: int = 0  # service keys whose end is near and that have no successor, as last looked at
+    unreviewed: int = 0  # items of reviews whose time is near or over that nobody decided, as last looked at
     untold: int = 0  # people that the directory is yet to be told of, as last looked at
     key_store: Guard | None = None  # never asked inside a command, nor on a request's way
     working: Working = Working()

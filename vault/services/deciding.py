@@ -30,6 +30,7 @@ from vault.services.cell import Origin, TenantSchema
 from vault.services.gate import trace
 from vault.services.grant_body import MAX_KEY_VERSION
 from vault.services.retention import due_after_use
+from vault.services.ruling import Ruled
 from vault.services.standing import Watched
 from vault.services.uses import KeyUses, Version
 from vault.store.custody import KeyRow
@@ -52,11 +53,13 @@ class UseGrant(Command):
         epochs: EpochsInUse | None = None,
         with_rows: bool = True,
         seeking: Seeking | None = None,
+        ruled: Ruled | None = None,
     ) -> None:
         self.prepared_on = epochs
         self.id = new_id("dec")
         self._uses = uses
         self._with_rows = with_rows
+        self._ruled = ruled
         self.weight = 1 + len(asked) // ROWS_A_WEIGHT if with_rows else 1
         self._holder = holder
         self._watched = Watched(holder, asking.conversation)
@@ -97,6 +100,8 @@ class UseGrant(Command):
         grant = row.grant
         standing = self._watched.standing(state, row)
         decision = decide_use(grant, row.uses, state.now, self._use, standing)
+        if decision.code is None and self._ruled is not None:
+            decision = self._ruled.bind(decision, state.now)
         if self._seeking is not None:
             decision = self._seeking.decide(decision, grant, state, writes)
         elif decision.code is None and asks_for_approval(grant, self._use):
@@ -271,6 +276,7 @@ class UseGrant(Command):
             facts |= self._seeking.facts()
         if decision.code is not None:
             facts |= {"code": decision.code, "check": decision.check}
+            facts |= {"policies": list(decision.policies)} if decision.policies else {}
         if self._use.derive is not None and decision.code is None:
             facts["derive"] = self._use.derive.fn
         # A mask's name is the schema's only if a field of the request has it; else it is a caller's text.

@@ -14,6 +14,7 @@ from vault.errors import BadInput, ValueRefused
 from vault.ledger.command import Command, Committed, Verb
 from vault.schema.document import FieldRule, Protection
 from vault.services.batch import FAIL, BatchRefused, Failures, ItemCode, ItemError, check_size, reports
+from vault.services.binding import bound_schema
 from vault.services.cell import Cell, Origin, TenantSchema
 from vault.services.gate import Request, admit, authenticate
 from vault.services.hidden import Hidden
@@ -70,8 +71,9 @@ def encrypt(cell: Cell, request: Request, body: EncryptBody) -> Verb[Ciphertexts
     report = reports(body.on_error)
     check_size(body.items, cell.limits.items)
     fields = list(dict.fromkeys(item.field for item in body.items))
-    yield from admit(cell, caller, request.origin, "encrypt", *(f"encrypt:{name}" for name in fields))
-    tenant = cell.schemas.of(caller.principal.tenant)
+    tenant = bound_schema(cell, request, caller)
+    needed = (f"encrypt:{name}" for name in fields)
+    yield from admit(cell, caller, request.origin, "encrypt", *needed, schema=tenant)
     for name in fields:
         rule = tenant.schema.fields.get(name)
         if rule is None:

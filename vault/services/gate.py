@@ -22,7 +22,8 @@ from vault.ledger.command import Command, Committed, Needs, State, Writes
 from vault.policy.permissions import ADMINISTRATIVE, kind_of
 from vault.policy.principal import Kind, Principal
 from vault.policy.proof import Proof, check_proof, origin_of, parse_proof
-from vault.services.cell import Cell, Origin
+from vault.services.cell import Cell, Origin, TenantSchema
+from vault.services.ruling import DENIED, refusal
 from vault.store.operators import SessionRow
 from vault.store.rows import ApiKeyRow
 
@@ -319,14 +320,18 @@ def _recognise(cell: Cell, request: Request, who: tuple[str, ...]) -> None:
         request.recognised = caller
 
 
-def admit(cell: Cell, caller: Caller, origin: Origin, verb: str, *needed: str) -> Steps:
+def admit(
+    cell: Cell, caller: Caller, origin: Origin, verb: str, *needed: str, schema: TenantSchema | None = None
+) -> Steps:
     """Returns if the caller may do this from where it is.
 
     Args:
         needed: permissions, all of which it must hold.
+        schema: what the verb's command is bound to; None: the rules in force are looked up, whatever is
+            remembered.
 
     Raises:
-        Denied: `network_denied`, `permission_denied`; on the record.
+        Denied: `network_denied`, `permission_denied`, `policy_denied`; on the record.
         Unauthenticated: `insufficient_user_authentication`; on the record.
     """
     if caller.api_key and not in_networks(caller.networks, origin.address):
@@ -343,6 +348,27 @@ def admit(cell: Cell, caller: Caller, origin: Origin, verb: str, *needed: str) -
         yield refused
         raise Denied("permission_denied", decision=refused.decision)
     yield from _demand(cell, caller, origin, verb, needed)
+    if caller.api_key and needed:
+        yield from _ask_rules(cell, caller, origin, verb, needed, schema)
+
+
+def _ask_rules(
+    cell: Cell,
+    caller: Caller,
+    origin: Origin,
+    verb: str,
+    needed: tuple[str, ...],
+    schema: TenantSchema | None,
+) -> Steps:
+    """Returns if the tenant's attribute rules do not refuse what the caller holds the permissions for."""
+    if schema is None:  # a file has one process, which knows what it applied
+        schema = cell.schemas.of(caller.principal.tenant, fresh=not cell.store.is_file)
+    verdict = refusal(cell, schema, caller, origin.address, needed)
+    if verdict is not None:
+        named = list(verdict.policies)
+        refused = Refused(caller, origin, verb, DENIED, schema.head, policies=named)
+        yield refused
+        raise Denied(DENIED, decision=refused.decision, policies=named)
 
 
 def _demand(cell: Cell, caller: Caller, origin: Origin, verb: str, needed: tuple[str, ...]) -> Steps:

@@ -22,6 +22,7 @@ from vault.policy.principal import Ceiling, Kind
 from vault.policy.terms import NONE, encode_terms
 from vault.schema.document import Purpose
 from vault.services.approving import pending_grant
+from vault.services.binding import bound_schema
 from vault.services.cell import Cell, Origin
 from vault.services.gate import CallerCommand, Refused, Request, admit, authenticate, trace
 from vault.services.grant_body import GrantBody, Validity, longest, propose, within
@@ -195,7 +196,9 @@ def create_grant(cell: Cell, request: Request, body: GrantBody) -> Verb[GrantAns
         Denied: the caller may not create it, or not one that wide; on the record.
     """
     caller = authenticate(cell, request)
-    yield from admit(cell, caller, request.origin, "grant.create", f"grant:create:{body.purpose}")
+    tenant = bound_schema(cell, request, caller)
+    needed = f"grant:create:{body.purpose}"
+    yield from admit(cell, caller, request.origin, "grant.create", needed, schema=tenant)
     repeat = once(cell, request, caller, "grant.create", GrantReplay, body)
     if repeat.replay is not None:
         return repeat.replay
@@ -228,6 +231,7 @@ def make_grant(
     if glass is not None:
         terms = msgspec.structs.replace(proposal.terms, break_glass=True)
         proposal = replace(proposal, terms=terms)
+    proposal = propose(body, tenant.schema, caller.principal.ceiling, cell.clock.now())
     named = proposal.subjects or ()
     purpose = tenant.schema.purposes[proposal.purpose]
     try:

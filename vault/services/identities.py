@@ -14,7 +14,7 @@ from vault.clock import format_time
 from vault.errors import BadInput, Conflict, Unknown
 from vault.identifiers import format_id, new_id, parse_id
 from vault.ledger.command import Needs, State, Verb, Writes
-from vault.policy.permissions import CELL_WIDE, check_permissions, check_roles, effective
+from vault.policy.permissions import CELL_WIDE, check_duties, check_permissions, check_roles, effective
 from vault.policy.principal import Ceiling, Kind, full_name
 from vault.services.ceilings import check_ceiling, leaf_of
 from vault.services.cell import Cell, Origin
@@ -169,7 +169,7 @@ def create_principal(cell: Cell, request: Request, body: PrincipalBody) -> Verb[
     """Creates a principal.
 
     Raises:
-        BadInput: `name_invalid`, `permission_unknown`, `limit_invalid`, `subject_invalid`.
+        BadInput: `name_invalid`, `permission_unknown`, `duties_conflict`, `limit_invalid`, `subject_invalid`.
         Conflict: `name_taken`.
     """
     caller = authenticate(cell, request)
@@ -245,6 +245,7 @@ def _principal_row(caller: Caller, body: PrincipalBody) -> dict[str, Any]:
     roles, permissions = check_roles(body.roles), check_permissions(body.permissions)
     if caller.principal.tenant != MAIN_TENANT and not CELL_WIDE.isdisjoint(effective(roles, permissions)):
         raise BadInput("permission_unknown")
+    check_duties(effective(roles, permissions))
     if kind is Kind.AGENT and (roles or permissions or body.ceiling is not None):
         raise BadInput("permission_unknown", member="kind")
     if body.ceiling is not None:

@@ -24,6 +24,7 @@ from vault.identifiers import new_id
 from vault.ledger.command import State, Verb, Writes
 from vault.schema.rules import FieldRule, Protection, Small
 from vault.services.batch import FAIL, BatchRefused, ItemError, check_size, reports
+from vault.services.binding import bound_schema
 from vault.services.cell import Cell, Origin, TenantSchema
 from vault.services.gate import CallerCommand, Request, admit, authenticate, trace
 from vault.services.grant_body import MAX_KEY_VERSION
@@ -136,8 +137,8 @@ def rekey(
     caller = authenticate(cell, request)
     report = reports(body.on_error)
     check_size(body.tokens if written is None else written, cell.limits.items, "tokens")
-    yield from admit(cell, caller, request.origin, "rekey", f"rekey:{body.field}")
-    tenant = cell.schemas.of(caller.principal.tenant)
+    tenant = bound_schema(cell, request, caller)
+    yield from admit(cell, caller, request.origin, "rekey", f"rekey:{body.field}", schema=tenant)
     rule = vaultless_rule(tenant, body.field)
     asked = body
     if written is not None and request.idempotency is not None:
@@ -185,8 +186,8 @@ def rekey_in_place(
     """
     caller = authenticate(cell, request)
     needed = sorted({f"rekey:{column.field}" for column in columns})
-    yield from admit(cell, caller, request.origin, "rekey", *needed)
-    tenant = cell.schemas.of(caller.principal.tenant)
+    tenant = bound_schema(cell, request, caller)
+    yield from admit(cell, caller, request.origin, "rekey", *needed, schema=tenant)
     turns: list[Turn] = []
     for column in columns:
         rule = vaultless_rule(tenant, column.field)

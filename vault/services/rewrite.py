@@ -11,6 +11,7 @@ from vault.crypto.ff1_batch import one_thread
 from vault.crypto.texts import Bytes, Texts
 from vault.ledger.command import Verb
 from vault.schema.rules import Protection
+from vault.services.binding import bound_schema
 from vault.services.cell import Cell
 from vault.services.gate import Request, admit, authenticate
 from vault.services.hidden import Hidden
@@ -49,9 +50,9 @@ def rewrite(cell: Cell, request: Request, columns: Sequence[TextColumn]) -> Verb
     """
     caller = authenticate(cell, request)
     needed = sorted({f"tokenize:{column.field}" for column in columns})
-    yield from admit(cell, caller, request.origin, "tokenize", *needed)
     name = caller.principal.tenant
-    tenant = cell.schemas.of(name)
+    tenant = bound_schema(cell, request, caller)
+    yield from admit(cell, caller, request.origin, "tokenize", *needed, schema=tenant)
     counts: dict[str, Count] = {}
     for column in columns:
         rule = tenant.schema.fields.get(column.field)

@@ -16,6 +16,7 @@ from vault.services.cell import Cell
 from vault.services.gate import Request, admit, authenticate
 from vault.services.grant_views import read_row
 from vault.services.hidden import Hidden
+from vault.services.ruling import DENIED, ruled
 from vault.services.standing import switches
 
 
@@ -46,6 +47,7 @@ class SimulateAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
         allowed: whether the grant covers it. An item may still be refused for what it is.
         code: why not; check: which check said so; member: of the grant or the request.
         charged: the uses that it would cost.
+        policies: the tenant's rules that refuse it; none: nothing permits it.
     """
 
     allowed: bool
@@ -56,6 +58,7 @@ class SimulateAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
     check: int | None = None
     member: str | None = None
     retry_after: int | None = None
+    policies: list[str] | None = None
 
 
 def simulate(cell: Cell, request: Request, body: SimulateBody) -> Verb[SimulateAnswer]:
@@ -86,13 +89,19 @@ def simulate(cell: Cell, request: Request, body: SimulateBody) -> Verb[SimulateA
         conversation=body.conversation,
         task=body.task,
     )
-    who = Holder(Credential("gr", grant.id, b""), grant.tenant, grant.agent, grant.purpose)
+    [[*_, for_user]] = cell.store.read(cell.store.record.grant_holder, {"grant_id": grant.id})
+    named = Credential("gr", grant.id, b"")
+    who = Holder(named, grant.tenant, grant.agent, grant.purpose, for_user=bool(for_user))
     stoppers = switches(who, body.conversation)
     if grant.jkt is not None:
         stoppers.add((grant.tenant, KillKind.HOLDER.value, grant.jkt))
     names = sorted({name for _, _, name in stoppers})
     binding = {tuple(kill) for kill in cell.store.read_keys(cell.store.granting.binding_kills, names)}
     decision = decide_use(grant, row.uses, now, use, Standing(row.tat, not binding.isdisjoint(stoppers)))
+    if decision.code is None:
+        schema = cell.schemas.of(grant.tenant, fresh=True)
+        rules = ruled(cell, schema, who, use, now, keyed=grant.jkt is not None)
+        decision = decision if rules is None else rules.bind(decision, now)
     if decision.code is None and asks_for_approval(grant, use):
         decision = decision._replace(code=APPROVAL_REQUIRED, charged=0, check=10)
     why: dict[str, Any] = {}
@@ -100,5 +109,6 @@ def simulate(cell: Cell, request: Request, body: SimulateBody) -> Verb[SimulateA
         why = {"code": decision.code, "check": decision.check}
         why |= {"member": decision.member} if decision.member else {}
         why |= {"retry_after": decision.retry_after} if decision.retry_after else {}
+        why |= {"policies": list(decision.policies)} if decision.code == DENIED else {}
     left = grant.max_uses - row.uses
     return SimulateAnswer(decision.code is None, decision.charged, grant.state_at(now, row.uses), left, **why)

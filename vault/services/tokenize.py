@@ -16,6 +16,7 @@ from vault.errors import BadInput, CoatcheckError, ValueRefused
 from vault.ledger.command import Command, Committed, Verb
 from vault.schema.rules import FieldRule, Protection
 from vault.services.batch import FAIL, BatchRefused, Failures, ItemCode, ItemError, check_size, reports
+from vault.services.binding import bound_schema
 from vault.services.cell import Cell, Origin, TenantSchema
 from vault.services.gate import Request, admit, authenticate
 from vault.services.hidden import Hidden
@@ -134,8 +135,9 @@ def tokenize(
     caller = authenticate(cell, request)
     report = reports(body.on_error)
     fields = _fields(cell, body, written)
-    yield from admit(cell, caller, request.origin, "tokenize", *(f"tokenize:{name}" for name in fields))
-    tenant = cell.schemas.of(caller.principal.tenant)
+    tenant = bound_schema(cell, request, caller)
+    needed = (f"tokenize:{name}" for name in fields)
+    yield from admit(cell, caller, request.origin, "tokenize", *needed, schema=tenant)
     for name in fields:
         rule = tenant.schema.fields.get(name)
         if rule is None:

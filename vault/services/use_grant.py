@@ -29,6 +29,7 @@ from vault.services.gate import Request, trace
 from vault.services.hidden import Hidden
 from vault.services.idempotency import Once
 from vault.services.opening import open_values
+from vault.services.ruling import DENIED, ruled
 from vault.services.subjects import find
 from vault.store.rows import decode_grant
 
@@ -105,6 +106,7 @@ def use_grant(
     use = use_request(asking, asked, request.origin)
     with_rows = len(asked) <= SMALL_BATCH or _may_pass(cell, who, use)
     people = find(cell, who.tenant, people_named(who.chain), epochs) if who.chain else {}
+    rules = ruled(cell, tenant, who, use, cell.clock.now())
     seeking = seek(cell, who, asking, asked, narrowed(who.chain, people))
     command = UseGrant(
         who,
@@ -116,6 +118,7 @@ def use_grant(
         people,
         epochs=epochs,
         with_rows=with_rows,
+        ruled=rules,
         seeking=seeking,
     )
     done = yield found.keep(command, lambda used, _at: _kept(used, command.id, replay, report=report))
@@ -198,4 +201,6 @@ def _denial(decision: Decision, decision_id: str, need: Need | None = None) -> C
         facts["retry_after"] = decision.retry_after
     if need is not None and code in (APPROVAL_REQUIRED, "approval_denied"):
         facts["approval"] = msgspec.to_builtins(need)
+    if code == DENIED:
+        facts["policies"] = list(decision.policies)
     return error(code, **facts)

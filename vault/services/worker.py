@@ -24,6 +24,7 @@ from vault.services.jobs import FAILED, QUEUED, RUNNING, WAITING, Release, Take,
 from vault.services.notices import send_notices
 from vault.services.processes import Process
 from vault.services.replacement import warn_of_ends
+from vault.services.review_ends import end_reviews
 from vault.services.rotation import rotate_due
 from vault.services.turn import schedule_turn
 from vault.store.migrations import is_newest, newest
@@ -84,6 +85,7 @@ class Worker:
             drive(self._cell.committer, lambda: schedule_turn(self._cell), self._cell.forget)
             drive(self._cell.committer, lambda: rotate_due(self._cell), self._cell.forget)
             drive(self._cell.committer, lambda: warn_of_ends(self._cell), self._cell.forget)
+            drive(self._cell.committer, lambda: end_reviews(self._cell), self._cell.forget)
         self._enlist()
         send_notices(self._cell)
         taken = 0

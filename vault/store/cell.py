@@ -18,6 +18,7 @@ from vault.store.custody import CustodyStatements
 from vault.store.granting import GrantingStatements
 from vault.store.indexes import IndexStatements
 from vault.store.operators import OperatorStatements
+from vault.store.oversight import OversightStatements
 from vault.store.pipeline import ServerClock, ServerSession
 from vault.store.postgresql import Server
 from vault.store.record import RecordStatements
@@ -44,6 +45,7 @@ class _Statements(NamedTuple):
     granting: GrantingStatements
     operators: OperatorStatements
     approving: ApprovingStatements
+    oversight: OversightStatements
 
 
 _compiled: Final[dict[str, _Statements]] = {}
@@ -67,6 +69,7 @@ def _statements(name: str, dialect: Dialect) -> _Statements:
             GrantingStatements(tables, dialect),
             OperatorStatements(tables, dialect),
             ApprovingStatements(tables, dialect),
+            OversightStatements(tables, dialect),
         )
     return found
 
@@ -101,11 +104,14 @@ class Store:
         self.unkilled_at = -1  # the fence of the head at which no kill switch was set, as last looked at
         self.operators = statements.operators
         self.approving = statements.approving
+        self.oversight = statements.oversight
 
     def insert(self, table: str) -> Statement:
         """The insert statement of a table, by its singular name."""
-        parts = (self.custody, self.record, self.values, self.requests, self.turning, self.work)
-        for part in (*parts, self.crossing, self.granting, self.operators, self.approving):
+        for part in (
+            *(self.custody, self.record, self.values, self.requests, self.turning, self.work),
+            *(self.crossing, self.granting, self.operators, self.approving, self.oversight),
+        ):
             statement = getattr(part, f"insert_{table}", None)
             if isinstance(statement, Statement):
                 return statement
@@ -113,8 +119,10 @@ class Store:
 
     def update(self, name: str) -> Statement:
         """An update statement of record or custody, by its name."""
-        parts = (self.record, self.custody, self.requests, self.turning, self.work)
-        for part in (*parts, self.indexes, self.crossing, self.granting, self.operators, self.approving):
+        for part in (
+            *(self.record, self.custody, self.requests, self.turning, self.work, self.indexes),
+            *(self.crossing, self.granting, self.operators, self.approving, self.oversight),
+        ):
             statement = getattr(part, name, None)
             if isinstance(statement, Statement):
                 return statement

@@ -306,9 +306,10 @@ class RecordStatements:
             .limit(bindparam("most", type_=Integer))
         )
         self.grant_holder = self._compiled(
-            select(g.digest, g.tenant, g.jkt, g.agent, g.purpose, g.terms).where(
-                g.id == bindparam("grant_id")
-            )
+            select(
+                *(g.digest, g.tenant, g.jkt, g.agent, g.purpose, g.terms),
+                g.on_behalf_of.is_not(None).label("for_user"),
+            ).where(g.id == bindparam("grant_id"))
         )
         self.living_grants = self._compiled(
             select(g.purpose, g.scope).where(

@@ -28,7 +28,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import SchemaItem
 
-from vault.store import approval_tables, crossing_tables, grant_tables, operator_tables, work_tables
+from vault.store import (
+    approval_tables,
+    crossing_tables,
+    grant_tables,
+    operator_tables,
+    oversight_tables,
+    work_tables,
+)
 
 CUSTODY: Final = "custody"
 RECORD: Final = "record"
@@ -99,6 +106,9 @@ class Tables:
     passkeys: Table
     sessions: Table
     challenges: Table
+    policies: Table  # these three: `vault.store.oversight_tables`
+    reviews: Table
+    review_items: Table
 
     def __init__(self, dialect: str) -> None:
         self.dialect = dialect
@@ -111,6 +121,7 @@ class Tables:
         crossing_tables.define(self)
         operator_tables.define(self)
         approval_tables.define(self)
+        oversight_tables.define(self)
 
     def table(self, part: str, name: str, /, *columns: SchemaItem, rowid: bool = True) -> Table:
         """A table of a part."""

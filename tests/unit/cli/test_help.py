@@ -35,9 +35,9 @@ def test_the_commands_are_all_here() -> None:
     assert {path[0] for path in ALL} == {
         "agent", "apikey", "approval", "audit", "break-glass", "cell", "completion", "config", "decrypt",
         "detokenize", "detokenize-file", "directory", "doctor", "encrypt", "epoch", "grant", "init", "jobs",
-        "key", "kill",
-        "kms", "login", "logout", "operator", "principal", "profile", "region", "rekey", "rekey-file",
-        "schema", "serve", "template", "tenant", "tokenize", "tokenize-file", "version", "whoami", "worker",
+        "key", "kill", "kms", "login", "logout", "operator", "policy", "principal", "profile", "region",
+        "rekey", "rekey-file", "review", "schema", "serve", "template", "tenant", "tokenize", "tokenize-file",
+        "version", "whoami", "worker",
     }  # fmt: skip
 
 

@@ -25,13 +25,14 @@ from tests.support.operators import (
     with_passkeys,
 )
 from tests.support.passkeys import Authenticator
-from vault.clock import SECOND, format_time
+from vault.clock import DAY, SECOND, format_time
 from vault.config import build
 from vault.crypto.signing import Signer
-from vault.errors import Denied
+from vault.errors import CoatcheckError, Denied
 from vault.identifiers import uuid7
 from vault.policy.approval import Approval, When
 from vault.policy.grant import ScopeEntry
+from vault.policy.policy_cases import PolicyCase
 from vault.policy.principal import Ceiling
 from vault.secret import Secret
 from vault.services.approvals import (
@@ -45,7 +46,7 @@ from vault.services.approvals import (
 from vault.services.audit import AuditQuery, read_audit
 from vault.services.break_glass import (
     BreakGlassBody,
-    ReviewBody,
+    GlassReviewBody,
     break_glass,
     list_break_glass,
     review_break_glass,
@@ -103,10 +104,28 @@ from vault.services.passkeys import (
     register_passkey,
     remove_passkey,
 )
+from vault.services.policies import (
+    PolicyBody,
+    apply_policy,
+    list_policies,
+    plan_policy,
+    read_policy,
+    show_policy,
+)
+from vault.services.policy_tests import PolicyTestBody, run_policy_tests
+from vault.services.reasons import ExplainBody, explain_decision
 from vault.services.regions import LookupBody, list_regions, look_up
 from vault.services.rehearse import CheckBody, rehearse
 from vault.services.rekey import RekeyBody, rekey, rekey_in_place
 from vault.services.replacement import ReplaceBody, replace_key
+from vault.services.reviews import (
+    ItemBody,
+    ReviewBody,
+    decide_item,
+    list_reviews,
+    read_review,
+    start_review,
+)
 from vault.services.rewrite import TextColumn, rewrite
 from vault.services.schema import (
     SchemaBody,
@@ -153,6 +172,10 @@ from vault.tokens.lines import Lines
 from vault.wiring import Wiring
 
 VALUE: Final = "123-45-6789"
+RULES: Final = (
+    '@id("all") permit (principal, action, resource);'
+    '@id("never") forbid (principal, action == Action::"kill:control", resource) when { context.hour > 23 };'
+)
 VERIFYING: Final = Ceiling(
     fields=[SSN],
     operations=["verify"],
@@ -303,6 +326,47 @@ def a_transfer(built: BuiltCell) -> str:
     return str(built.run(start_transfer, _transfer(built), by=built.admin).id)
 
 
+def planned(built: BuiltCell) -> PolicyBody:
+    """Rules that refuse what nobody asks for, with the digest of their plan."""
+    plan = built.run(plan_policy, PolicyBody(RULES), by=built.admin)
+    return PolicyBody(RULES, plan.digest)
+
+
+def a_review_body(built: BuiltCell) -> dict[str, Any]:
+    """A review of the service's ceiling, and who is to do it."""
+    names = built.cell.store.record.principals_by_name
+    if not built.cell.store.read_keys(names, ["operator:eve"], tenant=built.tenant):
+        built.principal("operator", "eve", roles=["reviewer"])
+    scope = {"kinds": ["ceiling"], "principals": ["service:demo"]}
+    due = format_time(built.cell.clock.now() + 90 * DAY)
+    return {"due": due, "reviewer": "operator:eve", "scope": scope}
+
+
+def a_review(built: BuiltCell) -> tuple[str, str]:
+    """The credential of the reviewer, and a review with one item."""
+    _, reviewer = built.principal("operator", "eve", roles=["reviewer"])
+    body = msgspec.convert(a_review_body(built), ReviewBody)
+    return reviewer, built.run(start_review, body, by=built.admin).id
+
+
+def _start_review(built: BuiltCell) -> Made:
+    return built.admin, (msgspec.convert(a_review_body(built), ReviewBody),)
+
+
+def _decide(built: BuiltCell) -> Made:
+    reviewer, review = a_review(built)
+    return reviewer, (review, "1", ItemBody("remove", "ticket 7"))
+
+
+def _denied(built: BuiltCell) -> str:
+    """A decision that was refused."""
+    try:
+        built.run(set_kill, KillBody(agent="demo"), by=built.service)
+    except CoatcheckError as refusal:
+        return str(refusal.facts["decision"])
+    raise AssertionError("it was taken")
+
+
 def _sign_in(built: BuiltCell) -> Made:
     _, device = operator(built)
     return "", (LoginBody("ada", PASSWORD, device.code(built)),)
@@ -403,7 +467,7 @@ def a_broken_glass(built: BuiltCell) -> str:
 
 def _review(built: BuiltCell) -> Made:
     grant = a_broken_glass(built)
-    return an_approver(built, "rex"), (grant, ReviewBody("justified", "there was one"))
+    return an_approver(built, "rex"), (grant, GlassReviewBody("justified", "there was one"))
 
 
 CALLS: Final[dict[str, Call]] = {
@@ -473,6 +537,29 @@ CALLS: Final[dict[str, Call]] = {
     "set_kill": Call(set_kill, lambda b: (b.admin, (KillBody(agent="demo"),)), 1, "kill:control"),
     "lift_kill": Call(lift_kill, lambda b: (b.admin, (a_kill(b),)), 1, "kill:control"),
     "list_kills": Call(list_kills, lambda b: (b.admin, (Page(),)), 0, "grant:list"),
+    "show_policy": Call(show_policy, lambda b: (b.admin, ()), 0, "policy:read"),
+    "list_policies": Call(list_policies, lambda b: (b.admin, (Page(),)), 0, "policy:read"),
+    "read_policy": Call(
+        read_policy,
+        lambda b: (b.admin, (str(b.run(apply_policy, planned(b), by=b.admin).version),)),
+        0,
+        "policy:read",
+    ),
+    "plan_policy": Call(plan_policy, lambda b: (b.admin, (PolicyBody(RULES),)), 0, "policy:read"),
+    "apply_policy": Call(apply_policy, lambda b: (b.admin, (planned(b),)), 1, "policy:apply"),
+    "run_policy_tests": Call(
+        run_policy_tests,
+        lambda b: (b.admin, (PolicyTestBody([PolicyCase(AGENT, "reveal", NAME)]),)),
+        1,
+        "policy:read",
+    ),
+    "explain_decision": Call(
+        explain_decision, lambda b: (b.admin, (ExplainBody(_denied(b)),)), 0, "policy:read"
+    ),
+    "start_review": Call(start_review, _start_review, 1, "review:start"),
+    "list_reviews": Call(list_reviews, lambda b: (b.admin, (Page(),)), 0, "review:read"),
+    "read_review": Call(read_review, lambda b: (b.admin, (a_review(b)[1],)), 0),
+    "decide_item": Call(decide_item, _decide, 1, "review:decide"),
     "verify": Call(
         verify,
         lambda b: (

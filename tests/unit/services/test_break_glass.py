@@ -16,7 +16,7 @@ from vault.policy.terms import Delegation
 from vault.services.break_glass import (
     BreakGlassAnswer,
     BreakGlassBody,
-    ReviewBody,
+    GlassReviewBody,
     break_glass,
     list_break_glass,
     overdue,
@@ -80,13 +80,13 @@ def test_somebody_else_reviews_it(built: BuiltCell) -> None:
     rex = reviewer(built)
     made = built.run(break_glass, body(built), by=session)
     with pytest.raises(Denied, match="self_approval"):
-        built.run(review_break_glass, made.id, ReviewBody("justified"), by=session)
+        built.run(review_break_glass, made.id, GlassReviewBody("justified"), by=session)
     with pytest.raises(BadInput):
-        built.run(review_break_glass, made.id, ReviewBody("fine"), by=rex)
-    found = built.run(review_break_glass, made.id, ReviewBody("unjustified", "no outage"), by=rex)
+        built.run(review_break_glass, made.id, GlassReviewBody("fine"), by=rex)
+    found = built.run(review_break_glass, made.id, GlassReviewBody("unjustified", "no outage"), by=rex)
     assert (found.verdict, found.note, found.overdue) == ("unjustified", "no outage", False)
     with pytest.raises(Conflict):
-        built.run(review_break_glass, made.id, ReviewBody("justified"), by=rex)
+        built.run(review_break_glass, made.id, GlassReviewBody("justified"), by=rex)
     assert [one.verdict for one in listed(built, session)] == ["unjustified"]
     event = built.events(0, "break-glass.review")[-1]
     assert (event["grant"], event["verdict"], event["late"]) == (made.id, "unjustified", 0)
@@ -99,7 +99,7 @@ def test_a_review_that_is_late_is_listed(ticking: BuiltCell, clock: FixedClock) 
     clock.advance(601 * SECOND)
     assert [one.grant for one in listed(ticking, bea, overdue=True)] == [made.id]
     assert overdue(ticking.cell) == 1
-    ticking.run(review_break_glass, made.id, ReviewBody("justified"), by=rex)
+    ticking.run(review_break_glass, made.id, GlassReviewBody("justified"), by=rex)
     assert listed(ticking, bea, overdue=True) == []
     assert overdue(ticking.cell) == 0
     assert ticking.events(0, "break-glass.review")[-1]["late"] == 1

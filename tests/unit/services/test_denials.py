@@ -73,7 +73,7 @@ def test_the_permission_of_one_field_is_not_that_of_another(built: BuiltCell) ->
 @pytest.mark.parametrize("name", BY_KEY)
 def test_a_network_that_a_key_may_not_be_used_from(built: BuiltCell, name: str) -> None:
     by, arguments = CALLS[name].prepare(built)
-    principal = built.service_id if by == built.service else _admin_id(built)
+    principal = _owner(built, by)
     networks = KeyBody(networks=["198.51.100.0/24", "2001:db8::/32"])
     if name == "remove_principal":
         by = built.admin
@@ -84,10 +84,12 @@ def test_a_network_that_a_key_may_not_be_used_from(built: BuiltCell, name: str) 
     built.run(CALLS[name].verb, *arguments, by=credential, address="198.51.100.9")
 
 
-def _admin_id(built: BuiltCell) -> str:
-    principals = built.cell.store.tables.principals
-    found = built.cell.store.read(principals.select().where(principals.c.name == "operator:admin"))
-    return str(found[0][0])
+def _owner(built: BuiltCell, credential: str) -> str:
+    """Whose key it is."""
+    keys = built.cell.store.tables.api_keys
+    named = keys.c.id == "_".join(credential.split("_")[:2])
+    [[owner]] = built.cell.store.read(keys.select().with_only_columns(keys.c.principal).where(named))
+    return str(owner)
 
 
 @pytest.mark.parametrize("address", ["2001:db8::1", "198.51.100.255"])

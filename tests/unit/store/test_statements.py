@@ -144,6 +144,19 @@ ROWS: dict[str, dict[str, Any]] = {
         "seen_at": 5, "expires_at": 50, "revoked_at": 0, "mfa_at": 5, "mfa_by": "totp",
     },
     "insert_challenge": {"digest": DIGEST, "expires_at": 50},
+    "insert_policy": {
+        "tenant": "main", "version": 1, "digest": "d", "body": "permit", "applied_by": "host:0",
+        "applied_at": 5,
+    },
+    "insert_review": {
+        "id": "rev_1", "tenant": "main", "scope": "{}", "due_at": 50, "reviewer": "pr_1", "deputy": None,
+        "items": 1, "created_by": "host:0", "created_at": 5, "closed_at": 0,
+    },
+    "insert_review_item": {
+        "review": "rev_1", "number": 1, "kind": "role", "target": "pr_1", "principal": "pr_1",
+        "what": "admin", "snapshot": "{}", "reviewer": "pr_1", "state": "open", "decided_by": None,
+        "decided_at": 0, "reason": None,
+    },
 }  # fmt: skip
 
 ARRIVAL = ("xfer_1", TOKEN, "customer.name", NIL, "value_length")
@@ -171,6 +184,8 @@ NOTICE = (
 GLASS = ("gr_1", "main", "pr_1", 5, 50, 0, None, "", None)
 HOLDER = ("pr_1", "j", "x", None, 5, 50, 0)
 KILL = ("kill_1", "main", "agent", "agent:demo", None, "host:0", 5, 0, None)
+REVIEW = ("rev_1", "main", "{}", 50, "pr_1", None, 1, "host:0", 5, 0)
+REVIEW_ITEM = ("rev_1", 1, "role", "pr_1", "pr_1", "admin", "{}", "pr_1", "open", None, 0, None)
 PAGE = {"first": 0, "end": 10}
 KEYS_PAGE = {"tenant": "main", "below": b"\xff" * 16, "most": 10}
 FIELD_KEY_SHOWN = (KEY, "ff1", "customer.ssn", 1, "active", 1, 5, "", "", 1, "main")
@@ -204,7 +219,7 @@ QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
     "what_hangs_on": ({"principal_id": "pr_1", "at": 10}, [(1, 1)]),
     "counter": ({"principal": "pr_1", "kind": "uses", "day": "2026-11-23"}, []),
     "grants_page": ({"tenant": "main", "below": "gr_~", "most": 10}, [GRANT]),
-    "grant_holder": ({"grant_id": "gr_1"}, [(DIGEST, "main", "j", "agent:demo", "support", "{}")]),
+    "grant_holder": ({"grant_id": "gr_1"}, [(DIGEST, "main", "j", "agent:demo", "support", "{}", 0)]),
     "approval": ({"approval_id": "apr_1"}, [APPROVAL]),
     "approvals_page": ({"tenant": "main", "below": "apr_~", "most": 10}, [APPROVAL]),
     "full_approvals": ({"at": 50}, [("apr_1",)]),
@@ -215,6 +230,25 @@ QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
     "break_glass": ({"grant_id": "gr_1"}, [GLASS]),
     "break_glass_page": ({"tenant": "main", "below": "gr_~", "most": 10}, [GLASS]),
     "overdue_break_glass": ({"at": 50}, [(1,)]),
+    "latest_policies": ({}, [("main", 1, "permit")]),
+    "policies_page": ({"tenant": "main", "below": 2, "most": 10}, [(1, "d", "host:0", 5)]),
+    "policy_version": ({"tenant": "main", "version": 1}, [(1, "d", "host:0", 5, "permit")]),
+    "review": ({"review_id": "rev_1"}, [REVIEW]),
+    "reviews_page": ({"tenant": "main", "below": "rev_~", "most": 10}, [REVIEW]),
+    "reviews_open": ({"before": 50, "most": 10}, [REVIEW]),
+    "review_items": ({"of_review": "rev_1", "above": 0, "most": 10}, [REVIEW_ITEM]),
+    "review_item": ({"of_review": "rev_1", "place": 1}, [REVIEW_ITEM]),
+    "review_items_open": ({"of_review": "rev_1", "most": 10}, [REVIEW_ITEM]),
+    "review_states": ({"of_review": "rev_1"}, [("open", 1)]),
+    "principals_reviewed": (
+        {"tenant": "main"},
+        [("pr_1", "service", "service:demo", "[]", "[]", None, "host:0")],
+    ),
+    "keys_reviewed": ({"tenant": "main"}, [("ck_1", "pr_1", "[]", 0, 5, 0)]),
+    "grants_reviewed": (
+        {"tenant": "main", "after": 49},
+        [("gr_1", "agent:demo", "pr_1", "pr_1", "support", "[]", 10, 50)],
+    ),
     "old_proofs": ({"before": b"\xff" * 4, "most": 10}, [(REF,)]),
     "any_kill": ({}, [("kill_1",)]),
     "holder_keys_page": ({"of_principal": "pr_1", "of_tenant": "main"}, [HOLDER]),
@@ -449,6 +483,17 @@ UPDATES: dict[str, tuple[dict[str, Any], int, list[tuple[Any, ...]] | None]] = {
     "revoke_holder_key": ({"of_principal": "pr_1", "of_jkt": "j", "at": 9}, 1, None),
     "revoke_every_holder_key": ({"at": 9}, 1, None),
     "revoke_grants_of_holder": ({"of_agent": "pr_1", "of_jkt": "j"}, 1, None),
+    "close_review": ({"review_id": "rev_1", "at": 9}, 1, None),
+    "decide_review_item": (
+        {"of_review": "rev_1", "place": 1, "to": "expired", "by": "schedule", "at": 9, "why": None},
+        1,
+        None,
+    ),
+    "set_access": (
+        {"of_principal": "pr_1", "seen": 1, "to_roles": "[]", "to_permissions": "[]", "to_ceiling": None},
+        1,
+        None,
+    ),
     "note_turn": ({"of_turn": 2, "new_steps": "{}", "new_evidence": "{}", "at": 9}, 1, None),
 }
 
@@ -457,7 +502,10 @@ def statements(store: Store) -> dict[str, Statement | StatementFamily]:
     """Every statement and family of a store, by name."""
     found: dict[str, Statement | StatementFamily] = {}
     parts = (store.custody, store.record, store.values, store.requests, store.turning, store.work)
-    for part in (*parts, store.indexes, store.crossing, store.granting, store.operators, store.approving):
+    for part in (
+        *(*parts, store.indexes, store.crossing, store.granting, store.operators, store.approving),
+        store.oversight,
+    ):
         for name, thing in vars(part).items():
             if isinstance(thing, Statement | StatementFamily):
                 assert name not in found

@@ -1,0 +1,48 @@
+"""Every route there is, in the order of the reference: each resource's module lists its own."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vault.api import (
+    agents,
+    approvals,
+    audit,
+    data,
+    epochs,
+    explain,
+    grants,
+    identities,
+    intake_key,
+    jobs,
+    keys,
+    kills,
+    oversight,
+    regions,
+    reviews,
+    schema,
+    sessions,
+    tenants,
+)
+from vault.api.route import Route
+
+ROUTES: Final[tuple[Route, ...]] = (
+    *data.ROUTES,
+    *grants.ROUTES,
+    *kills.ROUTES,
+    *approvals.ROUTES,
+    *schema.ROUTES,
+    *oversight.ROUTES,
+    *explain.ROUTES,
+    *identities.ROUTES,
+    *intake_key.ROUTES,
+    *agents.ROUTES,
+    *sessions.ROUTES,
+    *reviews.ROUTES,
+    *tenants.ROUTES,
+    *keys.ROUTES,
+    *epochs.ROUTES,
+    *jobs.ROUTES,
+    *regions.ROUTES,
+    *audit.ROUTES,
+)
