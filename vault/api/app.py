@@ -28,6 +28,7 @@ from vault.api import (
     jobs,
     keys,
     kills,
+    oauth,
     openapi,
     regions,
     schema,
@@ -39,9 +40,10 @@ from vault.api.answers import JSON, JSON_HEADERS, Headers, head, send_answer
 from vault.api.body import BodyDecoder, read_body
 from vault.api.bridge import LARGE_BODY_BYTES, Bridge
 from vault.api.exchange import exchange_of
+from vault.api.forms import decode_form, form_refusal
 from vault.api.lobby import MAX_BODY, Lobby
 from vault.api.metrics import CONTENT_TYPE, Metrics
-from vault.api.presented import presented_of
+from vault.api.presented import authorization_of, presented_of
 from vault.api.problems import COMMON_HEADERS, problem_response
 from vault.api.readiness import readiness
 from vault.api.route import Call, Route, idempotency_key, parse_query
@@ -51,7 +53,7 @@ from vault.errors import BadInput, CoatcheckError, Unavailable, Unknown, error
 from vault.identifiers import new_id
 from vault.services import intake
 from vault.services.cell import Cell, Origin
-from vault.services.gate import Request, is_keyed, recognise, under_way
+from vault.services.gate import Request, is_proven, recognise, takes_no_stream, under_way
 
 ROUTES: Final[tuple[Route, ...]] = (
     *data.ROUTES,
@@ -62,6 +64,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *identities.ROUTES,
     *intake_key.ROUTES,
     *agents.ROUTES,
+    *oauth.ROUTES,
     *sessions.ROUTES,
     *tenants.ROUTES,
     *keys.ROUTES,
@@ -144,6 +147,7 @@ class Api:
             pages |= {"/readyz": self._readyz_in_detail, "/metrics": self._metrics, "/docs": self._docs}
         if any(cell.sign_in.party is not None for cell in self.cells.values()):
             pages |= {sign_in_page.PAGE_PATH: self._sign_in, sign_in_page.SCRIPT_PATH: self._sign_in_script}
+        pages |= oauth.well_known(self.cells)
         return self._application(pages, [asgi("/v1", is_mount=True, copy_scope=False)(self._v1)])
 
     def admin(self) -> Litestar:
@@ -177,6 +181,7 @@ class Api:
         request = new_id("req")
         exchange = exchange_of(scope)
         name, code = "other", ""
+        cell, route = None, None
         headers: Headers
         try:
             method = str(scope.get("method", ""))
@@ -195,7 +200,7 @@ class Api:
             status, headers, body = route.status, JSON_HEADERS, _encode(answer)
         except CoatcheckError as refusal:
             code = refusal.code
-            status, headers, body = problem_response(refusal, request)
+            status, headers, body = _refused(refusal, request, cell, route)
             if status >= 500 and code not in _EXPECTED:
                 _log.error("refused", extra={"request": request, "code": code, "route": name})
         except Exception:  # noqa: BLE001 - a defect of ours answers 500 and is logged by its place
@@ -265,7 +270,7 @@ class Api:
                 pool, decoded = pool or self._batch, cache(decode)
                 return await self._bridge(cell).perform(lambda: route.start(decoded()), pool)
             start = partial(route.start, decode())
-        if route.slow and not route.who:
+        if route.slow and not route.who and not route.form:
             return await self._lobby.perform(self._bridge(cell), start)
         return await self._bridge(cell).perform(start, pool)
 
@@ -286,7 +291,7 @@ class Api:
         headers = dict(scope["headers"])
         if b"idempotency-key" in headers:
             raise BadInput("operation_unsupported", member="Idempotency-Key")
-        if is_keyed(_authorization(headers)):  # a proof is of one body, which a stream has not
+        if takes_no_stream(authorization_of(headers)):  # a proof is of one request, which a stream is not
             raise BadInput("operation_unsupported", member="Authorization")
         parse_query(scope.get("query_string", b""), {})
         asked = partial(self._request, cell, stream.who, headers, scope, request_id)
@@ -330,18 +335,20 @@ class Api:
             Unauthenticated: counted.
         """
         client = scope.get("client")
-        authorization = _authorization(headers)
+        authorization = authorization_of(headers)
         request = Request(
             authorization,
             Origin(client[0] if client else "", request_id),
             idempotency=once,
-            presented=presented_of(cell, scope, headers) if is_keyed(authorization) else None,
+            presented=presented_of(cell, scope, headers) if not who or is_proven(authorization) else None,
         )
         recognise(cell, request, who)
         return request
 
     def _decode(self, route: Route, media_type: bytes, raw: bytes, call: Call) -> Call:
         """The call with its body."""
+        if route.form and route.body is not None:
+            return call._replace(body=decode_form(route.body, raw, media_type))
         decode = self._decoders[route.body]
         if not raw and route.body_optional:
             return call._replace(body=decode(b"{}"))
@@ -437,6 +444,8 @@ class Api:
         self._lobby.close()
 
 
-def _authorization(headers: Mapping[bytes, bytes]) -> str | None:
-    value = headers.get(b"authorization")
-    return value.decode("latin-1") if value else None
+def _refused(refusal: CoatcheckError, request: str, cell: Cell | None, route: Route | None) -> Any:
+    """A refusal as the route has them; without a credential, with where one is to be had (RFC 9728, 5.1)."""
+    if route is not None and route.form:
+        return form_refusal(refusal, request)
+    return problem_response(refusal, request, "" if cell is None else cell.oauth.resource)

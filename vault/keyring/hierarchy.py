@@ -55,6 +55,7 @@ class Purpose(StrEnum):
     ATTEMPTS = "verify-attempts"  # over tokens that are verified; the cell's own
     INTAKE = "intake"  # opens sealed requests; the cell's own
     AUTHENTICATORS = "authenticators"
+    ACCESS_TOKENS = "access-tokens"  # signs access tokens; the cell's own
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from vault.audit.event import Event
 from vault.authn.identities import Caller, Holder, in_networks, parse_authorization
+from vault.authn.oauth import Once
 from vault.authn.sessions import OPERATORS, network_of
 from vault.clock import SECOND, Micros
 from vault.crypto.base64url import digest
@@ -22,7 +23,9 @@ from vault.ledger.command import Command, Committed, Needs, State, Writes
 from vault.policy.permissions import ADMINISTRATIVE, kind_of
 from vault.policy.principal import Kind, Principal
 from vault.policy.proof import Proof, check_proof, origin_of, parse_proof
+from vault.services.access_tokens import DPOP, access_caller, is_access
 from vault.services.cell import Cell, Origin
+from vault.services.spending import spend
 from vault.store.operators import SessionRow
 from vault.store.rows import ApiKeyRow
 
@@ -34,14 +37,16 @@ GRANT_LENGTH: Final = 29
 
 @dataclass(slots=True, repr=False)
 class Presented:
-    """What a request shows besides the id of a keyed grant.
+    """What a request shows besides the id of a keyed grant, or besides an access token.
 
     Attributes:
         proof: the `DPoP` header; chain: the `Coatcheck-Chain` header.
         method, urls: of the request, as its sender may see them: by the name it asked for, and by the one
             that is configured for the region.
         body: as it came; None where there is none. Its digest is made where large bodies are worked on.
-        parsed: the proof, once its signature was checked.
+        parsed: the proof of a keyed grant, once its signature was checked.
+        certificate: of the client, as DER, if its handshake had one.
+        once: what the request has that is taken once, by its digest: however often its verb is made again.
     """
 
     proof: str | None
@@ -50,6 +55,8 @@ class Presented:
     urls: tuple[str, ...]
     body: bytes | None = field(default=None, repr=False)
     parsed: Proof | None = None
+    certificate: bytes | None = field(default=None, repr=False)
+    once: dict[bytes, Once] = field(default_factory=dict, repr=False)
 
 
 BEFORE_MFA: Final = frozenset(
@@ -114,6 +121,8 @@ class CallerCommand(Command):
         elif self.caller.api_key:
             needs.principals.add(self.caller.principal.id)
             needs.api_keys.add(self.caller.api_key)
+        if self.caller.token is not None:
+            needs.challenges.add(self.caller.token)
 
     def check(self, state: State) -> None:
         """Returns if caller and schema are still what the verb was prepared on.
@@ -134,6 +143,11 @@ class CallerCommand(Command):
                 raise Stale
             if key is None or key.revoked_at or 0 < key.expires_at <= state.now:
                 raise Stale
+            if self.caller.token is not None:
+                if self.caller.token in state.challenges:
+                    raise Stale
+                if self.caller.expires_at <= state.now:
+                    raise Unauthenticated("credential_invalid")
 
 
 class Refused(CallerCommand):
@@ -181,6 +195,8 @@ def authenticate(cell: Cell, request: Request, *, fresh: bool = False) -> Caller
     if isinstance(known, Caller) and not fresh:
         return known
     try:
+        if is_access(request.authorization):
+            return access_caller(cell, request.authorization or "", request.presented, fresh=fresh)
         return cell.identities.caller(parse_authorization(request.authorization), fresh=fresh)
     except Unauthenticated as failure:
         cell.failures.add({failure.code: 1})
@@ -217,6 +233,16 @@ def is_grant(authorization: str | None) -> bool:
 def is_keyed(authorization: str | None) -> bool:
     """Whether an Authorization header names a keyed grant, or nothing that it could name."""
     return (authorization or "")[: len(KEYED)].lower() == KEYED
+
+
+def is_proven(authorization: str | None) -> bool:
+    """Whether what comes with the header decides too: a proof, or a certificate."""
+    return is_keyed(authorization) or is_access(authorization)
+
+
+def takes_no_stream(authorization: str | None) -> bool:
+    """Whether an Authorization header is good for one request at a time: what comes with it is a proof."""
+    return is_keyed(authorization) or (authorization or "")[: len(DPOP)].lower() == DPOP
 
 
 def _keyed(cell: Cell, request: Request) -> Holder:
@@ -314,8 +340,10 @@ def admit(cell: Cell, caller: Caller, origin: Origin, verb: str, *needed: str) -
 
     Raises:
         Denied: `network_denied`, `permission_denied`; on the record.
-        Unauthenticated: `insufficient_user_authentication`; on the record.
+        Unauthenticated: `insufficient_user_authentication`; on the record. `proof_invalid`: used before.
     """
+    if caller.proof is not None:
+        yield from spend(cell, caller.proof)
     if caller.api_key and not in_networks(caller.networks, origin.address):
         refused = Refused(caller, origin, verb, "network_denied")
         yield refused

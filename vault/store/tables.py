@@ -92,6 +92,7 @@ class Tables:
     totp: Table
     recovery_codes: Table
     passkeys: Table
+    client_keys: Table
     sessions: Table
     challenges: Table
 
