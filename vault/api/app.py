@@ -104,7 +104,7 @@ class Api:
         self.development = development
         self.metrics = metrics or Metrics(cells)
         self.draining = False
-        self._router = Router(ROUTES)
+        self._router = Router((*ROUTES, *oauth.FACE))
         self._paths = {
             f"/v1/{region}/{path}".encode(): (cell, resource, _NO_PARAMETERS)
             for region, cell in cells.items()

@@ -21,6 +21,21 @@ from vault.services.token_exchange import token
 ROUTES = (
     Route(
         "POST",
+        "principals/{id}/clients",
+        "Registers a public key or a certificate, by which a service gets access tokens without a secret.",
+        lambda call: create_client(call.cell, call.request, call.path["id"], call.body),
+        ClientAnswer,
+        status=201,
+        body=ClientBody,
+        permission="principal:write",
+        codes=("not_found", "validity_invalid", "limit_invalid", "operation_unsupported"),
+    ),
+)
+"""What is of our own: JSON bodies, and problem documents."""
+
+FACE = (
+    Route(
+        "POST",
         "oauth/token",
         "An access token for a service key, or a grant for a token: RFC 6749, 4.4; RFC 8693.",
         lambda call: token(call.cell, call.request, call.body),
@@ -68,18 +83,9 @@ ROUTES = (
         JwksAnswer,
         who=(),
     ),
-    Route(
-        "POST",
-        "principals/{id}/clients",
-        "Registers a public key or a certificate, by which a service gets access tokens without a secret.",
-        lambda call: create_client(call.cell, call.request, call.path["id"], call.body),
-        ClientAnswer,
-        status=201,
-        body=ClientBody,
-        permission="principal:write",
-        codes=("not_found", "validity_invalid", "limit_invalid", "operation_unsupported"),
-    ),
 )
+"""What is as OAuth has it, and described by its metadata (RFC 8414) in place of the OpenAPI document."""
+
 _encode = msgspec.json.Encoder().encode
 Page = Callable[[], tuple[int, bytes, bytes]]
 

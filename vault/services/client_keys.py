@@ -47,7 +47,6 @@ class PublicJwk(Hidden, forbid_unknown_fields=True, frozen=True, omit_defaults=T
     y: str | None = None
     n: str | None = None
     e: str | None = None
-    kid: str | None = None
     use: str | None = None
 
 

@@ -13,7 +13,7 @@ from urllib.parse import unquote_plus
 import msgspec
 
 from vault.authn.certificates import check_time, thumbprint_of
-from vault.authn.identities import Caller, Credential
+from vault.authn.identities import Caller, Credential, parse_authorization
 from vault.authn.issuers import audiences, check_times
 from vault.authn.oauth import Once
 from vault.crypto.jose import ALGORITHMS, PublicKey, claims_of
@@ -33,6 +33,7 @@ LONGEST_ASSERTION_S: Final = 3_600  # what stock clients ask for at most
 MAX_JTI: Final = 512  # characters
 MAX_SECRET: Final = 128
 BASIC: Final = "basic "
+BEARER: Final = "bearer "
 _MAX_BASIC: Final = 1_024
 
 
@@ -67,6 +68,9 @@ def _client(cell: Cell, request: Request, form: ClientForm) -> tuple[Caller, Onc
     ways = (basic, form.client_secret, form.client_assertion)
     if sum(way is not None for way in ways) > 1:
         raise BadInput("parameter_invalid", parameter="client_secret, client_assertion or Authorization")
+    if basic is not None and basic[: len(BEARER)].lower() == BEARER:
+        # The whole credential, as at every other route (RFC 7662, 2.1).
+        return _by_credential(cell, basic), None
     if basic is not None:
         name, secret = _basic(basic)
         if form.client_id not in (None, name):
@@ -93,6 +97,13 @@ def _basic(header: str) -> tuple[str, str]:
         raise Unauthenticated("credential_invalid") from None
     name, _, secret = text.partition(":")
     return unquote_plus(name), unquote_plus(secret)
+
+
+def _by_credential(cell: Cell, header: str) -> Caller:
+    credential = parse_authorization(header)
+    if credential.kind != "ck":
+        raise Unauthenticated("credential_invalid")
+    return cell.identities.caller(credential, fresh=True)
 
 
 def _by_secret(cell: Cell, name: str, secret: str) -> Caller:

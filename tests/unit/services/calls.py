@@ -33,6 +33,8 @@ from vault.policy.grant import ScopeEntry
 from vault.policy.principal import Ceiling
 from vault.secret import Secret
 from vault.services.audit import AuditQuery, read_audit
+from vault.services.client_keys import ClientBody, PublicJwk, create_client
+from vault.services.clients import client_of
 from vault.services.coverage import read_coverage
 from vault.services.decrypt import DecryptBody, DecryptItem, decrypt
 from vault.services.detokenize import detokenize
@@ -74,6 +76,7 @@ from vault.services.identities import (
     whoami,
 )
 from vault.services.intake import read_intake_key
+from vault.services.introspection import AskForm, introspect, revoke
 from vault.services.jobs import cancel_job, list_jobs, read_job, resume_job
 from vault.services.keys import KeyFilter, list_stored_keys, read_stored_key
 from vault.services.kills import KillBody, lift_kill, list_kills, set_kill
@@ -128,6 +131,8 @@ from vault.services.sessions import (
 )
 from vault.services.simulate import SimulateBody, simulate
 from vault.services.tenants import TenantBody, create_tenant, list_tenants
+from vault.services.token_endpoint import ACCESS_TOKEN, TokenForm, issue_token
+from vault.services.token_exchange import exchange_token, token
 from vault.services.tokenize import TokenizeBody, tokenize
 from vault.services.transfers import TransferBody, list_moved, read_transfer, start_transfer
 from vault.services.turn import TurnBody, list_epochs, start_turn
@@ -171,6 +176,21 @@ class Call:
 def grant_id(credential: str) -> str:
     """The id of the grant that a credential names."""
     return "gr_" + credential.split("_")[1]
+
+
+def _exchange(built: BuiltCell) -> Made:
+    details = {
+        "type": "coatcheck_grant",
+        "agent": AGENT,
+        "purpose": "support",
+        "scope": [{"fields": [SSN], "operations": ["reveal"], "delivery": ["plain"]}],
+    }
+    form = TokenForm(
+        subject_token=access_token(built),
+        subject_token_type=ACCESS_TOKEN,
+        authorization_details=msgspec.json.encode([details]).decode(),
+    )
+    return built.service, (form,)
 
 
 def _vaulted(built: BuiltCell) -> Made:
@@ -420,6 +440,15 @@ CALLS: Final[dict[str, Call]] = {
     ),
     "list_principals": Call(list_principals, lambda b: (b.admin, (Page(),)), 0, "principal:list"),
     "remove_principal": Call(remove_principal, lambda b: (b.admin, (b.service_id,)), 1, "principal:write"),
+    "create_client": Call(
+        create_client, lambda b: (b.admin, (b.service_id, ClientBody(PUBLIC))), 1, "principal:write"
+    ),
+    "client_of": Call(client_of, lambda b: (b.service, (TokenForm(),)), 0),
+    "issue_token": Call(issue_token, lambda b: (b.service, (TokenForm(),)), 2),
+    "token": Call(token, lambda b: (b.service, (TokenForm(grant_type="client_credentials"),)), 2),
+    "exchange_token": Call(exchange_token, _exchange, 1, "grant:create"),
+    "introspect": Call(introspect, lambda b: (b.service, (AskForm(token=access_token(b)),)), 0),
+    "revoke": Call(revoke, lambda b: (b.service, (AskForm(token=access_token(b)),)), 1),
     "create_key": Call(create_key, lambda b: (b.admin, (b.service_id, KeyBody())), 1, "principal:write"),
     "list_keys": Call(list_keys, lambda b: (b.admin, (b.service_id,)), 0, "principal:list"),
     "replace_key": Call(
@@ -501,6 +530,9 @@ CALLS: Final[dict[str, Call]] = {
     "read_audit": Call(read_audit, lambda b: (b.admin, (AuditQuery(),)), 0, "audit:read"),
 }
 
+PUBLIC: Final = PublicJwk(kty="OKP", crv="Ed25519", x="11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")
+"""The key of RFC 8037, appendix A.1."""
+
 WRITERS: Final = [name for name, call in CALLS.items() if call.commits]
 READERS: Final = [name for name, call in CALLS.items() if not call.commits]
 _GRANTED: Final = (detokenize, decrypt, verify)
@@ -514,6 +546,11 @@ BY_KEY: Final = [
     name for name, call in CALLS.items() if call.verb not in _GRANTED and name not in (*NOBODY, *_IN_SESSION)
 ]
 BY_GRANT: Final = [name for name, call in CALLS.items() if call.verb in _GRANTED]
+
+
+def access_token(built: BuiltCell) -> str:
+    """An access token of the service's."""
+    return built.run(issue_token, TokenForm()).access_token
 
 
 def a_kill(built: BuiltCell) -> str:
