@@ -40,7 +40,7 @@ from vault.api.answers import JSON, JSON_HEADERS, Headers, head, send_answer
 from vault.api.body import BodyDecoder, read_body
 from vault.api.bridge import LARGE_BODY_BYTES, Bridge
 from vault.api.exchange import exchange_of
-from vault.api.forms import decode_form, form_refusal
+from vault.api.forms import decode_form, refused
 from vault.api.lobby import MAX_BODY, Lobby
 from vault.api.metrics import CONTENT_TYPE, Metrics
 from vault.api.presented import authorization_of, presented_of
@@ -187,7 +187,7 @@ class Api:
             method = str(scope.get("method", ""))
             stream = self._streams.get(scope["raw_path"])
             if stream is not None:
-                name = f"POST {stream[1].path}"
+                cell, name = stream[0], f"POST {stream[1].path}"
                 code = await self._stream(*stream, method, scope, receive, send, request)
                 self.metrics.answered(name, 200, code, time.perf_counter() - started)
                 return
@@ -200,7 +200,7 @@ class Api:
             status, headers, body = route.status, JSON_HEADERS, _encode(answer)
         except CoatcheckError as refusal:
             code = refusal.code
-            status, headers, body = _refused(refusal, request, cell, route)
+            status, headers, body = refused(refusal, request, cell, route)
             if status >= 500 and code not in _EXPECTED:
                 _log.error("refused", extra={"request": request, "code": code, "route": name})
         except Exception:  # noqa: BLE001 - a defect of ours answers 500 and is logged by its place
@@ -442,10 +442,3 @@ class Api:
         self._batch.shutdown(wait=True)
         self._slow.shutdown(wait=True)
         self._lobby.close()
-
-
-def _refused(refusal: CoatcheckError, request: str, cell: Cell | None, route: Route | None) -> Any:
-    """A refusal as the route has them; without a credential, with where one is to be had (RFC 9728, 5.1)."""
-    if route is not None and route.form:
-        return form_refusal(refusal, request)
-    return problem_response(refusal, request, "" if cell is None else cell.oauth.resource)

@@ -7,7 +7,10 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from vault.api.problems import problem_response
+from vault.api.route import Route
 from vault.errors import BadInput, CoatcheckError, Denied, Unauthenticated
+from vault.services.cell import Cell
 
 FORM: Final = b"application/x-www-form-urlencoded"
 MAX_FIELDS: Final = 64
@@ -68,6 +71,15 @@ def oauth_error(refusal: CoatcheckError) -> str:
     if isinstance(refusal, BadInput | Denied):
         return "invalid_authorization_details"  # RFC 9396, 5: what a grant is refused for
     return "invalid_request"
+
+
+def refused(
+    refusal: CoatcheckError, request: str, cell: Cell | None, route: Route | None
+) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """A refusal as its route has them; without a credential, with where one is to be had (RFC 9728, 5.1)."""
+    if route is not None and route.form:
+        return form_refusal(refusal, request)
+    return problem_response(refusal, request, "" if cell is None else cell.oauth.resource)
 
 
 def form_refusal(refusal: CoatcheckError, request: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:

@@ -21,6 +21,8 @@ from vault.config.keystores import wrong_key_store
 from vault.config.oauth import wrong_oauth
 from vault.config.settings import (
     ENV,
+    NOT_BUILT,
+    NOT_BUILT_REASON,
     CellSettings,
     Config,
     KeySettings,
@@ -105,6 +107,8 @@ class Reader:
             return self.note(place, f"is {expected(kind)}")
 
     def _unknown(self, key: str, place: str, general: str, known: list[str]) -> None:
+        if key in NOT_BUILT.get(general.rstrip("."), ()):
+            return self.note(place + key, NOT_BUILT_REASON)
         near = difflib.get_close_matches(key[:100], known, 1)
         return self.note(place + key[:100], f"is unknown; near: {near[0]}" if near else "is unknown")
 

@@ -369,6 +369,9 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         return None
 
 
+# Keys of the design that later versions build, by the table they stand in.
+NOT_BUILT: Final[dict[str, tuple[str, ...]]] = {}
+NOT_BUILT_REASON: Final = "is not built yet in this version"
 _USERINFO: Final = re.compile(r"(?<=//)[^/@\s]*:[^/@\s]*(?=@)")
 _QUERY: Final = re.compile(r"\?.*", re.DOTALL)
 

@@ -153,6 +153,9 @@ PERSON: Final = "Ada Lovelace"
 WORD: Final = Attestation("Ada", "none is left")
 NEW_SCHEMA: Final = SCHEMA + '\n[purposes.another]\nlegal_basis = "consent"\n'
 
+PUBLIC: Final = PublicJwk(kty="OKP", crv="Ed25519", x="11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")
+"""The key of RFC 8037, appendix A.1."""
+
 Made = tuple[str, tuple[Any, ...]]
 """Who calls (a credential), and the verb's arguments."""
 
@@ -529,9 +532,6 @@ CALLS: Final[dict[str, Call]] = {
     "reset_mfa": Call(reset_mfa, _reset, 1, "principal:write"),
     "read_audit": Call(read_audit, lambda b: (b.admin, (AuditQuery(),)), 0, "audit:read"),
 }
-
-PUBLIC: Final = PublicJwk(kty="OKP", crv="Ed25519", x="11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")
-"""The key of RFC 8037, appendix A.1."""
 
 WRITERS: Final = [name for name, call in CALLS.items() if call.commits]
 READERS: Final = [name for name, call in CALLS.items() if not call.commits]
