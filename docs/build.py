@@ -357,11 +357,11 @@ def http_page() -> str:
 
 
 _OAUTH = """
-These endpoints are as OAuth has them and are described by their metadata, at
-`/.well-known/oauth-authorization-server/v1/REGION` (RFC 8414) and `/.well-known/oauth-protected-resource/v1/REGION`
-(RFC 9728), not by the OpenAPI document. Bodies are forms, and refusals have `error` and `error_description` (RFC 6749, 5.2)
-beside our own `code`. A process with one cell has the documents without the path behind them, too. How to use them:
-[Use OAuth](../how-to/use-oauth.md).
+These endpoints are as OAuth has them, and are described by their metadata, not by the OpenAPI document.
+That is at `/.well-known/oauth-authorization-server/v1/REGION` (RFC 8414) and, of the resource, at
+`/.well-known/oauth-protected-resource/v1/REGION` (RFC 9728); a process with one cell has both without
+the path behind them, too. Bodies are forms, and refusals have `error` and `error_description` (RFC 6749,
+5.2) beside our own `code`. How to use them: [Use OAuth](../how-to/use-oauth.md).
 """
 
 _STREAMS: Final = """

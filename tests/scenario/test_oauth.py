@@ -30,8 +30,13 @@ from tests.support.oauth import (
     with_mac,
 )
 from tests.support.service import initialise, running
+from vault.client.access import AccessTokens, ClientKey, ClientSecret
+from vault.client.http import Client
+from vault.clock import SECOND, FixedClock
 from vault.crypto.base64url import decode, encode
-from vault.crypto.jose import ALGORITHMS
+from vault.crypto.jose import ALGORITHMS, public_jwk
+from vault.crypto.signing import Signer, keypair
+from vault.errors import Unauthenticated
 
 DETAILS = {
     "type": "coatcheck_grant",
@@ -642,6 +647,38 @@ def test_a_client_is_one_public_key(face: Face) -> None:
     assert shown["method"] == "private_key_jwt"
     keys = face.service.call("GET", f"principals/{principal}/keys", key=admin).json()["items"]
     assert shown["id"] in {one["id"] for one in keys}
+
+
+@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.parametrize("by", ["secret", "key"])
+def test_our_own_client_gets_tokens_and_renews_them(face: Face, by: str, held: bool) -> None:
+    clock = FixedClock(int(time.time()) * SECOND)
+    seed, signer_key = keypair()
+    signer = Signer(seed)
+    who: ClientSecret | ClientKey = ClientSecret(face.service.credential())
+    if by == "key":
+        who = ClientKey(face.register({"jwk": public_jwk(signer_key)}), signer)
+    url = f"http://127.0.0.1:{face.service.port}"
+    source = AccessTokens(
+        url, "eu", who, scope=("tokenize:customer.name",), bound=signer if held else None, now=clock.now
+    )
+    client = Client(url, "eu", source)
+    assert client.request("GET", "whoami")["permissions"] == ["tokenize:customer.name"]
+    first = source._token
+    assert client.request("POST", "tokenize", {"field": "customer.name", "values": ["Ada"]})["tokens"]
+    assert source._token == first
+    clock.advance(10 * SECOND)
+    assert first is not None
+    name, secret = face.client
+    admin = {"client_id": name, "client_secret": secret, "token": first[0]}
+    assert face.form("oauth/revoke", admin).status == 200
+    assert client.request("GET", "whoami")["permissions"] == ["tokenize:customer.name"]  # by another one
+    assert source._token != first
+    client.close()
+    wrong = Client(url, "eu", AccessTokens(url, "eu", ClientKey("ck_" + "0" * 26, signer)))
+    with pytest.raises(Unauthenticated, match="credential_invalid"):
+        wrong.request("GET", "whoami")
+    wrong.close()
 
 
 def test_streams_take_tokens_and_no_proofs(face: Face) -> None:
