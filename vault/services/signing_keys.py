@@ -17,11 +17,10 @@ from vault.keystate.states import KeyState
 from vault.ledger.command import Verb
 from vault.services.cell import Cell
 from vault.services.hidden import Hidden
+from vault.store.custody import FieldKeyRow
 
 OVERLAP: Final[Micros] = 2 * LONGEST_LIFETIME
 """Twice the longest lifetime: a process that has not heard of a new key signs by the old one meanwhile."""
-
-_UUID_TIME: Final = 6  # bytes of a UUID version 7 that say when it was made, in milliseconds; RFC 9562, 5.7
 
 
 class JwksAnswer(Hidden, frozen=True):
@@ -32,23 +31,37 @@ class JwksAnswer(Hidden, frozen=True):
 
 def published(cell: Cell) -> dict[str, Signer]:
     """The keys whose signatures are taken, by their thumbprints, the one that signs first."""
-    found: dict[str, Signer] = {}
-    oldest, after = cell.clock.now() - OVERLAP, None
-    for row, signer in cell.keyring.signers(Purpose.ACCESS_TOKENS):
-        made = 1_000 * int.from_bytes(row.id[:_UUID_TIME], "big")
-        if KeyState(row.state) is KeyState.ACTIVE or (after is not None and after > oldest):
-            found[thumbprint(signer.public)] = signer
-        after = made
+    keys = cell.keyring.signers(Purpose.ACCESS_TOKENS)
+    found = {
+        thumbprint(signer.public): signer for row, signer in keys if KeyState(row.state) is KeyState.ACTIVE
+    }
+    if len(keys) > 1 and _changed(cell) > cell.clock.now() - OVERLAP:
+        # The one before the newest; what came before that was replaced an hour earlier, at least.
+        found[thumbprint(keys[1][1].public)] = keys[1][1]
     return found
+
+
+def _changed(cell: Cell) -> Micros:
+    """When the newest key was made; 0: never."""
+    rows = cell.store.read(cell.store.custody.newest_field_keys, {"purpose": Purpose.ACCESS_TOKENS.value})
+    return max((row[3] for row in rows), default=0)
 
 
 def signer_named(cell: Cell, kid: str) -> Signer | None:
     """The key of a name; looked for anew where it is not known, as another process may have made it."""
-    found = published(cell).get(kid)
+    found = next(
+        (signer for _, signer in _newest(cell) if thumbprint(signer.public) == kid), None
+    ) or published(cell).get(kid)
     if found is None:
         cell.keyring.look_again(Purpose.ACCESS_TOKENS)
         found = published(cell).get(kid)
     return found
+
+
+def _newest(cell: Cell) -> list[tuple[FieldKeyRow, Signer]]:
+    """The key that signs, with its row; none: none was made yet."""
+    keys = cell.keyring.signers(Purpose.ACCESS_TOKENS)
+    return [key for key in keys if KeyState(key[0].state) is KeyState.ACTIVE][:1]
 
 
 def newest(cell: Cell) -> tuple[str, Signer]:
@@ -57,9 +70,8 @@ def newest(cell: Cell) -> tuple[str, Signer]:
     Raises:
         Unavailable: `key_unavailable`: there is none.
     """
-    for row, signer in cell.keyring.signers(Purpose.ACCESS_TOKENS):
-        if KeyState(row.state) is KeyState.ACTIVE:
-            return thumbprint(signer.public), signer
+    for _, signer in _newest(cell):
+        return thumbprint(signer.public), signer
     raise Unavailable("key_unavailable")
 
 
