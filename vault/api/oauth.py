@@ -45,7 +45,13 @@ FACE = (
         who=(),
         slow=True,
         codes=(
-            *("credential_missing", "credential_invalid", "network_denied", "permission_denied"),
+            *(
+                "credential_missing",
+                "credential_invalid",
+                "network_denied",
+                "rate_limited",
+                "permission_denied",
+            ),
             *("proof_invalid", "proof_expired", "grant_type_unsupported", "scope_invalid", "target_invalid"),
             *("assertion_invalid", "details_invalid", "issuer_unavailable"),
         ),
@@ -60,7 +66,7 @@ FACE = (
         body=AskForm,
         form=True,
         who=(),
-        codes=("credential_missing", "credential_invalid", "network_denied"),
+        codes=("credential_missing", "credential_invalid", "network_denied", "rate_limited"),
         unrepeatable="it only looks",
     ),
     Route(
@@ -72,7 +78,7 @@ FACE = (
         body=AskForm,
         form=True,
         who=(),
-        codes=("credential_missing", "credential_invalid", "network_denied"),
+        codes=("credential_missing", "credential_invalid", "network_denied", "rate_limited"),
         unrepeatable="a second time changes nothing",
     ),
     Route(

@@ -52,12 +52,18 @@ def client_of(cell: Cell, request: Request, form: ClientForm) -> Verb[Caller]:
     Raises:
         Unauthenticated: `credential_missing`, `credential_invalid`; counted.
         BadInput: `parameter_invalid`: more than one way at once.
+        Unavailable: `rate_limited`: too much failed at that network, and nobody known is there.
     """
+    address, shown = request.origin.address, request.authorization or form.client_secret
+    cell.pacing.check_network(address, shown)
     try:
         found, once = _client(cell, request, form)
     except Unauthenticated as failure:
         cell.failures.add({failure.code: 1})
+        cell.pacing.failed(address)
         raise
+    if shown is not None:
+        cell.pacing.proved(shown)
     if once is not None:
         yield from spend(cell, once)
     return found
