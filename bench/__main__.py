@@ -21,6 +21,7 @@ from bench import (
     scaling,
     service,
     service_bulk,
+    timing,
     turn,
     ve1,
 )
@@ -40,6 +41,7 @@ ALL: dict[str, Callable[[], bool | None]] = {
     "service": service.main,
     "service_bulk": service_bulk.main,
     "scaling": scaling.main,
+    "timing": timing.main,
 }
 
 

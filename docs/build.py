@@ -22,6 +22,7 @@ import vault.__main__  # noqa: F401 - adds `serve` to the command line
 from vault import config
 from vault.api import openapi
 from vault.api.app import ROUTES
+from vault.api.oauth import FACE
 from vault.api.problems import TYPE_PREFIX
 from vault.api.route import Route
 from vault.api.streams import STREAMS, Stream
@@ -339,6 +340,12 @@ def http_page() -> str:
         table(("route", "credential", "permission", "what it does"), rows),
         f"Every route can answer {codes(sorted(_common()))}; they are not repeated below.",
         *map(_route, ROUTES),
+        "## OAuth",
+        _OAUTH,
+        table(
+            ("endpoint", "what it does", "refusals"),
+            ((code(f"{r.method} {r.path}"), sentence(r.summary), codes(sorted(r.codes))) for r in FACE),
+        ),
         "## Streams",
         _STREAMS,
         *map(_stream, STREAMS),
@@ -348,6 +355,14 @@ def http_page() -> str:
         *(_type(name, schemas[name]) for name in sorted(schemas) if name != "Problem"),
     )
 
+
+_OAUTH = """
+These endpoints are as OAuth has them, and are described by their metadata, not by the OpenAPI document.
+That is at `/.well-known/oauth-authorization-server/v1/REGION` (RFC 8414) and, of the resource, at
+`/.well-known/oauth-protected-resource/v1/REGION` (RFC 9728); a process with one cell has both without
+the path behind them, too. Bodies are forms, and refusals have `error` and `error_description` (RFC 6749,
+5.2) beside our own `code`. How to use them: [Use OAuth](../how-to/use-oauth.md).
+"""
 
 _STREAMS: Final = """
 A stream is a POST of `application/x-ndjson`: a JSON text a line, UTF-8, both ways. The first line of the body
@@ -742,7 +757,7 @@ SETTINGS: Final = _settings(config.Config, "")
 def configuration_page() -> str:
     """Every setting of coatcheck.toml, and the environment."""
     agree("variables", config.NOT_SETTINGS - _TESTS_READ, _ENVIRONMENT)
-    later = (f"{table}.{name}" for table, names in NOT_BUILT.items() for name in names)
+    later = [f"{table}.{name}" for table, names in NOT_BUILT.items() for name in names]
     return page(
         "Configuration",
         _CONFIGURATION,
@@ -755,8 +770,7 @@ def configuration_page() -> str:
         _OVERLAY,
         table(("variable", "meaning"), ((code(f"COATCHECK_{n}"), text) for n, text in _ENVIRONMENT.items())),
         "Any other name that begins with `COATCHECK_` is an error, except a few that only tests read.",
-        "## Not built yet",
-        f"These settings are refused, not ignored: {codes(later)}. So is a `kms` other than `local:`.",
+        *(("## Not built yet", f"These settings are refused, not ignored: {codes(later)}.") if later else ()),
     )
 
 

@@ -67,6 +67,11 @@ CODES: Final[dict[str, Code]] = {
         member_missing="The body lacks a member that this route needs.",
         parameter_invalid="A parameter of the query or the head is unknown, repeated or out of range.",
         request_malformed="The request is not HTTP/1.1 that this service takes.",
+        grant_type_unsupported="That grant type is not one of the token endpoint's.",
+        scope_invalid="The scope is not permissions that the client holds.",
+        target_invalid="A token for that resource is not to be had here.",
+        assertion_invalid="The subject token or the actor token is none that is taken here.",
+        details_invalid="`authorization_details` is one entry of the type `coatcheck_grant`.",
     ),
     **_rows(408, Exit.BAD_INPUT, request_timeout="The request took too long to arrive."),
     **_rows(
@@ -283,6 +288,7 @@ CODES: Final[dict[str, Code]] = {
         audit_unavailable="The audit log cannot be written, so nothing was done.",
         draining="The service is shutting down.",
         directory_unavailable="The directory cannot be reached. | Tokens and values do not need it.",
+        issuer_unavailable="The keys of the token's issuer cannot be read.",
     ),
     **_rows(422, Exit.INTEGRITY, ciphertext_invalid="The ciphertext cannot be opened here."),
     **_rows(

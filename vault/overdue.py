@@ -50,7 +50,9 @@ def periods(config: Config, region: str, store: Store, now: Micros) -> Iterator[
     """Field keys and service keys that have been in use for longer than they are meant to be."""
     name = f"cell {region}"
     working = working_of(config, region)
-    due = due_rotations(store, cryptoperiods.terms_of(store, working.rotation, working.references), now)
+    due = due_rotations(
+        store, cryptoperiods.terms_of(store, working.rotation, working.references, working.signing), now
+    )
     for key in due:
         of = f"{key.purpose.value} key of {key.field or 'references'} of tenant {key.tenant}"
         detail = f"the {of} has been due since {format_time(key.end)[:10]}"

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vault.authn.identities import Caller, Identities
+from vault.authn.oauth import OAuth
 from vault.clock import parse_period
 from vault.config import Config
 from vault.config.identities import sign_in_of
 from vault.config.limits import LimitSettings
 from vault.config.notices import messenger_of
+from vault.config.oauth import oauth_of
 from vault.errors import CoatcheckError, Conflict, IntegrityError, Misconfigured, Stale
 from vault.keyring.epoch import create_epoch, needed_epochs, open_epochs
 from vault.keyring.ring import Keyring
@@ -27,10 +29,10 @@ from vault.services.approving import drop_requests
 from vault.services.break_glass import overdue
 from vault.services.cell import Cell, Limits, Schemas, Working
 from vault.services.enlisting import untold
-from vault.services.gate import Request, flush_failures, host_caller
+from vault.services.gate import Request, host_caller
 from vault.services.idempotency import drop_expired
 from vault.services.key_terms import KeyTerms
-from vault.services.limited import flush_refused
+from vault.services.limited import flush_failures, flush_refused
 from vault.services.notices import drop_notices, given_up
 from vault.services.pacing import Pacing
 from vault.services.processes import Process, Steward
@@ -241,6 +243,7 @@ class Wiring(Stores):
             identities=Identities(store, store.clock, sign_in.idle),
             sign_in=sign_in,
             pacing=pacing_of(limits),
+            oauth=self.oauth(region),
             schemas=Schemas(store, keyring),
             clock=store.clock,
             limits=Limits(limits.items, limits.body_kib * 1024, limits.batch_mib * 1024 * 1024),
@@ -253,6 +256,12 @@ class Wiring(Stores):
             transfer_to=frozenset(self.config.cell[region].transfer_to),
             messenger=messenger_of(self.config.notices, Path(self.config.base), store.clock),
         )
+
+    def oauth(self, region: str) -> OAuth:
+        """The OAuth face of a region's cell."""
+        config = self.config
+        base = config.urls()[region]
+        return oauth_of(config.oauth, config.identities.issuers, base, region, config.path("."))
 
     def _store(self, region: str) -> Store:
         path = self.database_path(region)
@@ -276,6 +285,7 @@ def working_of(config: Config, region: str) -> Working:
         pause_s=worker.pause_ms / 1000,
         rotation=None if cell.rotation is None else parse_period(cell.rotation),
         references=None if cell.reference_rotation is None else parse_period(cell.reference_rotation),
+        signing=None if config.oauth.rotation is None else parse_period(config.oauth.rotation),
         custody_backup=None if cell.custody_backup is None else config.path(cell.custody_backup),
         custody_backup_keep=parse_period(cell.custody_backup_keep),
     )

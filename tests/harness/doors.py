@@ -172,6 +172,7 @@ TAKEN: Final[dict[str, list[Any]]] = {
     "POST self/password": [{"password": "walnut ferry lantern", "new_password": "quartz meadow thimble"}],
     "POST self/totp/confirm": [{"code": "123456"}],
     "POST self/passkeys": [{"answer": {"rawId": "AAAA", "response": {"clientDataJSON": "e30"}}}],
+    "POST principals/{id}/clients": [{"thumbprint": "A" * 43, "networks": ["127.0.0.0/8"]}],
     "POST principals/{id}/keys": [{"expires": "2100-01-01T00:00:00Z", "networks": ["127.0.0.0/8"]}],
 }  # fmt: skip
 

@@ -318,6 +318,11 @@ DRIVES: Final[dict[str, dict[str, Drive]]] = {
     "DELETE principals/{id}": {
         "with its keys": lambda d: Sent(f"principals/{d.built.service_id}", key=d.built.admin),
     },
+    "POST principals/{id}/clients": {
+        "by certificate": lambda d: Sent(
+            f"principals/{person(d)}/clients", {"thumbprint": "A" * 43}, d.built.admin
+        ),
+    },
     "POST principals/{id}/keys": {
         "plain": lambda d: Sent(f"principals/{person(d)}/keys", {}, d.built.admin),
     },

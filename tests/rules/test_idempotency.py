@@ -195,6 +195,9 @@ ASKED: dict[str, Callable[[BuiltCell], Asked]] = {
     "POST principals/{id}/keys": lambda b: (
         b.admin, {"id": b.service_id}, {}, {"expires": "2100-01-01T00:00:00Z"}
     ),
+    "POST principals/{id}/clients": lambda b: (
+        b.admin, {"id": b.service_id}, {"thumbprint": "A" * 43}, {"thumbprint": "B" * 42 + "A"}
+    ),
     "POST epochs/turn": lambda b: (b.admin, {}, {"replays": "keep"}, {"replays": "drop"}),
     "POST transfers": lambda b: (
         b.admin, {}, with_neighbour(b), with_neighbour(b) | {"legal_basis": "explicit_consent"}

@@ -22,6 +22,7 @@ from tests.harness.doors import BY_NAME, initialise_doors
 
 NEVER_TAKEN = {  # with a body that holds canaries; what succeeds keeps what was sent, as it must
     "POST schema/plan", "POST schema/apply", "POST principals", "POST principals/{id}/keys", "POST tenants",
+    "POST principals/{id}/clients",
     "POST epochs/turn", "POST jobs/{id}/cancel", "POST jobs/{id}/resume", "POST directory/lookup",
     "POST transfers", "POST sessions/passkey", "POST self/passkeys", "POST sessions/step-up/options",
 }  # fmt: skip

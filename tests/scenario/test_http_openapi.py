@@ -296,6 +296,7 @@ def test_answers_agree(doors: Doors) -> None:
     person = call("POST principals", {"kind": "service", "name": "x", "ceiling": ceiling})
     call("GET principals")
     key = call("POST principals/{id}/keys", {"expires": "2100-01-01T00:00:00Z"}, id=person["id"])
+    call("POST principals/{id}/clients", {"thumbprint": "A" * 43}, id=person["id"])
     call("GET whoami", key=key["credential"])
     call("GET principals/{id}/keys", id=person["id"])
     call("POST keys/{id}/replace", {"overlap": "P1D"}, id=key["id"])

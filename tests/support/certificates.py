@@ -37,6 +37,8 @@ class Authority:
         days: tuple[float, float] = (-1, 1),
         passphrase: bytes | None = None,
         named: bool = True,
+        dns: str | None = None,
+        uri: str | None = None,
     ) -> int:
         """Writes NAME.crt and NAME.key; the certificate's serial number.
 
@@ -44,6 +46,7 @@ class Authority:
             days: from when to when it is valid, from now.
             passphrase: what covers the key.
             named: whether it names the host.
+            dns, uri: names of a client, in place of the host.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         now = datetime.now(UTC)
@@ -61,7 +64,9 @@ class Authority:
             )
         )
         if named:
-            names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(host))])
+            said: list[x509.GeneralName] = [] if dns is None else [x509.DNSName(dns)]
+            said += [] if uri is None else [x509.UniformResourceIdentifier(uri)]
+            names = x509.SubjectAlternativeName(said or [x509.IPAddress(ip_address(host))])
             builder = builder.add_extension(names, critical=False)
         _write(self.folder / f"{name}.crt", _pem(builder.sign(self.key, hashes.SHA256())))
         cover: serialization.KeySerializationEncryption = serialization.NoEncryption()

@@ -20,9 +20,10 @@ from vault.crypto.statements import Narrowing
 from vault.policy.terms import Bind, Confirmation, SealTo
 from vault.secret import Secret
 from vault.services.cell import Origin
-from vault.services.gate import Presented, Request
+from vault.services.gate import Request
 from vault.services.grants import create_grant
 from vault.services.holder_keys import HolderKeyBody, register_holder_key
+from vault.services.presented import Presented
 
 if TYPE_CHECKING:
     from tests.support.cells import BuiltCell

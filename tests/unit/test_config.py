@@ -12,7 +12,6 @@ from vault import config as module
 from vault.config import Config, build, find_file, load
 from vault.config.checking import risks
 from vault.config.database import OF_SERVERS, place_of, sslmode_of
-from vault.config.settings import NOT_BUILT as REFUSED
 from vault.errors import Misconfigured
 
 BASE = Path("somewhere")
@@ -118,24 +117,6 @@ def test_an_unknown_section_or_key_of_a_variable_is_refused(name: str) -> None:
 
 
 TLS = '[tls]\ncertificate = "tls.crt"\nkey = "tls.key"\n'
-
-NOT_BUILT = {
-    "tls.client_ca": TLS + 'client_ca = "x"\n',
-}
-
-
-@pytest.mark.parametrize("setting", NOT_BUILT)
-def test_what_is_not_built_is_refused_by_name(setting: str) -> None:
-    assert refused(NOT_BUILT[setting]) == {"setting": setting, "reason": "is not built yet in this version"}
-
-
-def test_every_setting_that_is_not_built_is_tried() -> None:
-    named = {f"{table}.{key}".replace("REGION", "eu") for table, keys in REFUSED.items() for key in keys}
-    assert named == set(NOT_BUILT)
-
-
-def test_what_is_not_built_is_refused_in_the_environment_too() -> None:
-    assert refused(TLS, {"COATCHECK_TLS__CLIENT_CA": "x"})["setting"] == "tls.client_ca"
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,15 @@ from litestar import Request as LitestarRequest
 from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 
-from vault.api import hosted, openapi, routes
+from vault.api import hosted, oauth, openapi, routes
 from vault.api.answers import JSON, Headers, head, send_answer, written
 from vault.api.body import BodyDecoder, read_body
 from vault.api.bridge import LARGE_BODY_BYTES, Bridge
 from vault.api.exchange import exchange_of
+from vault.api.forms import decode_form, refused
 from vault.api.lobby import MAX_BODY, Lobby
 from vault.api.metrics import CONTENT_TYPE, Metrics
-from vault.api.presented import presented_of
+from vault.api.presented import authorization_of, presented_of
 from vault.api.problems import COMMON_HEADERS, problem_response
 from vault.api.readiness import readiness
 from vault.api.route import Call, Route, idempotency_key, parse_query
@@ -33,7 +34,7 @@ from vault.errors import BadInput, CoatcheckError, Unavailable, Unknown, error
 from vault.identifiers import new_id
 from vault.services import intake
 from vault.services.cell import Cell, Origin
-from vault.services.gate import Request, is_keyed, recognise, under_way
+from vault.services.gate import Request, is_proven, recognise, takes_no_stream, under_way
 
 ROUTES: Final = routes.ROUTES
 _EXPECTED: Final = frozenset({"draining", "too_busy"})  # answered by design, and counted
@@ -67,7 +68,7 @@ class Api:
         self.development = development
         self.metrics = metrics or Metrics(cells)
         self.draining = False
-        self._router = Router(ROUTES)
+        self._router = Router((*ROUTES, *oauth.FACE))
         self._paths = {
             f"/v1/{region}/{path}".encode(): (cell, resource, _NO_PARAMETERS)
             for region, cell in cells.items()
@@ -109,6 +110,7 @@ class Api:
         if self.development:
             pages |= {"/readyz": self._readyz_in_detail, "/metrics": self._metrics, "/docs": self._docs}
         pages |= hosted.pages(self.cells)
+        pages |= oauth.well_known(self.cells)
         return self._application(pages, [asgi("/v1", is_mount=True, copy_scope=False)(self._v1)])
 
     def admin(self) -> Litestar:
@@ -142,12 +144,13 @@ class Api:
         request = new_id("req")
         exchange = exchange_of(scope)
         name, code = "other", ""
+        cell, route = None, None
         headers: Headers
         try:
             method = str(scope.get("method", ""))
             stream = self._streams.get(scope["raw_path"])
             if stream is not None:
-                name = f"POST {stream[1].path}"
+                cell, name = stream[0], f"POST {stream[1].path}"
                 code = await self._stream(*stream, method, scope, receive, send, request)
                 self.metrics.answered(name, 200, code, time.perf_counter() - started)
                 return
@@ -160,7 +163,7 @@ class Api:
             status, (headers, body) = route.status, written(answer)
         except CoatcheckError as refusal:
             code = refusal.code
-            status, headers, body = problem_response(refusal, request)
+            status, headers, body = refused(refusal, request, cell, route)
             if status >= 500 and code not in _EXPECTED:
                 _log.error("refused", extra={"request": request, "code": code, "route": name})
         except Exception:  # noqa: BLE001 - a defect of ours answers 500 and is logged by its place
@@ -230,7 +233,7 @@ class Api:
                 pool, decoded = pool or self._batch, cache(decode)
                 return await self._bridge(cell).perform(lambda: route.start(decoded()), pool)
             start = partial(route.start, decode())
-        if route.slow and not route.who:
+        if route.slow and not route.who and not route.form:
             return await self._lobby.perform(self._bridge(cell), start)
         return await self._bridge(cell).perform(start, pool)
 
@@ -251,7 +254,7 @@ class Api:
         headers = dict(scope["headers"])
         if b"idempotency-key" in headers:
             raise BadInput("operation_unsupported", member="Idempotency-Key")
-        if is_keyed(_authorization(headers)):  # a proof is of one body, which a stream has not
+        if takes_no_stream(authorization_of(headers)):  # a proof is of one request, which a stream is not
             raise BadInput("operation_unsupported", member="Authorization")
         parse_query(scope.get("query_string", b""), {})
         asked = partial(self._request, cell, stream.who, headers, scope, request_id)
@@ -295,18 +298,20 @@ class Api:
             Unauthenticated: counted.
         """
         client = scope.get("client")
-        authorization = _authorization(headers)
+        authorization = authorization_of(headers)
         request = Request(
             authorization,
             Origin(client[0] if client else "", request_id),
             idempotency=once,
-            presented=presented_of(cell, scope, headers) if is_keyed(authorization) else None,
+            presented=presented_of(cell, scope, headers) if not who or is_proven(authorization) else None,
         )
         recognise(cell, request, who)
         return request
 
     def _decode(self, route: Route, media_type: bytes, raw: bytes, call: Call) -> Call:
         """The call with its body."""
+        if route.form and route.body is not None:
+            return call._replace(body=decode_form(route.body, raw, media_type))
         decode = self._decoders[route.body]
         if not raw and route.body_optional:
             return call._replace(body=decode(b"{}"))
@@ -393,8 +398,3 @@ class Api:
         self._batch.shutdown(wait=True)
         self._slow.shutdown(wait=True)
         self._lobby.close()
-
-
-def _authorization(headers: Mapping[bytes, bytes]) -> str | None:
-    value = headers.get(b"authorization")
-    return value.decode("latin-1") if value else None

@@ -39,6 +39,7 @@ class Listener:
         tls: the context of TLS; None: plain HTTP.
         proxies: whose forwarding headers are believed.
         proxies_only: whether nobody else is answered.
+        certificates: whether the proxies say whose certificate they saw.
         shared: whether other processes accept too. Then one connection is taken at a time, so that whoever
             has less to do takes more of them.
     """
@@ -52,6 +53,7 @@ class Listener:
         tls: ssl.SSLContext | None = None,
         proxies: Sequence[Network] = (),
         proxies_only: bool = False,
+        certificates: bool = False,
         shared: bool = False,
     ) -> None:
         self._at_once = 1 if shared else ACCEPTED_AT_ONCE
@@ -73,6 +75,7 @@ class Listener:
         self._socket = bound
         self._proxies = proxies
         self._proxies_only = proxies_only
+        self._certificates = certificates
         self._entering: dict[asyncio.Task[Any], float] = {}
         self._lingering: deque[tuple[float, socket.socket]] = deque()
         self._open = False
@@ -186,7 +189,9 @@ class Listener:
             return  # counted; what a peer's handshake looks like is no line of our log
 
     def _protocol(self) -> Protocol:
-        return Protocol(self.settings, self.connections, self._state, self._proxies)
+        return Protocol(
+            self.settings, self.connections, self._state, self._proxies, certificates=self._certificates
+        )
 
     def _refuse(self, connection: socket.socket, problem: CoatcheckError) -> None:
         """Says why, where that costs no handshake, and closes once the peer could read it."""

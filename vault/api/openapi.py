@@ -40,6 +40,7 @@ EVERYWHERE: Final = (
 )
 
 
+_MEDIA_TYPES: Final = {False: "application/json", True: "application/x-www-form-urlencoded"}
 CREDENTIALS = {"key": "service key", "session": "session", "grant": "grant"}
 
 
@@ -205,7 +206,7 @@ def _operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
     if route.body is not None:
         operation["requestBody"] = {
             "required": not route.body_optional,
-            "content": {"application/json": {"schema": schemas[route.body]}},
+            "content": {_MEDIA_TYPES[route.form]: {"schema": schemas[route.body]}},
         }
         if route.sealed:
             operation["requestBody"]["content"][MEDIA_TYPE.decode()] = {"schema": _sealed_schema()}

@@ -1,4 +1,4 @@
-"""What a request under a keyed grant shows besides the grant's id: proof, chain, and what they are of."""
+"""What a request shows besides a grant's id or a token: proof, chain, certificate, and what they are of."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from litestar.types import Scope
 
 from vault.errors import BadInput
 from vault.services.cell import Cell
-from vault.services.gate import Presented
+from vault.services.presented import Presented
+
+CERTIFICATE: Final = "coatcheck.certificate"
+"""Where a scope has the certificate of the client, as DER."""
 
 PROOF: Final = b"dpop"
 CHAIN: Final = b"coatcheck-chain"
@@ -32,8 +35,18 @@ def presented_of(cell: Cell, scope: Scope, headers: Mapping[bytes, bytes]) -> Pr
     if configured is not None:
         urls.append(f"{configured.rstrip('/')}{path}")
     return Presented(
-        _text(headers.get(PROOF)), _text(headers.get(CHAIN)), str(scope.get("method", "")), tuple(urls)
+        _text(headers.get(PROOF)),
+        _text(headers.get(CHAIN)),
+        str(scope.get("method", "")),
+        tuple(urls),
+        body=None,
+        certificate=scope.get(CERTIFICATE),  # type: ignore[arg-type]
     )
+
+
+def authorization_of(headers: Mapping[bytes, bytes]) -> str | None:
+    """The Authorization header."""
+    return _text(headers.get(b"authorization") or None)
 
 
 def _text(header: bytes | None) -> str | None:

@@ -7,13 +7,15 @@ from typing import Any, Final
 import msgspec
 
 from vault.errors import CODES, CoatcheckError
+from vault.identifiers import new_id
 
 TYPE_PREFIX: Final = "urn:coatcheck:error:"
 MEDIA_TYPE: Final = b"application/problem+json"
 # On every answer: nothing here may lie in a cache or be taken for another type.
 COMMON_HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
-_PROOF: Final = b'DPoP realm="coatcheck", error="invalid_dpop_proof", algs="Ed25519"'  # RFC 9449, section 7.1
-_CHALLENGES: Final = {"proof_invalid": _PROOF, "proof_expired": _PROOF}
+ALGS: Final = "Ed25519 EdDSA ES256 ES384"
+_PROOF: Final = b'DPoP realm="coatcheck", error="invalid_dpop_proof", algs="%b"' % ALGS.encode()
+_CHALLENGES: Final = {"proof_invalid": _PROOF, "proof_expired": _PROOF}  # RFC 9449, 7.1
 _encode = msgspec.json.Encoder().encode
 
 
@@ -41,17 +43,29 @@ def problem(error: CoatcheckError, request: str) -> dict[str, Any]:
     return document
 
 
-def problem_response(error: CoatcheckError, request: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """Status, extra headers and body of an error's answer."""
+def problem_response(
+    error: CoatcheckError, request: str, metadata: str = ""
+) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Status, extra headers and body of an error's answer.
+
+    Args:
+        metadata: where it is said how credentials are to be had (RFC 9728, 5.1); empty: nowhere.
+    """
     status = status_of(error)
     headers = [(b"content-type", MEDIA_TYPE)]
     if status == 401:
-        headers.append((b"www-authenticate", _CHALLENGES.get(error.code) or _challenge(error)))
+        asked = _CHALLENGES.get(error.code) or _challenge(error)
+        headers.append((b"www-authenticate", asked + _where(metadata)))
     if status == 405:
         headers.append((b"allow", str(error.facts.get("allow", "")).encode()))
     if status in (423, 429, 503):
         headers.append((b"retry-after", str(error.facts.get("retry_after", 1)).encode()))
     return status, headers, _encode(problem(error, request))
+
+
+def problem_page(error: CoatcheckError) -> tuple[int, bytes, bytes]:
+    """Status, media type and body of an error's answer, for a page."""
+    return status_of(error), MEDIA_TYPE, _encode(problem(error, new_id("req")))
 
 
 def _challenge(error: CoatcheckError) -> bytes:
@@ -63,4 +77,10 @@ def _challenge(error: CoatcheckError) -> bytes:
             f'error_description="{error.row.sentence}"',
             f'max_age="{error.facts.get("max_age", 0)}"',
         ]
+    elif error.code == "credential_invalid":
+        parts.append('error="invalid_token"')  # RFC 6750, 3.1
     return ", ".join(parts).encode("ascii")
+
+
+def _where(metadata: str) -> bytes:
+    return b', resource_metadata="%b"' % metadata.encode("ascii", "replace") if metadata else b""

@@ -17,13 +17,16 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from vault.api.connections import Connections
 from vault.api.exchange import EXTENSION, Exchange
 from vault.api.forwarded import client_address, is_trusted
+from vault.api.presented import CERTIFICATE
 from vault.api.problems import COMMON_HEADERS, problem_response
+from vault.authn.certificates import from_header
 from vault.config.addresses import plain_address
 from vault.config.settings import Network
 from vault.errors import CoatcheckError, error
 from vault.identifiers import new_id
 
 MAX_HEAD_BYTES: Final = 64 * 1024  # request line and headers; a read of the socket more may be held
+CLIENT_CERT: Final = b"client-cert"  # RFC 9440, 2.2
 LINGER_S: Final = 2.0  # for the peer to read why it is refused, before the connection is gone
 # What is read now: nothing yet, a head, or a body.
 _IDLE, _HEAD, _BODY = range(3)
@@ -41,6 +44,7 @@ class Protocol(HttpToolsProtocol):
         connections: all connections of the listener, and their bounds.
         state: the application's.
         proxies: whose forwarding headers are believed.
+        certificates: whether they say whose certificate they saw (RFC 9440).
     """
 
     server_state: Connections
@@ -51,8 +55,12 @@ class Protocol(HttpToolsProtocol):
         connections: Connections,
         state: dict[str, Any],
         proxies: Sequence[Network] = (),
+        *,
+        certificates: bool = False,
     ) -> None:
         super().__init__(config, connections, state)
+        self._certificates = certificates
+        self._certificate: bytes | None = None
         self._proxies = proxies
         self._bounds = connections.bounds
         self._now = connections.now
@@ -77,6 +85,9 @@ class Protocol(HttpToolsProtocol):
             if plain is not None:
                 self.client = (str(plain), self.client[1])
             self._trusted = bool(self._proxies) and is_trusted(self.client[0], self._proxies)
+        tls = transport.get_extra_info("ssl_object")
+        if tls is not None:
+            self._certificate = tls.getpeercert(binary_form=True)
 
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
@@ -114,6 +125,11 @@ class Protocol(HttpToolsProtocol):
         if self._trusted and self.client is not None:
             address = client_address(self.client[0], self.headers, self._proxies)
             self.scope["client"] = (address, 0)
+        certificate = self._certificate
+        if self._certificates and self._trusted:  # what the proxy itself has shown is its own
+            certificate = from_header([value for name, value in self.headers if name == CLIENT_CERT])
+        if certificate is not None:
+            self.scope[CERTIFICATE] = certificate  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
         if self.server_state.draining:
             self.cycle.keep_alive = False

@@ -43,6 +43,7 @@ class Route:
         rows: the type of the items, where the answer is a listing.
         body: the body's type; None for routes without one.
         body_optional: whether an empty body stands for a body without members.
+        form: whether the body is a form, and refusals are as OAuth has them.
         query: query parameters with a line of description each.
         who: `key` (service key or session), `grant` (grant's credential), or both; `session` alone; none:
             it is for whoever has no credential yet, and if it is slow, its verb is run in the lobby.
@@ -65,6 +66,7 @@ class Route:
     status: int = 200
     body: type[Any] | None = None
     body_optional: bool = False
+    form: bool = False
     query: Mapping[str, str] = field(default_factory=dict)
     who: tuple[str, ...] = ("key",)
     batch: bool = False

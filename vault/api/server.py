@@ -222,6 +222,7 @@ def run(
         tls=sockets.tls,
         proxies=config.trusted_proxies(),
         proxies_only=config.proxies_only,
+        certificates=config.listen.client_cert_header,
         shared=life is not None,
     )
     listeners = [main]

@@ -124,6 +124,8 @@ KINDS: Final[dict[str, str]] = {
     "session.step-up": "an operator proved a second factor once more",
     "subject.create": "data subjects were entered",
     "tenant.create": "a tenant was created, with its keys and its first admin",
+    "token.issue": "an access token was issued to a service key",
+    "token.revoke": "an access token was revoked before its end",
     "tokenize": "values were turned into tokens",
     "transfer.create": "a transfer of a person's values into another region was begun",
     "transfer.receive": "values of a transfer arrived, and have tokens here",

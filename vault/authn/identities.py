@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from vault.authn.acts import Acts
+from vault.authn.oauth import Once
 from vault.authn.seen import Seen
 from vault.authn.sessions import DEFAULT_IDLE, MINUTE, SESSION
 from vault.clock import Clock, Micros
@@ -60,6 +61,8 @@ class Caller:
         mfa_at: when a second factor was last proved in the session; 0: never.
         mfa_by: which.
         network: that the session was begun from, or where a second factor was last proved in it.
+        token: what the access token that it came with is remembered by, once that is revoked; None: no token.
+        proof: that whoever sent it holds its token's key; None: nothing to spend.
     """
 
     principal: Principal
@@ -69,6 +72,8 @@ class Caller:
     mfa_at: Micros = 0
     mfa_by: str = ""
     network: str = ""
+    token: bytes | None = field(default=None, repr=False)
+    proof: Once | None = field(default=None, repr=False)
 
     @property
     def in_session(self) -> bool:
@@ -167,6 +172,7 @@ class Identities:
         self.acts = Acts()
         self._keys: BoundedCache[str, tuple[bytes, Caller] | None] = BoundedCache()
         self._grants: BoundedCache[str, _Known | None] = BoundedCache()
+        self._revoked: BoundedCache[bytes, bool] = BoundedCache()
 
     def caller(self, credential: Credential, *, fresh: bool = False) -> Caller:
         """Whoever presents a service key, or signed in.
@@ -192,6 +198,34 @@ class Identities:
         if caller.in_session:
             self._check_used(caller.api_key)
         return caller
+
+    def of_key(self, key: str, *, fresh: bool = False) -> Caller:
+        """Whoever a living service key is of, for whom somebody else has looked that it is theirs.
+
+        Args:
+            fresh: as for `caller`.
+
+        Raises:
+            Unauthenticated: `credential_invalid`: no such key, or it is revoked or expired.
+        """
+        if fresh:
+            self._keys.drop(key)
+        found = self._keys.get(key, lambda: self._read_key(key))
+        if found is None:
+            self._keys.drop(key)
+            raise Unauthenticated("credential_invalid")
+        caller = found[1]
+        if 0 < caller.expires_at <= self._clock.now():
+            raise Unauthenticated("credential_invalid")
+        return caller
+
+    def is_spent(self, digest: bytes, *, fresh: bool = False) -> bool:
+        """Whether something that may be used up, or revoked, was; as it is remembered, or as it stands."""
+        if fresh:
+            self._revoked.drop(digest)
+        return self._revoked.get(
+            digest, lambda: bool(self._store.read_keys(self._store.operators.challenges, [digest]))
+        )
 
     def proved(self, session: str) -> tuple[Micros, str]:
         """When a second factor was last proved in a session, as it stands now, and where; 0: never."""
@@ -268,6 +302,7 @@ class Identities:
         """Drops everything remembered."""
         self._keys.clear()
         self._grants.clear()
+        self._revoked.clear()
 
     def _read_key(self, api_key: str) -> tuple[bytes, Caller] | None:
         record = self._store.record

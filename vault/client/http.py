@@ -32,7 +32,8 @@ class Client:
     Args:
         url: the service's address.
         region: the region whose cell is meant.
-        credential: a service key, a session or a grant's credential; None: to sign in.
+        credential: a service key, a session or a grant's credential; where access tokens come from; None: to
+            sign in.
         timeout: seconds for one request.
         ca: a PEM file of the authorities that are trusted over https; None: those of this host.
 
@@ -45,18 +46,19 @@ class Client:
         self,
         url: str,
         region: str,
-        credential: str | None,
+        credential: str | httpx.Auth | None,
         timeout: float = DEFAULT_TIMEOUT_S,
         ca: str | None = None,
     ) -> None:
         headers = {"content-type": "application/json"}
-        if credential is not None:
+        if isinstance(credential, str):
             if not _SENDABLE.fullmatch(credential):
                 raise Unauthenticated("credential_invalid")
             headers["authorization"] = f"Bearer {credential}"
         self._base = f"{url.rstrip('/')}/v1/{quote(region, safe='')}/"
         self._http = httpx.Client(
             headers=headers,
+            auth=credential if isinstance(credential, httpx.Auth) else None,
             timeout=timeout,
             trust_env=False,
             # Making a context costs more than most requests.

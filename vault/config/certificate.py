@@ -41,6 +41,10 @@ def server_context(config: Config) -> ssl.SSLContext | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.set_alpn_protocols(["http/1.1"])
+    if config.tls.client_ca is not None:
+        # Whoever shows none is served too; one that does not fit ends the handshake.
+        context.verify_mode = ssl.CERT_OPTIONAL
+        _trust(context, config.path(config.tls.client_ca))
     try:
         # Without a password OpenSSL would ask on the terminal for that of a key that has one.
         context.load_cert_chain(config.path(config.tls.certificate), key, password=lambda: b"")
@@ -51,6 +55,16 @@ def server_context(config: Config) -> ssl.SSLContext | None:
     except OSError:
         raise Misconfigured("host_permissions", path=str(key)) from None
     return context
+
+
+def _trust(context: ssl.SSLContext, path: Path) -> None:
+    try:
+        context.load_verify_locations(path)
+    except ssl.SSLError:
+        reason = "is no PEM file of certificates"
+        raise Misconfigured("config_invalid", setting="tls.client_ca", reason=reason) from None
+    except OSError:
+        raise Misconfigured("host_permissions", path=str(path)) from None
 
 
 def read_certificate(config: Config, tls: TlsSettings) -> Certificate:

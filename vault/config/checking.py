@@ -19,6 +19,7 @@ from vault.config.database import SQLITE, is_file, place_of, risky_database, wro
 from vault.config.identities import wrong_identities
 from vault.config.keystores import wrong_key_store
 from vault.config.notices import wrong_notices
+from vault.config.oauth import wrong_oauth
 from vault.config.settings import (
     ENV,
     NOT_BUILT,
@@ -189,6 +190,10 @@ def _wrong(config: Config, *, mode_is_known: bool) -> Iterator[Problem]:
         yield Problem(f"identities.{name}", reason)
     for name, reason in wrong_notices(config.notices):
         yield Problem(f"notices.{name}", reason)
+    for name, reason in wrong_oauth(config.oauth):
+        yield Problem(f"oauth.{name}", reason)
+    if config.listen.client_cert_header and not config.listen.trusted_proxies:
+        yield Problem("listen.client_cert_header", "needs listen.trusted_proxies: nobody else is believed")
     if config.tls is not None and config.tls.minimum != TLS_MINIMUM:
         yield Problem("tls.minimum", f"is {TLS_MINIMUM}; nothing older is spoken")
     files = [region for region, cell in config.cell.items() if is_file(cell.database)]

@@ -13,6 +13,7 @@ from msgspec import Meta
 from vault.authn.passkeys import Party
 from vault.authn.sessions import ANYBODY, OPERATORS, SignIn
 from vault.clock import SECOND, parse_period
+from vault.config.oauth import IssuerSettings, wrong_issuers
 
 ADMINS: Final = (ANYBODY, OPERATORS)
 SHORTEST_IDLE_S: Final = 300  # uses are written down once a minute
@@ -66,6 +67,7 @@ class IdentitySettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
             "`passkey_domain`"
         ),
     ] = []
+    issuers: dict[str, IssuerSettings] = {}
 
 
 def wrong_identities(settings: IdentitySettings, *, strict: bool) -> Iterator[tuple[str, str]]:
@@ -97,6 +99,7 @@ def wrong_identities(settings: IdentitySettings, *, strict: bool) -> Iterator[tu
         not _fits(origin, domain, strict=strict) for origin in settings.passkey_origins
     ):
         yield "passkey_origins", "is a list like https://HOST, without a path, at passkey_domain or below"
+    yield from wrong_issuers(settings.issuers)
 
 
 def _fits(origin: str, domain: str, *, strict: bool) -> bool:

@@ -16,6 +16,7 @@ from vault.config.keystores import KmsAuth, KmsLimits
 from vault.config.limits import LimitSettings
 from vault.config.means import means
 from vault.config.notices import NoticeSettings
+from vault.config.oauth import OAuthSettings
 from vault.errors import Misconfigured
 from vault.secret import Secret
 
@@ -56,6 +57,13 @@ class Listen(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
             "over plain HTTP beyond loopback they alone are answered"
         ),
     ] = []
+    client_cert_header: Annotated[
+        bool,
+        means(
+            "whether `trusted_proxies` say in `Client-Cert` (RFC 9440) whose certificate they saw; only if "
+            "they remove the one that a client sent"
+        ),
+    ] = False
 
 
 class TlsSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -66,6 +74,13 @@ class TlsSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     ]
     key: Annotated[str, means("PEM file of its private key, without a passphrase, mode 0600 or 0640")]
     minimum: Annotated[str, means("the oldest version of TLS: `1.3`, the only one")] = "1.3"
+    client_ca: Annotated[
+        str | None,
+        means(
+            "PEM file of the authorities whose certificates clients may show, or of such certificates "
+            "themselves; none: clients are asked for none"
+        ),
+    ] = None
 
 
 class StoreSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -247,6 +262,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     keys: KeySettings = KeySettings()
     identities: IdentitySettings = IdentitySettings()
     notices: NoticeSettings = NoticeSettings()
+    oauth: OAuthSettings = OAuthSettings()
     limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
     base: str = "."
@@ -356,9 +372,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 # Keys of the design that later versions build, by the table they stand in.
-NOT_BUILT: Final[dict[str, tuple[str, ...]]] = {
-    "tls": ("client_ca",),
-}
+NOT_BUILT: Final[dict[str, tuple[str, ...]]] = {}
 NOT_BUILT_REASON: Final = "is not built yet in this version"
 _USERINFO: Final = re.compile(r"(?<=//)[^/@\s]*:[^/@\s]*(?=@)")
 _QUERY: Final = re.compile(r"\?.*", re.DOTALL)

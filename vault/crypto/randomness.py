@@ -37,3 +37,8 @@ def recovery_code() -> str:
 def below(bound: int) -> int:
     """A whole number from 0 to `bound` - 1, each as likely as any other."""
     return secrets.randbelow(bound)
+
+
+def token_id() -> str:
+    """What an access token is called: 22 base62 characters, more than 128 bits."""
+    return "".join(secrets.choice(_BASE62) for _ in range(22))

@@ -314,6 +314,22 @@ class Keyring:
         self._check_lease()
         return self._intake.get(CELL, lambda: self.single(CELL, CELL, Purpose.INTAKE))
 
+    def signers(self, purpose: Purpose) -> list[tuple[FieldKeyRow, Signer]]:
+        """The cell's own signing keys of a purpose that may be looked at, newest first; none: no keys yet."""
+        self._check_lease()
+        if not self.has_own(purpose):
+            return []
+        keys = self._field_keys(CELL, CELL, purpose)
+        return [
+            (row, self._signers.get(f"{purpose}:{version}", lambda row=row: Signer(self._open(row))))  # type: ignore[misc]
+            for version, row in sorted(keys.rows.items(), reverse=True)
+            if KeyState(row.state) in (KeyState.ACTIVE, KeyState.DEACTIVATED)
+        ]
+
+    def look_again(self, purpose: Purpose) -> None:
+        """Drops what is remembered of the cell's own keys of a purpose."""
+        self._rows.drop((CELL, CELL, purpose))
+
     def attempt(self, grant: str, field: str, token: bytes) -> bytes:
         """What tries of a token under a grant are counted by: keyed, for a token may be easy to guess."""
         self._check_lease()

@@ -31,6 +31,7 @@ _INSERT_ORDER: Final = (
     "principal",
     "holder_key",
     "api_key",
+    "client_key",
     "password",
     "totp",
     "recovery_code",

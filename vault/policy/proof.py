@@ -87,10 +87,9 @@ def check_proof(
         Unauthenticated: `proof_invalid`: for another request; `proof_expired`: made too long before or after
             now.
     """
-    asked = url.partition("?")[0]
     if (
         proof.htm != method
-        or (proof.htu != asked and _normal(proof.htu) != _normal(asked))
+        or not same_url(proof.htu, url)
         or proof.gid != grant
         or proof.bdh != body_digest
         or proof.cdh != chain_digest
@@ -104,6 +103,12 @@ def origin_of(url: str) -> str:
     """Scheme and host of a URL, in small letters (RFC 6454, section 4)."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.partition('/')[0]}".lower()
+
+
+def same_url(htu: str, url: str) -> bool:
+    """Whether a proof's URL is a request's, without what follows `?` there (RFC 9449, 4.3)."""
+    asked = url.partition("?")[0]
+    return htu == asked or _normal(htu) == _normal(asked)
 
 
 def _normal(url: str) -> str:

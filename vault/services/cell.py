@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 
 from vault.authn.identities import Identities
+from vault.authn.oauth import OAuth
 from vault.authn.seen import Seen
 from vault.authn.sessions import SignIn
 from vault.clock import SECOND, Clock, Micros, Period
@@ -53,6 +54,7 @@ class Working:
         pause_s: seconds between two transactions, for everybody else.
         rotation: how long an epoch is sealed under; None: until somebody turns it.
         references: how long references to people are made by one key; None: until somebody rotates it.
+        signing: how long access tokens are signed by one key; None: for ever.
         custody_backup: the folder that a turn writes a backup of custody and record into.
         custody_backup_keep: how long such a backup is kept.
     """
@@ -63,6 +65,7 @@ class Working:
     custody_backup: Path | None = None
     custody_backup_keep: Period = KEEP
     references: Period | None = None
+    signing: Period | None = None
 
 
 class Attendant(Protocol):
@@ -207,6 +210,7 @@ class Cell:
     seen: Seen = field(default_factory=lambda: Seen(HOUR))  # service keys
     terms: KeyTerms = field(default_factory=KeyTerms)
     sign_in: SignIn = field(default_factory=SignIn)
+    oauth: OAuth = field(default_factory=OAuth, repr=False)
     throttle: Throttle = field(default_factory=Throttle, repr=False)
     pacing: Pacing = field(default_factory=Pacing, repr=False)
     ending: int = 0  # service keys whose end is near and that have no successor, as last looked at

@@ -5,6 +5,7 @@ Source of the term: NIST SP 800-57 part 1 Rev. 5, 5.3. Where the ends come from:
 epoch, index layer    `cell.REGION.rotation`; the layer is its epoch's
 ff1, blind-index      the field's `rotation` in the schema
 subject-reference     `cell.REGION.reference_rotation`
+access-tokens         `oauth.rotation`
 data                  the end of its due period: it is removed then
 api                   its expiry
 row-id, mask          none: the one lasts as long as its rows, the other is never opened
@@ -26,7 +27,7 @@ from vault.schema.document import EMPTY, Schema, parse_document
 from vault.services.turn import period_end as epoch_end
 from vault.store.cell import Store
 
-SCHEDULED: Final = (Purpose.FF1, Purpose.BLIND_INDEX, Purpose.SUBJECT_REFERENCE)
+SCHEDULED: Final = (Purpose.FF1, Purpose.BLIND_INDEX, Purpose.SUBJECT_REFERENCE, Purpose.ACCESS_TOKENS)
 """Purposes whose keys are rotated when they are due."""
 
 
@@ -38,11 +39,13 @@ class Terms:
         schemas: by tenant.
         references: of keys of references to people; None: until somebody rotates them.
         epochs: when the cryptoperiod of each epoch ends that has one.
+        signing: of keys that sign access tokens; None: until somebody rotates them.
     """
 
     schemas: Mapping[str, Schema]
     references: Period | None
     epochs: Mapping[int, Micros]
+    signing: Period | None = None
 
     def end(self, tenant: str, purpose: str, field: str, version: int, created_at: Micros) -> Micros | None:
         """When a field key's cryptoperiod ends; None if it has none."""
@@ -54,13 +57,17 @@ class Terms:
     def _rotation(self, tenant: str, purpose: str, field: str) -> Period | None:
         if purpose == Purpose.SUBJECT_REFERENCE:
             return self.references
+        if purpose == Purpose.ACCESS_TOKENS:
+            return self.signing
         rule = self.schemas.get(tenant, EMPTY).fields.get(field)
         if rule is None or purpose not in (Purpose.FF1, Purpose.BLIND_INDEX):
             return None
         return rule.rotation
 
 
-def terms_of(store: Store, rotation: Period | None, references: Period | None) -> Terms:
+def terms_of(
+    store: Store, rotation: Period | None, references: Period | None, signing: Period | None = None
+) -> Terms:
     """The terms as they stand in the database.
 
     Args:
@@ -72,6 +79,7 @@ def terms_of(store: Store, rotation: Period | None, references: Period | None) -
         {row[0]: parse_document(msgspec.json.decode(row[2])) for row in rows},
         references,
         {number: end for number, end in ends.items() if end is not None},
+        signing,
     )
 
 

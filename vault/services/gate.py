@@ -21,9 +21,12 @@ from vault.identifiers import new_id
 from vault.ledger.command import Command, Committed, Needs, State, Writes
 from vault.policy.permissions import ADMINISTRATIVE, kind_of
 from vault.policy.principal import Kind, Principal
-from vault.policy.proof import Proof, check_proof, origin_of, parse_proof
+from vault.policy.proof import check_proof, origin_of, parse_proof
+from vault.services.access_tokens import DPOP, access_caller, is_access
 from vault.services.cell import Cell, Origin, TenantSchema
+from vault.services.presented import Presented
 from vault.services.ruling import DENIED, refusal
+from vault.services.spending import spend
 from vault.store.operators import SessionRow
 from vault.store.rows import ApiKeyRow
 
@@ -31,26 +34,6 @@ Steps = Generator[Command, Committed, None]
 KEYED: Final = "grant "
 """The scheme of a keyed grant, in small letters."""
 GRANT_LENGTH: Final = 29
-
-
-@dataclass(slots=True, repr=False)
-class Presented:
-    """What a request shows besides the id of a keyed grant.
-
-    Attributes:
-        proof: the `DPoP` header; chain: the `Coatcheck-Chain` header.
-        method, urls: of the request, as its sender may see them: by the name it asked for, and by the one
-            that is configured for the region.
-        body: as it came; None where there is none. Its digest is made where large bodies are worked on.
-        parsed: the proof, once its signature was checked.
-    """
-
-    proof: str | None
-    chain: str | None
-    method: str
-    urls: tuple[str, ...]
-    body: bytes | None = field(default=None, repr=False)
-    parsed: Proof | None = None
 
 
 BEFORE_MFA: Final = frozenset(
@@ -81,20 +64,6 @@ class Request:
     presented: Presented | None = field(default=None, repr=False)
 
 
-class FailuresCounted(Command):
-    """Puts a minute's count of unauthenticated failures on the record."""
-
-    def __init__(self, counts: dict[str, int]) -> None:
-        self._counts = counts
-
-    def needs(self, needs: Needs) -> None:
-        """Touches no row but the head."""
-
-    def decide(self, state: State, writes: Writes) -> None:
-        """Notes the event."""
-        writes.event(Event("unauthenticated", "", "nobody", {"counts": self._counts}))
-
-
 class CallerCommand(Command):
     """A command of an authenticated caller: binds what the gate found to the locked rows.
 
@@ -115,6 +84,8 @@ class CallerCommand(Command):
         elif self.caller.api_key:
             needs.principals.add(self.caller.principal.id)
             needs.api_keys.add(self.caller.api_key)
+        if self.caller.token is not None:
+            needs.challenges.add(self.caller.token)
 
     def check(self, state: State) -> None:
         """Returns if caller and schema are still what the verb was prepared on.
@@ -135,6 +106,11 @@ class CallerCommand(Command):
                 raise Stale
             if key is None or key.revoked_at or 0 < key.expires_at <= state.now:
                 raise Stale
+            if self.caller.token is not None:
+                if self.caller.token in state.challenges:
+                    raise Stale
+                if self.caller.expires_at <= state.now:
+                    raise Unauthenticated("credential_invalid")
 
 
 class Refused(CallerCommand):
@@ -182,6 +158,8 @@ def authenticate(cell: Cell, request: Request, *, fresh: bool = False) -> Caller
     if isinstance(known, Caller) and not fresh:
         return known
     try:
+        if is_access(request.authorization):
+            return access_caller(cell, request.authorization or "", request.presented, fresh=fresh)
         return cell.identities.caller(parse_authorization(request.authorization), fresh=fresh)
     except Unauthenticated as failure:
         cell.failures.add({failure.code: 1})
@@ -231,6 +209,16 @@ def is_grant(authorization: str | None) -> bool:
 def is_keyed(authorization: str | None) -> bool:
     """Whether an Authorization header names a keyed grant, or nothing that it could name."""
     return (authorization or "")[: len(KEYED)].lower() == KEYED
+
+
+def is_proven(authorization: str | None) -> bool:
+    """Whether what comes with the header decides too: a proof, or a certificate."""
+    return is_keyed(authorization) or is_access(authorization)
+
+
+def takes_no_stream(authorization: str | None) -> bool:
+    """Whether an Authorization header is good for one request at a time: what comes with it is a proof."""
+    return is_keyed(authorization) or (authorization or "")[: len(DPOP)].lower() == DPOP
 
 
 def _keyed(cell: Cell, request: Request) -> Holder:
@@ -332,8 +320,10 @@ def admit(
 
     Raises:
         Denied: `network_denied`, `permission_denied`, `policy_denied`; on the record.
-        Unauthenticated: `insufficient_user_authentication`; on the record.
+        Unauthenticated: `insufficient_user_authentication`; on the record. `proof_invalid`: used before.
     """
+    if caller.proof is not None:
+        yield from spend(cell, caller.proof)
     if caller.api_key and not in_networks(caller.networks, origin.address):
         refused = Refused(caller, origin, verb, "network_denied")
         yield refused
@@ -445,14 +435,3 @@ def without_credential(name: str, tenant: str) -> Caller:
         version=0,
     )
     return Caller(principal, "", 0)
-
-
-def flush_failures(cell: Cell) -> Steps:
-    """Puts the counts of unauthenticated failures on the record, if there are any."""
-    counts = cell.failures.take()
-    if counts:
-        try:
-            yield FailuresCounted(counts)
-        except BaseException:
-            cell.failures.add(counts)
-            raise

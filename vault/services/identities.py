@@ -230,10 +230,15 @@ def whoami(cell: Cell, request: Request) -> Verb[WhoAmI]:
         ceiling=principal.ceiling,
         key=caller.api_key,
         expires=format_time(caller.expires_at) if caller.expires_at else None,
-        ends_soon=not caller.in_session and ends_soon(cell.terms, caller.expires_at, cell.clock.now()),
+        ends_soon=_is_key(caller) and ends_soon(cell.terms, caller.expires_at, cell.clock.now()),
         mfa=caller.mfa_by or None,
         fresh_until=format_time(caller.mfa_at + cell.sign_in.fresh) if caller.mfa_at else None,
     )
+
+
+def _is_key(caller: Caller) -> bool:
+    """Whether it came with a service key itself: what ends is then the key."""
+    return not caller.in_session and caller.token is None
 
 
 def _principal_row(caller: Caller, body: PrincipalBody) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Who was refused for coming too fast, once a minute on the record."""
+"""Once a minute on the record: who came too fast, and how often nobody proved to be anybody."""
 
 from __future__ import annotations
 
@@ -45,4 +45,29 @@ def flush_refused(cell: Cell) -> Verb[None]:
             yield RefusalsCounted(refused)
         except BaseException:
             cell.pacing.give_back(refused)
+            raise
+
+
+class FailuresCounted(Command):
+    """Puts a minute's count of unauthenticated failures on the record."""
+
+    def __init__(self, counts: dict[str, int]) -> None:
+        self._counts = counts
+
+    def needs(self, needs: Needs) -> None:
+        """Touches no row but the head."""
+
+    def decide(self, state: State, writes: Writes) -> None:
+        """Notes the event."""
+        writes.event(Event("unauthenticated", "", "nobody", {"counts": self._counts}))
+
+
+def flush_failures(cell: Cell) -> Verb[None]:
+    """Puts the counts of unauthenticated failures on the record, if there are any."""
+    counts = cell.failures.take()
+    if counts:
+        try:
+            yield FailuresCounted(counts)
+        except BaseException:
+            cell.failures.add(counts)
             raise

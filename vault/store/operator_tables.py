@@ -73,6 +73,14 @@ def define(tables: Tables) -> None:
         Column("mfa_at", BigInteger, nullable=False),  # when a second factor was last proved; 0: never
         Column("mfa_by", String(16), nullable=False),
     )
+    # What a service key is in place of a secret: a public key, or a certificate.
+    tables.client_keys = tables.table(
+        RECORD,
+        "client_keys",
+        Column("id", String(32), ForeignKey(tables.api_keys.c.id), primary_key=True),
+        Column("method", String(16), nullable=False),
+        Column("document", Text, nullable=False),
+    )
     s = tables.sessions.c
     Index("ix_sessions_principal", s.principal, s.id)
     Index("ix_sessions_expires_at", s.expires_at)

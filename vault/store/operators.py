@@ -79,6 +79,19 @@ class SessionRow(NamedTuple):
         return f"<SessionRow {self.id}>"
 
 
+class ClientKeyRow(NamedTuple):
+    """What a service key is in place of a secret, in the order of `OperatorStatements.client_keys`.
+
+    Attributes:
+        method: `jwk`, `certificate` or `name`.
+        document: the JWK, the certificate's thumbprint, or the name in it.
+    """
+
+    id: str
+    method: str
+    document: str
+
+
 class OperatorStatements:
     """All statements of this module, compiled for one dialect."""
 
@@ -214,6 +227,12 @@ class OperatorStatements:
         self.drop_passkey = self._compiled(delete(t.passkeys).where(k.id == bindparam("passkey")))
         self.drop_passkeys_of = self._compiled(
             delete(t.passkeys).where(k.principal == bindparam("of_principal"))
+        )
+        a = t.client_keys.c
+        self.insert_client_key = self._compiled(insert(t.client_keys))
+        self.client_keys = StatementFamily(
+            lambda size: select(a.id, a.method, a.document).where(a.id.in_(keys(size))).order_by(a.id),
+            self._dialect,
         )
         c = t.challenges.c
         self.insert_challenge = self._compiled(insert(t.challenges))

@@ -104,6 +104,7 @@ class Tables:
     totp: Table
     recovery_codes: Table
     passkeys: Table
+    client_keys: Table
     sessions: Table
     challenges: Table
     policies: Table  # these three: `vault.store.oversight_tables`

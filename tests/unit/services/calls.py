@@ -51,6 +51,8 @@ from vault.services.break_glass import (
     list_break_glass,
     review_break_glass,
 )
+from vault.services.client_keys import ClientBody, PublicJwk, create_client
+from vault.services.clients import client_of
 from vault.services.coverage import read_coverage
 from vault.services.decrypt import DecryptBody, DecryptItem, decrypt
 from vault.services.detokenize import detokenize
@@ -92,6 +94,7 @@ from vault.services.identities import (
     whoami,
 )
 from vault.services.intake import read_intake_key
+from vault.services.introspection import AskForm, introspect, revoke
 from vault.services.jobs import cancel_job, list_jobs, read_job, resume_job
 from vault.services.keys import KeyFilter, list_stored_keys, read_stored_key
 from vault.services.kills import KillBody, lift_kill, list_kills, set_kill
@@ -164,6 +167,8 @@ from vault.services.sessions import (
 )
 from vault.services.simulate import SimulateBody, simulate
 from vault.services.tenants import TenantBody, create_tenant, list_tenants
+from vault.services.token_endpoint import ACCESS_TOKEN, TokenForm, issue_token
+from vault.services.token_exchange import exchange_token, token
 from vault.services.tokenize import TokenizeBody, tokenize
 from vault.services.transfers import TransferBody, list_moved, read_transfer, start_transfer
 from vault.services.turn import TurnBody, list_epochs, start_turn
@@ -188,6 +193,9 @@ PERSON: Final = "Ada Lovelace"
 WORD: Final = Attestation("Ada", "none is left")
 NEW_SCHEMA: Final = SCHEMA + '\n[purposes.another]\nlegal_basis = "consent"\n'
 
+PUBLIC: Final = PublicJwk(kty="OKP", crv="Ed25519", x="11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")
+"""The key of RFC 8037, appendix A.1."""
+
 Made = tuple[str, tuple[Any, ...]]
 """Who calls (a credential), and the verb's arguments."""
 
@@ -211,6 +219,21 @@ class Call:
 def grant_id(credential: str) -> str:
     """The id of the grant that a credential names."""
     return "gr_" + credential.split("_")[1]
+
+
+def _exchange(built: BuiltCell) -> Made:
+    details = {
+        "type": "coatcheck_grant",
+        "agent": AGENT,
+        "purpose": "support",
+        "scope": [{"fields": [SSN], "operations": ["reveal"], "delivery": ["plain"]}],
+    }
+    form = TokenForm(
+        subject_token=access_token(built),
+        subject_token_type=ACCESS_TOKEN,
+        authorization_details=msgspec.json.encode([details]).decode(),
+    )
+    return built.service, (form,)
 
 
 def _vaulted(built: BuiltCell) -> Made:
@@ -579,6 +602,15 @@ CALLS: Final[dict[str, Call]] = {
     ),
     "list_principals": Call(list_principals, lambda b: (b.admin, (Page(),)), 0, "principal:list"),
     "remove_principal": Call(remove_principal, lambda b: (b.admin, (b.service_id,)), 1, "principal:write"),
+    "create_client": Call(
+        create_client, lambda b: (b.admin, (b.service_id, ClientBody(PUBLIC))), 1, "principal:write"
+    ),
+    "client_of": Call(client_of, lambda b: (b.service, (TokenForm(),)), 0),
+    "issue_token": Call(issue_token, lambda b: (b.service, (TokenForm(),)), 2),
+    "token": Call(token, lambda b: (b.service, (TokenForm(grant_type="client_credentials"),)), 2),
+    "exchange_token": Call(exchange_token, _exchange, 1, "grant:create"),
+    "introspect": Call(introspect, lambda b: (b.service, (AskForm(token=access_token(b)),)), 0),
+    "revoke": Call(revoke, lambda b: (b.service, (AskForm(token=access_token(b)),)), 1),
     "create_key": Call(create_key, lambda b: (b.admin, (b.service_id, KeyBody())), 1, "principal:write"),
     "list_keys": Call(list_keys, lambda b: (b.admin, (b.service_id,)), 0, "principal:list"),
     "replace_key": Call(
@@ -673,6 +705,11 @@ BY_KEY: Final = [
     name for name, call in CALLS.items() if call.verb not in _GRANTED and name not in (*NOBODY, *_IN_SESSION)
 ]
 BY_GRANT: Final = [name for name, call in CALLS.items() if call.verb in _GRANTED]
+
+
+def access_token(built: BuiltCell) -> str:
+    """An access token of the service's."""
+    return built.run(issue_token, TokenForm()).access_token
 
 
 def a_kill(built: BuiltCell) -> str:

@@ -15,7 +15,6 @@ from vault.identifiers import new_id
 from vault.policy.grant import ScopeEntry
 from vault.policy.principal import Ceiling
 from vault.services.detokenize import detokenize
-from vault.services.gate import flush_failures
 from vault.services.grant_body import GrantBody, Validity
 from vault.services.grant_changes import ChangeBody, revoke_grant
 from vault.services.grants import create_grant
@@ -23,6 +22,7 @@ from vault.services.identities import (
     PrincipalBody,
     create_principal,
 )
+from vault.services.limited import flush_failures
 from vault.services.service_keys import (
     KeyBody,
 )

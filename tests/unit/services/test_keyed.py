@@ -22,7 +22,7 @@ from vault.policy.grant import ScopeEntry
 from vault.policy.terms import Delegation, RateBody
 from vault.services.delivery import Sealed
 from vault.services.detokenize import detokenize
-from vault.services.gate import Presented, Request
+from vault.services.gate import Request
 from vault.services.grant_body import GrantBody, GrantLimits, Subjects, Validity
 from vault.services.grant_changes import (
     ChangeBody,
@@ -37,6 +37,7 @@ from vault.services.grant_views import read_grant
 from vault.services.grants import create_grant
 from vault.services.kills import KillBody, lift_kill, list_kills, set_kill
 from vault.services.listing import Page
+from vault.services.presented import Presented
 from vault.services.simulate import SimulateBody, simulate
 from vault.wiring import perform
 

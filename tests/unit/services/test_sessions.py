@@ -19,8 +19,8 @@ from vault.errors import BadInput, CoatcheckError, Conflict, Stale, Unauthentica
 from vault.keyring.authenticators import Authenticators
 from vault.services import proving
 from vault.services.audit import AuditQuery, read_audit
-from vault.services.gate import flush_failures
 from vault.services.identities import PrincipalBody, create_principal, remove_principal, whoami
+from vault.services.limited import flush_failures
 from vault.services.listing import Page
 from vault.services.operators import OperatorBody, create_operator, list_operators, reset_mfa
 from vault.services.second_factors import (

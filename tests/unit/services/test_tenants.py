@@ -12,7 +12,6 @@ from vault.identifiers import RowId
 from vault.services.audit import AuditQuery, read_audit, verify
 from vault.services.batch import BatchRefused
 from vault.services.fields import list_fields
-from vault.services.gate import flush_failures
 from vault.services.grant_changes import ChangeBody, revoke_grant
 from vault.services.grant_views import GrantFilter, list_grants, read_grant
 from vault.services.identities import (
@@ -21,6 +20,7 @@ from vault.services.identities import (
     list_principals,
     remove_principal,
 )
+from vault.services.limited import flush_failures
 from vault.services.listing import Page
 from vault.services.schema import SchemaBody, apply_schema, plan_schema, show_schema
 from vault.services.service_keys import (

@@ -135,6 +135,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "insert_password": {"principal": "pr_1", "hash": "$", "version": 1, "changed_at": 5},
     "insert_totp": {"principal": "pr_1", "pending": 1, "sealed": b"t", "step": 0, "created_at": 5},
     "insert_recovery_code": {"digest": DIGEST, "principal": "pr_1", "created_at": 5, "used_at": 0},
+    "insert_client_key": {"id": "ck_1", "method": "jwk", "document": "{}"},
     "insert_passkey": {
         "id": "pk_1", "principal": "pr_1", "credential": TOKEN, "public_key": KEY, "sign_count": 0,
         "transports": "[]", "label": "laptop", "created_at": 5, "used_at": 0,
@@ -357,6 +358,7 @@ FAMILIES: dict[str, tuple[list[Any], dict[str, Any], list[tuple[Any, ...]]]] = {
     "passwords": (["pr_1", "pr_2"], {}, [("pr_1", "$", 1, 5)]),
     "totp": (["pr_1", "pr_2"], {}, [("pr_1", 1, b"t", 0)]),
     "recovery_codes": ([DIGEST, KEY * 2], {}, [(DIGEST, "pr_1", 0)]),
+    "client_keys": (["ck_1", "ck_2"], {}, [("ck_1", "jwk", "{}")]),
     "passkeys": (["pk_1", "pk_2"], {}, [PASSKEY]),
     "challenges": ([DIGEST, KEY * 2], {}, [(DIGEST,)]),
     "sessions": (["cs_1", "cs_2"], {}, [SESSION]),
