@@ -89,6 +89,11 @@ def _number(store: Store, bound: int | str | None, parameter: str, default: int)
         instant = parse_time(bound)
     except ValueError:
         raise BadInput("parameter_invalid", parameter=parameter) from None
+    return number_at(store, instant)
+
+
+def number_at(store: Store, instant: Micros) -> int:
+    """The number of the first event that is not before an instant, or that the next one will have."""
     low, high = 0, _head(store)
     while low < high:  # times never go back along the log
         middle = (low + high) // 2
