@@ -339,6 +339,9 @@ DRIVES: Final[dict[str, dict[str, Drive]]] = {
     "POST keys/{id}/rotate": {
         "the one that protects": lambda d: Sent(f"keys/{field_key(d)}/rotate", {}, d.built.admin)
     },
+    "GET grants/{id}/usage": {
+        "one": lambda d: Sent(f"grants/{grant(d, SSN)['id']}/usage", key=d.built.service)
+    },
     "GET intake-key": {"it": lambda d: Sent("intake-key", key=d.built.service)},
     "POST agents/{id}/keys": {
         "a key": lambda d: Sent(f"agents/{d.built.agent_id}/keys", new_holder(), d.built.admin)

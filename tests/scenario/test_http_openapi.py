@@ -260,6 +260,7 @@ def test_answers_agree(doors: Doors) -> None:
     stopped = call("POST kill", {"conversation": "c1", "reason": "a"})
     call("GET kill")
     call("DELETE kill/{id}", id=stopped["id"])
+    call("GET grants/{id}/usage", id=grant["id"])
     call("GET intake-key")
     agent = call("POST principals", {"kind": "agent", "name": "keyed"})
     held = call(

@@ -14,6 +14,7 @@ from vault.services.grant_changes import (
     revoke_grant,
     suspend_grant,
 )
+from vault.services.grant_usage import GrantUsage, read_usage
 from vault.services.grant_views import GrantAnswer, GrantFilter, GrantReplay, list_grants, read_grant
 from vault.services.grants import create_grant
 from vault.services.listing import DEFAULT_LIMIT, Listing, Page
@@ -95,6 +96,15 @@ ROUTES = (
         body=ChangeBody,
         body_optional=True,
         codes=("not_found", "limit_invalid"),
+    ),
+    Route(
+        "GET",
+        "grants/{id}/usage",
+        "What a grant was used for, by day and field, for its creator and whoever sees all grants.",
+        lambda call: read_usage(call.cell, call.request, call.path["id"]),
+        GrantUsage,
+        slow=True,
+        codes=("not_found",),
     ),
     Route(
         "DELETE",

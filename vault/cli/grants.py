@@ -115,6 +115,19 @@ def show(door: Door, grant: str) -> None:
     door.output.record(door.call("GET", f"grants/{segment(grant)}"))
 
 
+@command(group, "usage", "remote")
+@click.argument("grant")
+def usage(door: Door, grant: str) -> None:
+    """Show what a grant was used for, by day and field."""
+    answer = door.call("GET", f"grants/{segment(grant)}/usage")
+    rows = [{**line, "failed": sum((line.get("failed") or {}).values())} for line in answer.pop("fields")]
+    if door.output.json:
+        door.output.record({**answer, "fields": rows})
+        return
+    door.output.record(answer)
+    door.output.table(rows, ("day", "field", "operation", "requests", "items", "failed", "denied"))
+
+
 @command(group, "list", "remote")
 @click.option("--agent", help="Only this agent's.")
 @click.option("--purpose", help="Only for this purpose.")

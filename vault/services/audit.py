@@ -89,11 +89,11 @@ def _number(store: Store, bound: int | str | None, parameter: str, default: int)
         instant = parse_time(bound)
     except ValueError:
         raise BadInput("parameter_invalid", parameter=parameter) from None
-    return _from(store, instant)
+    return number_at(store, instant)
 
 
-def _from(store: Store, instant: Micros) -> int:
-    """The number of the first event that is not before an instant."""
+def number_at(store: Store, instant: Micros) -> int:
+    """The number of the first event that is not before an instant, or that the next one will have."""
     low, high = 0, _head(store)
     while low < high:  # times never go back along the log
         middle = (low + high) // 2
@@ -130,7 +130,7 @@ def find_events(
         after, before: instants.
         most: events that are looked at.
     """
-    first, end = _from(store, max(0, after)), _from(store, before)
+    first, end = number_at(store, max(0, after)), number_at(store, before)
     params = {"first": first, "end": end, "needle": text.encode(), "most": most}
     rows = store.read(store.oversight.events_with, params)
     return [_decoded(bytes(body)) for _, body in rows if _visible(bytes(body), tenant, None)]

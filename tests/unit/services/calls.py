@@ -78,6 +78,7 @@ from vault.services.grant_changes import (
     revoke_grant,
     suspend_grant,
 )
+from vault.services.grant_usage import read_usage
 from vault.services.grant_views import GrantFilter, list_grants, read_grant
 from vault.services.grants import create_grant
 from vault.services.holder_keys import (
@@ -648,6 +649,7 @@ CALLS: Final[dict[str, Call]] = {
     "start_transfer": Call(start_transfer, lambda b: (b.admin, (_transfer(b),)), 1, "transfer:create"),
     "read_transfer": Call(read_transfer, lambda b: (b.admin, (a_transfer(b),)), 0, "transfer:read"),
     "list_moved": Call(list_moved, lambda b: (b.admin, (a_transfer(b), Page())), 0, "transfer:read"),
+    "read_usage": Call(read_usage, lambda b: (b.service, (grant_id(b.grant(SSN)),)), 0),
     "read_intake_key": Call(read_intake_key, lambda b: (b.service, ()), 1),
     "register_holder_key": Call(
         register_holder_key,
