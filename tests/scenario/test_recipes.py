@@ -23,9 +23,9 @@ import pytest
 from tests.harness.canaries import MARK, Planted
 from tests.recipes.script import RECIPES, Call, Driver, Held, Line, Script, recipe
 from tests.support.service import Service, running
-from vault.client import keys
 from vault.client.http import Client
 from vault.client.keys import Holder, Worker
+from vault.crypto.randomness import new_key
 from vault.errors import CoatcheckError
 from vault.secret import Secret
 
@@ -94,14 +94,12 @@ class Desk:
 def desk(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     planted = Planted(random.Random(17))
     secrets: list[bytes] = []
-    make = keys.new_key
-
     def recorded() -> Secret:
-        secret = make()
+        secret = new_key()
         secrets.append(bytes(secret.expose()))
         return secret
 
-    monkeypatch.setattr(keys, "new_key", recorded)
+    monkeypatch.setattr("vault.client.keys.new_key", recorded)
     planted.credentials.add(service.credential())
     person, other = planted.word(), planted.word()
     addresses = [f"{planted.word()}@example.org" for _ in range(2)]
