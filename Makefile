@@ -11,12 +11,14 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check --no-input install -qq
 RUNS := $(VENV)/.installed-run
 TESTS := $(VENV)/.installed-dev
+RECIPES_VENV := .venv-recipes
+RECIPES := $(RECIPES_VENV)/.installed
 COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 # Without what Python has compiled, each of the processes that tests start would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test lint types layers check bench claims claim docs lock clean
+.PHONY: help run test lint types layers check bench claims claim recipes docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## List these targets
@@ -51,6 +53,10 @@ claims: $(TESTS) ## List the claims that the documents make
 claim: $(TESTS) ## Check one claim by running what shows it: make claim ID=P12
 	@$(BIN)/python docs/claims.py run $(ID) $(if $(PASSED),--passed $(PASSED))
 
+# With the frameworks, which nothing else needs, in an environment of their own.
+recipes: $(RECIPES) ## Run the recipes for agent frameworks, with scripted models
+	@$(RECIPES_VENV)/bin/python docs/claims.py run recipes
+
 docs: $(TESTS) ## Check that the generated reference pages are current
 	@if [ -f docs/build.py ]; then $(BIN)/python docs/build.py --check; \
 	else echo "docs: no page is generated yet"; fi
@@ -61,12 +67,14 @@ lock: ## Pin the dependencies again, with hashes (UPGRADE=1 takes newer versions
 	  echo "make lock needs uv: install it with 'python3 -m pip install uv', or say UV=/path/to/uv." >&2; exit 1; }
 	@$(UV) $(COMPILE) $(if $(UPGRADE),--upgrade) pyproject.toml --extra postgres --group dev -o requirements-dev.lock
 	@$(UV) $(COMPILE) $(if $(UPGRADE),--upgrade) pyproject.toml -o requirements.lock
+	@$(UV) $(COMPILE) $(if $(UPGRADE),--upgrade) pyproject.toml --group recipes -c requirements-dev.lock \
+	  -o requirements-recipes.lock
 	@printf 'hatchling\neditables\n' | \
 	  $(UV) $(COMPILE) $(if $(UPGRADE),--upgrade) - -c requirements-dev.lock -o requirements-build.lock
-	@echo "lock: requirements.lock, requirements-build.lock and requirements-dev.lock are written"
+	@echo "lock: requirements.lock and those of the build, dev and the recipes are written"
 
 clean: ## Remove the environment, builds and caches; var/ and keys/ hold data and stay
-	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(RECIPES_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One environment for running and for developing: the second only adds to the first.
@@ -93,3 +101,10 @@ $(TESTS): requirements-dev.lock pyproject.toml | $(BIN)/python
 	@$(INSTALL) --require-hashes -r requirements-dev.lock
 	@$(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@ $(RUNS)
+
+$(RECIPES): requirements-recipes.lock | $(BIN)/python
+	@echo "Installing what the recipes need into $(RECIPES_VENV); this takes a moment."
+	@$(BIN)/python -m venv --clear $(RECIPES_VENV)
+	@$(RECIPES_VENV)/bin/python -m pip --disable-pip-version-check --no-input install -qq --require-hashes \
+	  -r requirements-recipes.lock
+	@touch $@

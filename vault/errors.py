@@ -362,6 +362,11 @@ class CoatcheckError(Exception):
         """The code's row: status, exit class, sentence, retry, hint."""
         return CODES[self.code]
 
+    @property
+    def agent_hint(self) -> str:
+        """What a model may be told: the code and the next step. Fixed text, so none of the facts is in it."""
+        return f"{self.code}: {self.row.hint or self.row.sentence}"
+
     def __str__(self) -> str:
         return f"{self.code}: {self.row.sentence}"
 

@@ -1,0 +1,1 @@
+"""The recipes of docs/recipes, driven by a scripted model; and what each framework shows and keeps."""
