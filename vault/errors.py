@@ -111,14 +111,8 @@ CODES: Final[dict[str, Code]] = {
         validity_invalid="The period of validity is empty, in the past or out of bounds.",
         limit_invalid="A limit is out of bounds.",
         permission_unknown="There is no such permission or role.",
-        sealed_invalid=(
-            "The sealed body cannot be opened. | It is sealed to the key of `intake-key`, for one region, "
-            "route and principal."
-        ),
-        holder_unknown=(
-            "The agent has registered keys, and the grant is bound to none of them that is valid. "
-            "| `coatcheck agent keys` lists them."
-        ),
+        sealed_invalid="The sealed body cannot be opened. | It is for one key, region, route and principal.",
+        holder_unknown="The grant is bound to no valid key of its agent. | `coatcheck agent keys` lists them.",
         subjects_unenforceable=(
             "Nothing ties this field's tokens to a person, as limits to subjects and accounting need."
         ),

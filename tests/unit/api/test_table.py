@@ -126,7 +126,8 @@ def test_metrics_are_bounded_by_our_own_names() -> None:
     ledger = SimpleNamespace(groups=2, commands=5)
     pacing = Pacing()
     pacing.totals["network"] = 3
-    cell: Any = SimpleNamespace(committer=ledger, key_store=None, ending=7, directory=None, pacing=pacing)
+    looked = {"ending": 7, "unreviewed": 4, "overdue": 2, "untellable": 1}
+    cell: Any = SimpleNamespace(committer=ledger, key_store=None, directory=None, pacing=pacing, **looked)
     telling: Any = SimpleNamespace(**{**vars(cell), "directory": object(), "untold": 12})
     metrics = Metrics({"eu": cell, "us": telling})
     for _ in range(3):
