@@ -112,7 +112,7 @@ CODES: Final[dict[str, Code]] = {
         limit_invalid="A limit is out of bounds.",
         permission_unknown="There is no such permission or role.",
         sealed_invalid="The sealed body cannot be opened. | It is for one key, region, route and principal.",
-        holder_unknown="The grant is bound to no valid key of its agent. | `coatcheck agent keys` lists them.",
+        holder_unknown="The grant is bound to no valid key of its agent. | `agent keys` lists them.",
         subjects_unenforceable=(
             "Nothing ties this field's tokens to a person, as limits to subjects and accounting need."
         ),

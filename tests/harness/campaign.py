@@ -30,6 +30,7 @@ from tests.harness.roomy import (
     add_principal,
     grant_body,
 )
+from tests.support.holders import new_holder
 from tests.support.operators import PASSWORD, STEP_S, Device
 from tests.support.service import Answer, Service, coatcheck_here
 from vault.api.app import ROUTES
@@ -422,6 +423,10 @@ class Campaign:
         changes = ({"expires": p.word()}, {"networks": [p.word()]})
         for change in changes:
             self.call("POST", f"principals/{bound}/keys", change, key=self.admin)
+        clients = f"principals/{bound}/clients"
+        self.call("POST", clients, {"thumbprint": "A" * 43}, key=self.admin)
+        for wrong in ("certificate", "certificate_name", "thumbprint", "expires"):
+            self.call("POST", clients, {"thumbprint": "B" * 43, wrong: p.word()}, key=self.admin)
         for toml in (
             p.text(),
             f'[fields."{p.word()}"]\ntemplate = "{p.word()}"',
@@ -458,8 +463,10 @@ class Campaign:
         self.call("POST", "kill", {"conversation": p.reason(), "reason": p.reason()}, key=self.admin)
         self.call("POST", "kill", {"agent": p.word() + "\0"}, key=self.admin)
         jwk = {"kty": "OKP", "crv": "Ed25519", "x": p.word()}
-        listed = self.call("GET", "principals", key=self.admin).json()["items"]
-        of = f"agents/{next(item['id'] for item in listed if item['kind'] == 'agent')}/keys"
+        agent = {"kind": "agent", "name": f"holder{time.monotonic_ns()}"}
+        made = self.call("POST", "principals", agent, key=self.admin)
+        of = f"agents/{made.json()['id']}/keys"
+        self.call("POST", of, new_holder() | {"label": p.reason()}, key=self.admin)
         self.call("POST", of, {"key": jwk, "label": p.reason()}, key=self.admin)
         self.call("POST", of, {"key": {**jwk, "d": p.word()}, "replaces": p.word()}, key=self.admin)
         self.call("DELETE", f"{of}/{p.word()}", key=self.admin)
