@@ -342,7 +342,7 @@ DRIVES: Final[dict[str, dict[str, Drive]]] = {
     "GET grants/{id}/usage": {
         "one": lambda d: Sent(f"grants/{grant(d, SSN)['id']}/usage", key=d.built.service)
     },
-    "GET intake-key": {"it": lambda d: Sent("intake-key", key=d.built.service)},
+    "POST intake-key": {"it": lambda d: Sent("intake-key", key=d.built.service)},
     "POST agents/{id}/keys": {
         "a key": lambda d: Sent(f"agents/{d.built.agent_id}/keys", new_holder(), d.built.admin)
     },

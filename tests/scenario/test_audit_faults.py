@@ -92,6 +92,8 @@ def test_what_reads_decides_and_changes_is_told_apart(writes: dict[tuple[str, st
     silent = {route for (route, _), written in writes.items() if not written}
     assert {route for route in silent if not route.startswith("GET ")} <= {
         "POST grants/simulate",
+        "POST policy/explain",
+        "POST policy/plan",
         "POST schema/plan",
         "POST self/passkeys/options",
         "POST sessions/passkey/options",

@@ -28,7 +28,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def key(service: Service) -> dict[str, str]:
-    answer = service.call("GET", "intake-key")
+    answer = service.call("POST", "intake-key")
     assert answer.status == 200, answer.body
     return dict(answer.json())
 
@@ -48,12 +48,12 @@ def sealed(key: dict[str, str], me: str, body: Any, path: str = "tokenize", cell
 
 
 def test_the_key_stays_the_same_and_is_made_once(service: Service, key: dict[str, str]) -> None:
-    again = service.call("GET", "intake-key", key=service.credential("admin_key")).json()
+    again = service.call("POST", "intake-key", key=service.credential("admin_key")).json()
     assert again == key
     assert key["kid"] == thumbprint(decode(key["x"]), "X25519")
     made = [e for e in checks.events(service.folder / "eu.db") if e["kind"] == "cell.key"]
     assert [event["purpose"] for event in made].count("intake") == 1
-    assert service.get("/v1/eu/intake-key").status == 401
+    assert service.call("POST", "intake-key", key="nobody").status == 401
 
 
 @pytest.mark.parametrize("count", [1, 2000])

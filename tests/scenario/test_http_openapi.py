@@ -261,7 +261,7 @@ def test_answers_agree(doors: Doors) -> None:
     call("GET kill")
     call("DELETE kill/{id}", id=stopped["id"])
     call("GET grants/{id}/usage", id=grant["id"])
-    call("GET intake-key")
+    call("POST intake-key")
     agent = call("POST principals", {"kind": "agent", "name": "keyed"})
     held = call(
         "POST agents/{id}/keys",

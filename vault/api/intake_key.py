@@ -7,10 +7,11 @@ from vault.services.intake import IntakeKey, read_intake_key
 
 ROUTES = (
     Route(
-        "GET",
+        "POST",
         "intake-key",
-        "The cell's key that bodies of `tokenize` and `encrypt` may be sealed to.",
+        "The key that bodies of `tokenize` and `encrypt` may be sealed to; the first call has it made.",
         lambda call: read_intake_key(call.cell, call.request),
         IntakeKey,
+        unrepeatable="it answers the same key each time",
     ),
 )

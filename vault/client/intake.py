@@ -18,7 +18,7 @@ def seal_body(key: Mapping[str, str], *, cell: str, path: str, principal: str, b
     """What is sent in place of a body of `tokenize` or `encrypt`, as `MEDIA_TYPE`.
 
     Args:
-        key: the answer of `GET intake-key`, from a place that nobody in between can change: whoever
+        key: the answer of `POST intake-key`, from a place that nobody in between can change: whoever
             changes it reads what is sealed to it.
         cell: the region that it is for.
         path: `tokenize` or `encrypt`.
