@@ -94,6 +94,7 @@ class Desk:
 def desk(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     planted = Planted(random.Random(17))
     secrets: list[bytes] = []
+
     def recorded() -> Secret:
         secret = new_key()
         secrets.append(bytes(secret.expose()))
