@@ -27,7 +27,7 @@ class Keys:
         self.service = Service(folder, {})
         self.service.start()
         _, self.loader = add_principal(self.service, "loader")
-        _, self.custodian = add_principal(self.service, "custodian", roles=["key-custodian"])
+        _, self.custodian = add_principal(self.service, "custodian", roles=["key-custodian"], permissions=[])
         self.old = self.tokens()
         listed = self.service.call("GET", "keys?kind=ff1&limit=500", key=self.custodian).json()["items"]
         self.first = str(next(row["id"] for row in listed if row.get("field") == SSN))
