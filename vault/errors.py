@@ -105,6 +105,7 @@ CODES: Final[dict[str, Code]] = {
         file_malformed="The file is not one of records with the same fields, in UTF-8.",
         record_invalid="A record is 1 to 256 bytes of UTF-8, without control characters.",
         items_mismatch="Lists that belong together differ in length.",
+        pair_required="`equals` compares two tokens of one field.",
         name_invalid="A name does not have the form that names have here.",
         purpose_unknown="There is no such purpose in this tenant's schema.",
         agent_unknown="There is no such agent in this tenant.",

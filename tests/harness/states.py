@@ -78,12 +78,15 @@ def _part(kind: str, value: Any) -> Any:
     return _plain(value)
 
 
+def _named(name: str, inner: Any) -> Any:
+    if name in ("at", "from", "until", "expires") and inner:
+        return "time"
+    return "id" if name == "jti" and inner else _plain(inner)  # of a token: no prefix says that it is one
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {
-            name: "time" if name in ("at", "from", "until", "expires") and inner else _plain(inner)
-            for name, inner in sorted(value.items())
-        }
+        return {name: _named(name, inner) for name, inner in sorted(value.items())}
     if isinstance(value, list):
         return [_plain(inner) for inner in value]
     if isinstance(value, str):

@@ -75,6 +75,8 @@ def prepared(open_: Open, folder: Path, name: str) -> Iterator[Run]:
 
 
 ONE_TIME: Final = ("confirm_totp",)
+EACH_TIME: Final = ("issue_token", "token")
+"""What is done once more by whoever asks again: the first token was put on the record, and nobody has it."""
 
 
 class Undisturbed:
@@ -131,7 +133,8 @@ def check(run: Run, normal: Undisturbed, fault: Fault) -> str:
     # A code is good for one time: if it was used, and only its answer failed, that is what it says.
     used = run.name in ONE_TIME and reached == normal.states[-1]
     assert isinstance(again, Conflict) if used else again is None, f"it cannot be called again: {again}"
-    assert run.shape() == normal.states[-1]
+    if run.name not in EACH_TIME or reached != normal.states[-1]:
+        assert run.shape() == normal.states[-1]
     verify(run.built.cell.store)
     return refusal.code
 

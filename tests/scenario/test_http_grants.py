@@ -117,7 +117,10 @@ def test_a_request_without_its_own_proof_is_refused(doors: Doors, wrong: str) ->
         return
     answer = send(doors, path, body, headers)
     assert (answer.status, answer.code) == (status, code)
-    challenge = 'DPoP realm="coatcheck", error="invalid_dpop_proof", algs="Ed25519"'
+    challenge = (
+        'DPoP realm="coatcheck", error="invalid_dpop_proof", algs="Ed25519 EdDSA ES256 ES384", '
+        f'resource_metadata="{doors.service.url}/.well-known/oauth-protected-resource/v1/eu"'
+    )
     assert answer.header("www-authenticate") == challenge
 
 

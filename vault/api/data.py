@@ -91,6 +91,7 @@ ROUTES = (
             "key_version_unknown",
             "subjects_unenforceable",
             "items_mismatch",
+            "pair_required",
             "domain_too_small",
             *_VALUE_CODES,
         ),
@@ -149,6 +150,6 @@ ROUTES = (
         body=DecryptBody,
         who=("grant",),
         batch=True,
-        codes=(*_BATCH_CODES, *_GRANT_CODES, "ciphertext_invalid", "record_invalid"),
+        codes=(*_BATCH_CODES, *_GRANT_CODES, "ciphertext_invalid", "record_invalid", "pair_required"),
     ),
 )

@@ -286,6 +286,10 @@ class FakeVault:
             elif operation == "mask":
                 shown.append(_known(self._masks, body["mask"], "mask")(value))
             elif operation == "derive":
+                if body["derive"]["fn"] == "equals":
+                    known = {self._values.get(key, {}).get(other or "") for key, other, _ in items}
+                    shown.append(len(known) == 1)
+                    continue
                 function = _known(self._derived, body["derive"]["fn"], "derive")
                 shown.append(function(value, body["derive"].get("arg")))
             else:

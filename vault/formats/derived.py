@@ -2,6 +2,7 @@
 
 - `age_at_least`, with `arg` years: whether somebody born on that date is as old today.
 - `year`, `domain`, `country`, `last4`: a part, as the mask of that name shows it (`vault.formats.mask`).
+- `equals`: of two tokens, whether they stand for one value, as the field compares its values.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ PARTS: Final = {
 }
 """Functions that show a part of a value, and the mask that does."""
 
-FUNCTIONS: Final = (AGE, *PARTS)
+EQUALS: Final = "equals"
+FUNCTIONS: Final = (AGE, EQUALS, *PARTS)
 MAX_AGE: Final = 150
 _DATED: Final = "year"  # the part that all values with a date have
-_ALWAYS: Final = frozenset({"last4"})
+_ALWAYS: Final = frozenset({EQUALS, "last4"})
 
 
 def check_derived(function: str, arg: int | None, template: Template | None) -> None:
@@ -50,7 +52,7 @@ def check_derived(function: str, arg: int | None, template: Template | None) -> 
 
 
 def derive(function: str, arg: int | None, value: str, today: datetime.date) -> str | bool:
-    """What a function tells of a value.
+    """What a function tells of a value; not `equals`, which is asked of two.
 
     Raises:
         ValueRefused: `value_calendar`: the value has no date.

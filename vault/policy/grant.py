@@ -36,7 +36,12 @@ class GrantState(StrEnum):
 
 
 class Derived(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A function of a value, with its argument: `vault.formats.derived`."""
+    """A function of a value: `vault.formats.derived`.
+
+    Attributes:
+        fn: `age_at_least`, `year`, `domain`, `country`, `last4`, or `equals`.
+        arg: for `age_at_least`: years.
+    """
 
     fn: str
     arg: int | None = None

@@ -17,13 +17,14 @@ from vault.errors import BadInput, CoatcheckError, Denied, Stale
 from vault.identifiers import format_id, new_id
 from vault.keyring.hierarchy import Purpose as KeyPurpose
 from vault.ledger.command import ROWS_A_WEIGHT, Needs, State, Verb, Writes
-from vault.policy.grant import VERIFY, GrantState, Proposal, check_ceiling, check_purpose
+from vault.policy.grant import GrantState, Proposal, check_ceiling, check_purpose
 from vault.policy.principal import Ceiling, Kind
 from vault.policy.terms import NONE, encode_terms
 from vault.schema.document import Purpose
 from vault.services.approving import pending_grant
 from vault.services.binding import bound_schema
 from vault.services.cell import Cell, Origin
+from vault.services.comparing import compares
 from vault.services.gate import CallerCommand, Refused, Request, admit, authenticate, trace
 from vault.services.grant_body import GrantBody, Validity, longest, propose, within
 from vault.services.grant_views import GrantAnswer, GrantReplay, delivery_key
@@ -246,7 +247,7 @@ def make_grant(
     proposal = _by_row(proposal, people)
     if proposal.terms.seal_to is not None:
         yield from ensure(cell, caller, request.origin, KeyPurpose.DELIVERY)
-    if any(VERIFY in entry.operations for entry in proposal.scope):
+    if compares(proposal):
         yield from ensure(cell, caller, request.origin, KeyPurpose.ATTEMPTS)
     approval = proposal.terms.approval
     if approval is not None:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 
 from vault.clock import utc_date
 from vault.context import EncryptionContext, Use, encode_for
-from vault.crypto.mac import same
 from vault.envelope.seal import open_encoded, open_message
 from vault.errors import IntegrityError, ValueRefused
 from vault.formats.derived import derive
 from vault.formats.mask import View
-from vault.formats.normalize import normalize
 from vault.ledger.command import Committed
 from vault.schema.document import FieldRule
 from vault.services.asked import Asked, Asking, Shown, Used
 from vault.services.cell import Cell
+from vault.services.comparing import is_pair, matches
 from vault.tokens.shaped import claim_record
 
 
@@ -36,6 +34,8 @@ def open_values(
     if done.value is not used:
         raise TypeError("opening takes the Committed of this very use")
     values: list[Shown] = [None] * len(asked)
+    masked = any(one.mask is not None for one in asked)  # a preview
+    pair: dict[int, str] | None = {} if is_pair(asking) and not masked else None
     turned = _vaultless(cell, tenant, asked, used)
     cell.keyring.prepare([*(claim.key for claim in used.claims.values()), *used.keys.values()])
     for index, one in enumerate(asked):
@@ -54,9 +54,23 @@ def open_values(
             if refusal.code == "integrity_failed":
                 raise
             used.failures[index] = refusal
+            continue
+        if pair is not None:
+            pair[index] = value
         else:
             values[index] = _told(cell, done, tenant, one, used, asking, index, value)
-    return values
+    return values if pair is None else _compared(asked, used, pair)
+
+
+def _compared(asked: list[Asked], used: Used, pair: dict[int, str]) -> list[Shown]:
+    """Of each of two, whether they are one value. Where one does not open, nothing is told of either."""
+    for failure in list(used.failures.values()):
+        for place in range(len(asked)):
+            used.failures.setdefault(place, failure)
+    rule = asked[0].rule
+    if used.failures or rule is None:
+        return [None] * len(asked)
+    return [matches(rule, pair[0], pair[1])] * len(asked)
 
 
 def _told(
@@ -78,23 +92,6 @@ def _told(
     if one.candidate is not None:
         return matches(rule, value, one.candidate)
     return value
-
-
-def matches(rule: FieldRule, value: str, candidate: str) -> bool:
-    """Whether a candidate is the value, as the field compares its values; in a time that does not say where
-    they differ, or whether their lengths do.
-    """
-    return same(_compared(rule, value), _compared(rule, candidate))
-
-
-def _compared(rule: FieldRule, text: str) -> bytes:
-    form = text
-    if rule.template is not None:
-        try:
-            form = normalize(rule.template, rule.normalize, text)
-        except ValueRefused:
-            form = text  # no value of the field, and so equal to none
-    return hashlib.sha256(form.encode("utf-8", "surrogatepass")).digest()
 
 
 def _vaultless(cell: Cell, tenant: str, asked: list[Asked], used: Used) -> dict[int, str]:

@@ -23,6 +23,7 @@ from vault.services.approving import Need, seek
 from vault.services.asked import Asked, Asking, Told, Used
 from vault.services.batch import BatchRefused, ItemError, reports
 from vault.services.cell import Cell, Origin, TenantSchema
+from vault.services.comparing import count_pair, is_pair
 from vault.services.deciding import UseGrant, narrowed, people_named, use_request
 from vault.services.delivery import Sealed, check_challenge, seal_answer
 from vault.services.gate import Request, trace
@@ -102,6 +103,8 @@ def use_grant(
     tenant = cell.schemas.of(who.tenant)
     epochs = cell.keyring.in_use  # before people are looked for
     asked = prepare(tenant)
+    if is_pair(asking):
+        count_pair(cell, who.credential.id, asked)
     # A grant that is over must not make the ledger read thousands of rows before it says so.
     use = use_request(asking, asked, request.origin)
     with_rows = len(asked) <= SMALL_BATCH or _may_pass(cell, who, use)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from msgspec import UNSET, UnsetType
 
-from vault.keyring.hierarchy import Purpose
 from vault.ledger.command import Verb
 from vault.policy.grant import VERIFY
-from vault.schema.document import Protection
 from vault.services.asked import Asked, Asking
 from vault.services.batch import FAIL
 from vault.services.cell import Cell, TenantSchema
+from vault.services.comparing import count_tries
 from vault.services.detokenize import DetokenizeItem, prepare_tokens
 from vault.services.gate import Request, holder
 from vault.services.hidden import Hidden
@@ -44,16 +43,6 @@ class VerifyAnswer(Replayable, frozen=True, omit_defaults=True):
     grant: GrantUse | UnsetType = UNSET
 
 
-def _same(one: Asked) -> bytes:
-    """What all spellings of a token have in common: its row, or what FF1 and its key are given of it."""
-    if one.row is not None:
-        return one.row
-    if one.rule is None or one.passed or one.rule.protection is not Protection.VAULTLESS:
-        return one.text.encode()
-    shape = one.rule.shape.parse_token(one.text)
-    return shape.text.encode() + b"\x00" + shape.kept_bytes()
-
-
 def verify(cell: Cell, request: Request, body: VerifyBody) -> Verb[VerifyAnswer]:
     """Compares a candidate with the value of a token, under a grant that says so.
 
@@ -72,9 +61,7 @@ def verify(cell: Cell, request: Request, body: VerifyBody) -> Verb[VerifyAnswer]
         asked = prepare_tokens(cell, who.tenant, schema, [item])
         for one in asked:
             one.candidate = body.candidate
-            # Without the key no grant allows it; a token that is none has no tries.
-            if one.refusal is None and cell.keyring.has_own(Purpose.ATTEMPTS):
-                one.attempt = cell.keyring.attempt(who.credential.id, body.field, _same(one))
+            count_tries(cell, who.credential.id, one)
         return asked
 
     shown = yield from use_grant(

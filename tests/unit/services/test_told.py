@@ -13,8 +13,8 @@ from vault.clock import DAY, FixedClock, parse_time, utc_date
 from vault.errors import CoatcheckError
 from vault.policy.grant import Derived, ScopeEntry
 from vault.policy.principal import Ceiling
-from vault.services.detokenize import detokenize
-from vault.services.grant_body import GrantBody, GrantLimits
+from vault.services.detokenize import DetokenizeBody, DetokenizeItem, detokenize
+from vault.services.grant_body import GrantBody, GrantLimits, Subjects
 from vault.services.grant_changes import NarrowBody, narrow_grant
 from vault.services.grants import create_grant
 from vault.services.identities import PrincipalBody, create_principal
@@ -214,3 +214,63 @@ def test_verify_has_a_route_of_its_own(built: BuiltCell) -> None:
         "scope_denied",
         "delegation_denied",
     )
+
+
+def compared(built: BuiltCell, credential: str, field: str, *tokens: str | None, **more: Any) -> Any:
+    body = reveal(field, list(tokens), operation="derive", derive=Derived("equals"), **more)
+    return built.run(detokenize, body, by=credential).values
+
+
+def test_two_tokens_are_compared_and_nothing_is_shown(built: BuiltCell) -> None:
+    """Random tokens of one value differ."""
+    ada, again, grace = (
+        built.token(NAME, name, person)
+        for name, person in (("Ada", "cust-1"), ("Ada", "cust-2"), ("Grace", "cust-3"))
+    )
+    assert ada != again
+    grant = scoped(built, entry(NAME, Derived("equals")), limits=GrantLimits(20, verify_attempts=9))
+    assert compared(built, grant, NAME, ada, again) == [True, True]
+    assert compared(built, grant, NAME, ada, grace) == [False, False]
+    assert compared(built, grant, NAME, ada, ada) == [True, True]
+    event = built.events(kind="detokenize")[-1]
+    assert (event["derive"], event["charged"], event["outcome"]) == ("equals", 2, "allowed")
+    assert code_of(lambda: built.reveal(grant, NAME, ada)) == ("scope_denied", "field")
+
+
+def test_comparisons_are_tries_of_both_tokens(built: BuiltCell) -> None:
+    """Else whoever can make tokens of guesses finds a value by comparing."""
+    victim, *guesses = (built.token(SSN, f"123-45-678{digit}") for digit in range(5))
+    grant = scoped(
+        built,
+        ScopeEntry([SSN], ["derive", "verify"], ["plain"], derive=[Derived("equals")]),
+        limits=GrantLimits(40, verify_attempts=3),
+    )
+    assert compared(built, grant, SSN, guesses[0], victim) == [False, False]
+    assert compared(built, grant, SSN, victim, guesses[1]) == [False, False]
+    assert check(built, grant, SSN, victim, "123-45-6789", key_version=1).attempts_left == 0
+    assert code_of(lambda: compared(built, grant, SSN, guesses[2], victim)) == (
+        "budget_exhausted",
+        "verify_attempts",
+    )
+    assert compared(built, grant, SSN, guesses[2], guesses[3]) == [False, False]
+
+
+def test_without_both_values_nothing_is_told(built: BuiltCell) -> None:
+    ada, mail = built.token(NAME, "Ada", "cust-1"), built.token(EMAIL, "ada@example.com", "cust-1")
+    grant = scoped(built, entry(NAME, Derived("equals")), limits=GrantLimits(20))
+    unknown = ada[:-1] + ("A" if ada[-1] != "A" else "E")
+    for tokens in ([ada], [ada, None], [ada, ada, ada], []):
+        found = code_of(lambda given=tokens: compared(built, grant, NAME, *given))
+        assert found[0] in ("pair_required", "batch_empty", "member_missing"), found
+    items = [DetokenizeItem(NAME, ada), DetokenizeItem(EMAIL, mail)]
+    both = DetokenizeBody("support", "derive", derive=Derived("equals"), items=items)
+    assert code_of(lambda: built.run(detokenize, both, by=grant))[0] == "pair_required"
+    with pytest.raises(CoatcheckError):
+        compared(built, grant, NAME, ada, unknown)
+    told = compared(built, grant, NAME, ada, unknown, on_error="report")
+    assert [one.error.code for one in told] == ["token_unknown", "token_unknown"]
+    narrow = scoped(
+        built, entry(NAME, Derived("equals")), subjects=Subjects(["cust-1"]), limits=GrantLimits(20)
+    )
+    other = built.token(NAME, "Ada", "cust-2")
+    assert code_of(lambda: compared(built, narrow, NAME, ada, other))[0] == "token_unknown"
