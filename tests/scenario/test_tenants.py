@@ -17,7 +17,7 @@ from vault.api.app import ROUTES
 from vault.api.route import Call, Route
 from vault.errors import CoatcheckError
 from vault.identifiers import new_id
-from vault.policy.permissions import CELL_WIDE, PERMISSIONS
+from vault.policy.permissions import CELL_WIDE, KEEPING_KEYS, PERMISSIONS
 from vault.services.keys import KeyFilter, list_stored_keys
 from vault.services.listing import Page
 from vault.wiring import perform
@@ -48,12 +48,14 @@ class Pair:
 
     Attributes:
         there: the tenant with the things; `names`: what it has, each with the like of it that nobody has.
-        lookers: a credential with every permission, by tenant; `grants`: one of a grant over all fields.
+        lookers, custodians: credentials with every permission, by tenant: no one key may have them all;
+            `grants`: one of a grant over all fields.
     """
 
     there: BuiltCell
     names: dict[str, str]
     lookers: dict[str, str]
+    custodians: dict[str, str]
     grants: dict[str, str]
     token: str
 
@@ -62,9 +64,10 @@ class Pair:
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     with development_cell(tmp_path_factory.mktemp("tenants")) as main:
         here, there = main.another_tenant("here"), main.another_tenant("there")
-        lookers, grants = {}, {}
+        lookers, custodians, grants = {}, {}, {}
         for looker in (here, main):
             lookers[looker.tenant] = powerful(looker, "looker", [NAME, SSN, f"{MARK}.name", "nobody.name"])
+            custodians[looker.tenant] = keeper(looker)
             grants[looker.tenant] = looker.grant(NAME, uses=50)
         there.apply(there.schema + SCHEMA)
         agent, _ = there.principal("agent", f"agent:{MARK}")
@@ -78,13 +81,23 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         ids += [row[0] for row in rows(there)["re_tenants"] if row[1] == "there"]
         names = {id_: new_id(id_.partition("_")[0]) for id_ in ids}
         names[f"{MARK}.name"] = "nobody.name"
-        yield Pair(there, names, lookers, grants, token)
+        yield Pair(there, names, lookers, custodians, grants, token)
+
+
+def plain(built: BuiltCell) -> set[str]:
+    """The permissions that its tenant can give, but for those that name a field or purpose."""
+    permissions = {one for one in PERMISSIONS if not one.endswith("*")}
+    return permissions if built.tenant == "main" else permissions - CELL_WIDE
+
+
+def keeper(built: BuiltCell) -> str:
+    """The credential of a service that may have keys made and destroyed, and gives nobody a grant."""
+    return built.principal("service", "keeper", permissions=sorted(plain(built)))[1]
 
 
 def powerful(built: BuiltCell, name: str, fields: list[str]) -> str:
-    """The credential of a service with every permission that its tenant can give."""
-    plain = {one for one in PERMISSIONS if not one.endswith("*")}
-    permissions = plain if built.tenant == "main" else plain - CELL_WIDE
+    """The credential of a service with every permission that its tenant can give, but over keys."""
+    permissions = plain(built) - KEEPING_KEYS
     ceiling = msgspec.structs.replace(CEILING, agents=["agent:demo", f"agent:{MARK}", "agent:nobody"])
     more = [f"tokenize:{field}" for field in fields]
     more += [f"grant:create:{purpose}" for purpose in ("support", MARK, "nobody")]
@@ -95,7 +108,8 @@ def ask(pair: Pair, tenant: str, route: Route, path: dict[str, str], body: Any) 
     """The code of a refusal, or an empty one with the decoded answer."""
     if route.body is not None:
         body = msgspec.convert(body, route.body)
-    by = pair.lookers[tenant] if "key" in route.who else pair.grants[tenant]
+    keys = pair.custodians if route.permission in KEEPING_KEYS else pair.lookers
+    by = keys[tenant] if "key" in route.who else pair.grants[tenant]
     call = Call(pair.there.cell, pair.there.request(by), body, path, {})
     try:
         answer = perform(pair.there.cell, lambda: route.start(call))
@@ -140,7 +154,7 @@ def test_the_control_finds_its_own(pair: Pair, name: str) -> None:
     route = BY_NAME[name]
     parameter = route.path.partition("{")[2].partition("}")[0]
     own = powerful(pair.there, "own-" + "".join(c for c in name.lower() if c.isalnum()), [NAME])
-    inside = Pair(pair.there, pair.names, {"there": own}, {}, "")
+    inside = Pair(pair.there, pair.names, {"there": own}, {}, {}, "")
     codes = {ask(inside, "there", route, {parameter: id_}, None)[0] for id_ in pair.names}
     assert "" in codes
 

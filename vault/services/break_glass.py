@@ -153,7 +153,7 @@ def break_glass(cell: Cell, request: Request, body: BreakGlassBody) -> Verb[Gran
         tell(cell.channels, writes, at, BROKEN_GLASS, tenant, grant, proposal.agent, proposal.purpose)
 
     bounds = Bounds(verb, LONGEST, past=True)
-    return (yield from make_grant(cell, request, caller, body, bounds, repeat, along))
+    return (yield from make_grant(cell, caller, request, body, bounds, repeat, along))
 
 
 def list_break_glass(cell: Cell, request: Request, page: Page, *, overdue: bool = False) -> Verb[Listing]:

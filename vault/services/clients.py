@@ -46,7 +46,7 @@ class ClientForm(Hidden, frozen=True, kw_only=True):
     client_assertion_type: str | None = None
 
 
-def client_of(cell: Cell, request: Request, form: ClientForm) -> Verb[Caller]:
+def client_of(cell: Cell, form: ClientForm, request: Request) -> Verb[Caller]:
     """The service key that asks.
 
     Raises:
@@ -70,7 +70,7 @@ def client_of(cell: Cell, request: Request, form: ClientForm) -> Verb[Caller]:
 
 
 def _client(cell: Cell, request: Request, form: ClientForm) -> tuple[Caller, Once | None]:
-    basic = request.authorization
+    basic = request.authorization or None  # an empty one is none, as everywhere
     ways = (basic, form.client_secret, form.client_assertion)
     if sum(way is not None for way in ways) > 1:
         raise BadInput("parameter_invalid", parameter="client_secret, client_assertion or Authorization")

@@ -206,13 +206,13 @@ def create_grant(cell: Cell, request: Request, body: GrantBody) -> Verb[GrantAns
     if caller.principal.name in (body.agent, f"{Kind.AGENT}:{body.agent}"):
         yield from _refuse(caller, request.origin, "self_approval")
     bounds = Bounds("grant.create", caller.principal.ceiling)
-    return (yield from make_grant(cell, request, caller, body, bounds, repeat))
+    return (yield from make_grant(cell, caller, request, body, bounds, repeat))
 
 
 def make_grant(
     cell: Cell,
-    request: Request,
     caller: Caller,
+    request: Request,
     body: GrantBody,
     bounds: Bounds,
     repeat: Once[GrantReplay],
@@ -232,7 +232,6 @@ def make_grant(
     if glass is not None:
         terms = msgspec.structs.replace(proposal.terms, break_glass=True)
         proposal = replace(proposal, terms=terms)
-    proposal = propose(body, tenant.schema, caller.principal.ceiling, cell.clock.now())
     named = proposal.subjects or ()
     purpose = tenant.schema.purposes[proposal.purpose]
     try:

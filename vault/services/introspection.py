@@ -144,7 +144,7 @@ def revoke(cell: Cell, request: Request, form: AskForm) -> Verb[RevocationAnswer
 
 
 def _asked(cell: Cell, request: Request, form: AskForm, verb: str) -> Verb[tuple[Caller, str]]:
-    client = yield from client_of(cell, request, form)
+    client = yield from client_of(cell, form, request)
     yield from admit(cell, client, request.origin, verb)
     if form.token is None:
         raise BadInput("member_missing", member="token")

@@ -76,7 +76,7 @@ def issue_token(cell: Cell, request: Request, form: TokenForm) -> Verb[TokenAnsw
             `proof_expired`: its DPoP proof.
         BadInput: `scope_invalid`, `target_invalid`.
     """
-    client = yield from client_of(cell, request, form)
+    client = yield from client_of(cell, form, request)
     yield from admit(cell, client, request.origin, "token.issue")
     if form.scope is not None:
         check_scope(client, form.scope)

@@ -77,7 +77,7 @@ def exchange_token(cell: Cell, request: Request, form: TokenForm) -> Verb[TokenA
         BadInput: `assertion_invalid`: a token that is none that is taken; `details_invalid`; and what
             `create_grant` raises.
     """
-    client = yield from client_of(cell, request, form)
+    client = yield from client_of(cell, form, request)
     yield from admit(cell, client, request.origin, "token.exchange")
     if form.requested_token_type not in (None, GRANT_TOKEN):
         raise BadInput("parameter_invalid", parameter="requested_token_type")

@@ -54,7 +54,7 @@ def test_a_grant_that_is_over_stays_over(one: int, other: int, few: int, many: i
 
 
 def test_states_keep_their_spelling() -> None:
-    assert [state.value for state in GrantState] == ["active", "suspended", "revoked"]
+    assert [state.value for state in GrantState] == ["pending", "active", "suspended", "revoked"]
 
 
 LAST4 = ScopeEntry(["customer.ssn"], ["mask"], ["plain"], mask="last4")

@@ -52,7 +52,6 @@ from vault.services.break_glass import (
     review_break_glass,
 )
 from vault.services.client_keys import ClientBody, PublicJwk, create_client
-from vault.services.clients import client_of
 from vault.services.coverage import read_coverage
 from vault.services.decrypt import DecryptBody, DecryptItem, decrypt
 from vault.services.detokenize import detokenize
@@ -606,10 +605,9 @@ CALLS: Final[dict[str, Call]] = {
     "create_client": Call(
         create_client, lambda b: (b.admin, (b.service_id, ClientBody(PUBLIC))), 1, "principal:write"
     ),
-    "client_of": Call(client_of, lambda b: (b.service, (TokenForm(),)), 0),
     "issue_token": Call(issue_token, lambda b: (b.service, (TokenForm(),)), 2),
     "token": Call(token, lambda b: (b.service, (TokenForm(grant_type="client_credentials"),)), 2),
-    "exchange_token": Call(exchange_token, _exchange, 1, "grant:create"),
+    "exchange_token": Call(exchange_token, _exchange, 1),  # needs grant:create, for a subject of its own
     "introspect": Call(introspect, lambda b: (b.service, (AskForm(token=access_token(b)),)), 0),
     "revoke": Call(revoke, lambda b: (b.service, (AskForm(token=access_token(b)),)), 1),
     "create_key": Call(create_key, lambda b: (b.admin, (b.service_id, KeyBody())), 1, "principal:write"),

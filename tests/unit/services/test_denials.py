@@ -300,7 +300,7 @@ class TestUnauthenticated:
         counted: dict[str, int] = {}
         for header, by_key, by_grant in headers.values():
             expected = by_grant if name in BY_GRANT else by_key
-            if name == "read_grant" and header is not None and header[7:10] == "cg_":
+            if name in ("read_grant", "read_approval") and header is not None and header[7:10] == "cg_":
                 expected = by_grant
             if not expected:
                 continue
