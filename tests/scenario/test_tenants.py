@@ -30,6 +30,8 @@ LISTS = [
     for name, route in BY_NAME.items()
     if route.method == "GET" and "{" not in name and route.who != ("session",)  # those are one's own
 ]
+SECOND = {"block": UNKNOWN_BLOCK, "jkt": UNKNOWN_BLOCK, "number": "1"}
+"""What paths name beside the thing itself."""
 SCHEMA = f"""
 [purposes.{MARK}]
 legal_basis = "contract"
@@ -140,8 +142,7 @@ def test_what_another_tenant_has_is_as_if_nobody_had_it(pair: Pair, name: str, t
     before = silent(rows(pair.there))
     for theirs, nobodys in pair.names.items():
         found = [
-            ask(pair, tenant, route, {parameter: id_, "block": UNKNOWN_BLOCK}, body_of(name))
-            for id_ in (theirs, nobodys)
+            ask(pair, tenant, route, SECOND | {parameter: id_}, body_of(name)) for id_ in (theirs, nobodys)
         ]
         assert found[0] == found[1]
         assert MARK not in repr(found) or MARK in theirs
