@@ -64,8 +64,8 @@ def lost_ciphertexts(api: Api, sealed: list[Sealed]) -> list[str]:
     return ["decrypt: another value" for one, item in opened if item["value"] != one.value]
 
 
-def done_twice(api: Api, database: Path, once: list[Once]) -> list[str]:
-    """Requests under an Idempotency-Key that do not answer alike, or that were done more than once."""
+def answered_twice(api: Api, once: list[Once]) -> list[str]:
+    """Requests under an Idempotency-Key that do not answer alike. What was not done yet is done now."""
     found = []
     for one in once:
         ids = {one.id} - {None}
@@ -75,8 +75,17 @@ def done_twice(api: Api, database: Path, once: list[Once]) -> list[str]:
         if len(ids) > 1:
             found.append(f"one key, several answers: {sorted(map(str, ids))}")
         one.id = ids.pop()
+    return found
+
+
+def done_twice(database: Path, once: list[Once]) -> list[str]:
+    """Those of them that were not done once.
+
+    Args:
+        database: as it is after they were asked again.
+    """
     made: dict[str, int] = dict(rows(database, "SELECT reason, count(*) FROM re_grants GROUP BY reason"))
-    return found + [f"done {made.get(one.key, 0)} times" for one in once if made.get(one.key) != 1]
+    return [f"done {made.get(one.key, 0)} times" for one in once if made.get(one.key) != 1]
 
 
 def lost_access(api: Api, journal: Journal, round_: int, rng: random.Random) -> list[str]:

@@ -152,14 +152,16 @@ class Crash:
     def _check(self) -> None:
         """Everything that must hold, the service being up again."""
         report, journal, folder = self._report, self.journal, self.service.folder
-        database = self._database()
         api = Api(self.service.port, self.client_key)
         verified = coatcheck("audit", "verify", "--config", folder, "--region", "eu")
         if verified.returncode != 0:
             report.gaps.append(f"audit verify ended with {verified.returncode}: {verified.stderr.strip()}")
         report.lost += checks.lost_tokens(api, journal.tokens)
         report.lost += checks.lost_ciphertexts(api, journal.sealed)
-        report.wrong += checks.done_twice(api, database, journal.once[-checks.SAMPLE :])
+        once = journal.once[-checks.SAMPLE :]
+        report.wrong += checks.answered_twice(api, once)
+        database = self._database()  # a copy may be: no earlier
+        report.wrong += checks.done_twice(database, once)
         report.revived += checks.lost_access(api, journal, report.kills, self._rng)
         log = checks.events(database)
         report.lost += checks.vanished(database, journal)

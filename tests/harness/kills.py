@@ -201,7 +201,8 @@ class Life:
         try:
             found += checks.lost_tokens(api, chosen)
             found += checks.lost_ciphertexts(api, journal.sealed[-SAMPLE:])
-            found += checks.done_twice(api, database, journal.once[-SAMPLE:])
+            found += checks.answered_twice(api, journal.once[-SAMPLE:])
+            found += checks.done_twice(database, journal.once[-SAMPLE:])
             found += checks.lost_access(api, journal, self.round, self._rng)
         except Gone:
             found.append("the service went away while it was looked at")

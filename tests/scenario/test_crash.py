@@ -109,9 +109,10 @@ def test_the_harness_finds_what_was_done_twice(after: After) -> None:
     database, journal = after.copy("SELECT 1", "twice")
     once = after.crash.journal.once[:3]
     assert len(once) == 3
-    assert checks.done_twice(after.api, after.folder / "eu.db", once) == []
-    assert checks.done_twice(after.api, database, [replace(once[0], id="gr_0")]) != []
-    assert checks.done_twice(after.api, database, [Once("never", once[0].body)]) == ["done 0 times"]
+    assert checks.answered_twice(after.api, once) == []
+    assert checks.done_twice(after.folder / "eu.db", once) == []
+    assert checks.answered_twice(after.api, [replace(once[0], id="gr_0")]) != []
+    assert checks.done_twice(database, [Once("never", once[0].body)]) == ["done 0 times"]
     assert journal.wrong == []
 
 

@@ -18,6 +18,7 @@ from vault.identifiers import new_id, parse_id
 from vault.ledger.command import Needs, State, Verb, Writes
 from vault.policy.grant import Proposal
 from vault.policy.principal import Ceiling
+from vault.services.binding import bound_schema
 from vault.services.cell import Cell, Origin
 from vault.services.gate import CallerCommand, Refused, Request, admit, authenticate, person, trace
 from vault.services.grant_body import GrantBody, check_text, instant
@@ -116,7 +117,8 @@ def break_glass(cell: Cell, request: Request, body: BreakGlassBody) -> Verb[Gran
     """
     verb = "break-glass.create"
     caller = person(cell, request)
-    yield from admit(cell, caller, request.origin, verb, "break-glass:create")
+    schema = bound_schema(cell, request, caller)
+    yield from admit(cell, caller, request.origin, verb, "break-glass:create", schema=schema)
     if not body.reason:
         raise BadInput("member_missing", member="reason")
     for member in ("approval", "delegation"):
@@ -153,7 +155,7 @@ def break_glass(cell: Cell, request: Request, body: BreakGlassBody) -> Verb[Gran
         tell(cell.channels, writes, at, BROKEN_GLASS, tenant, grant, proposal.agent, proposal.purpose)
 
     bounds = Bounds(verb, LONGEST, past=True)
-    return (yield from make_grant(cell, caller, request, body, bounds, repeat, along))
+    return (yield from make_grant(cell, caller, request, schema, body, bounds, repeat, along))
 
 
 def list_break_glass(cell: Cell, request: Request, page: Page, *, overdue: bool = False) -> Verb[Listing]:

@@ -23,7 +23,7 @@ from vault.policy.terms import NONE, encode_terms
 from vault.schema.document import Purpose
 from vault.services.approving import pending_grant
 from vault.services.binding import bound_schema
-from vault.services.cell import Cell, Origin
+from vault.services.cell import Cell, Origin, TenantSchema
 from vault.services.comparing import compares
 from vault.services.gate import CallerCommand, Refused, Request, admit, authenticate, trace
 from vault.services.grant_body import GrantBody, Validity, longest, propose, within
@@ -206,13 +206,14 @@ def create_grant(cell: Cell, request: Request, body: GrantBody) -> Verb[GrantAns
     if caller.principal.name in (body.agent, f"{Kind.AGENT}:{body.agent}"):
         yield from _refuse(caller, request.origin, "self_approval")
     bounds = Bounds("grant.create", caller.principal.ceiling)
-    return (yield from make_grant(cell, caller, request, body, bounds, repeat))
+    return (yield from make_grant(cell, caller, request, tenant, body, bounds, repeat))
 
 
 def make_grant(
     cell: Cell,
     caller: Caller,
     request: Request,
+    tenant: TenantSchema,
     body: GrantBody,
     bounds: Bounds,
     repeat: Once[GrantReplay],
@@ -221,13 +222,13 @@ def make_grant(
     """Creates a grant inside some bounds.
 
     Args:
+        tenant: the schema with the rules that the caller was admitted by; the command is bound to it.
         glass: what else is written with a grant that is past its creator's ceiling; it is marked as one.
 
     Raises:
         BadInput: the grant makes no sense in this schema, or is out of its purpose's caps.
         Denied: it is too wide; on the record.
     """
-    tenant = cell.schemas.of(caller.principal.tenant)
     proposal = propose(body, tenant.schema, bounds.ceiling, cell.clock.now())
     if glass is not None:
         terms = msgspec.structs.replace(proposal.terms, break_glass=True)

@@ -19,6 +19,7 @@ from vault.policy.attribute_rules import DEFAULT
 from vault.policy.grant import ScopeEntry
 from vault.policy.policy_cases import CaseContext, PolicyCase
 from vault.policy.terms import Bind, Delegation, RateBody
+from vault.services import grants
 from vault.services.detokenize import detokenize
 from vault.services.encrypt import EncryptBody, EncryptItem, encrypt
 from vault.services.grant_body import GrantBody, GrantLimits, Subjects, Validity
@@ -154,6 +155,21 @@ def test_rules_take_away_what_permissions_give(built: BuiltCell) -> None:
         assert (told.check, told.policies, told.outcome) == ("policy", [name], "denied")
     assert built.token(NAME, "Ada")
     assert built.grant(NAME)
+
+
+def test_a_grant_is_made_by_the_rules_that_its_creator_was_admitted_by(
+    built: BuiltCell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rules that are put in force in between refuse it."""
+    propose = grants.propose
+
+    def meanwhile(*given: Any) -> Any:
+        monkeypatch.setattr(grants, "propose", propose)
+        put(built, forbid("g", 'action == Action::"grant:create"'))
+        return propose(*given)
+
+    monkeypatch.setattr(grants, "propose", meanwhile)
+    assert refused(lambda: built.grant(NAME)).facts["policies"] == ["g"]
 
 
 def test_rules_give_nothing(built: BuiltCell) -> None:
