@@ -19,12 +19,12 @@ from vault.policy.attribute_rules import DEFAULT
 from vault.policy.grant import ScopeEntry
 from vault.policy.policy_cases import CaseContext, PolicyCase
 from vault.policy.terms import Bind, Delegation, RateBody
-from vault.services import grants
 from vault.services.detokenize import detokenize
 from vault.services.encrypt import EncryptBody, EncryptItem, encrypt
 from vault.services.grant_body import GrantBody, GrantLimits, Subjects, Validity
 from vault.services.grant_changes import ChangeBody, revoke_grant, suspend_grant
 from vault.services.grants import create_grant
+from vault.services.idempotency import once
 from vault.services.identities import list_principals
 from vault.services.kills import KillBody, set_kill
 from vault.services.listing import Page
@@ -161,14 +161,14 @@ def test_a_grant_is_made_by_the_rules_that_its_creator_was_admitted_by(
     built: BuiltCell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rules that are put in force in between refuse it."""
-    propose = grants.propose
+    between = "vault.services.grants.once"
 
     def meanwhile(*given: Any) -> Any:
-        monkeypatch.setattr(grants, "propose", propose)
+        monkeypatch.setattr(between, once)
         put(built, forbid("g", 'action == Action::"grant:create"'))
-        return propose(*given)
+        return once(*given)
 
-    monkeypatch.setattr(grants, "propose", meanwhile)
+    monkeypatch.setattr(between, meanwhile)
     assert refused(lambda: built.grant(NAME)).facts["policies"] == ["g"]
 
 
