@@ -50,13 +50,12 @@ def periods(config: Config, region: str, store: Store, now: Micros) -> Iterator[
     """Field keys and service keys that have been in use for longer than they are meant to be."""
     name = f"cell {region}"
     working = working_of(config, region)
-    due = due_rotations(
-        store, cryptoperiods.terms_of(store, working.rotation, working.references, working.signing), now
-    )
+    due = due_rotations(store, cryptoperiods.terms_of(store, working), now)
     for key in due:
-        of = f"{key.purpose.value} key of {key.field or 'references'} of tenant {key.tenant}"
-        detail = f"the {of} has been due since {format_time(key.end)[:10]}"
-        remedy = "see that a worker runs (worker.inside, or coatcheck worker); coatcheck key rotate"
+        of = f"{key.field or 'references'} of tenant {key.tenant}" if key.tenant else "the cell"
+        detail = f"the {key.purpose.value} key of {of} has been due since {format_time(key.end)[:10]}"
+        remedy = "see that a worker runs (worker.inside, or coatcheck worker)"
+        remedy += "; coatcheck key rotate" if key.tenant else ""
         yield Finding(f"{name} field keys", RISKY, detail, remedy)
     if not due:
         yield Finding(f"{name} field keys", OK, "inside their cryptoperiods")

@@ -285,6 +285,7 @@ def working_of(config: Config, region: str) -> Working:
         pause_s=worker.pause_ms / 1000,
         rotation=None if cell.rotation is None else parse_period(cell.rotation),
         references=None if cell.reference_rotation is None else parse_period(cell.reference_rotation),
+        messages=None if cell.delivery_rotation is None else parse_period(cell.delivery_rotation),
         signing=None if config.oauth.rotation is None else parse_period(config.oauth.rotation),
         custody_backup=None if cell.custody_backup is None else config.path(cell.custody_backup),
         custody_backup_keep=parse_period(cell.custody_backup_keep),

@@ -154,6 +154,16 @@ def test_references_are_rotated_once_a_day_at_most(text: str, reason: str) -> No
 
 
 @pytest.mark.parametrize(
+    ("text", "reason"),
+    [("90", "is a duration like P1Y"), ("P13D", "is at least two weeks"), ("", "is a duration like P1Y")],
+)
+def test_keys_of_messages_are_announced_before_they_are_replaced(text: str, reason: str) -> None:
+    found = refused(f'{CELL}delivery_rotation = "{text}"\n')
+    assert found["setting"] == "cell.eu.delivery_rotation"
+    assert str(found["reason"]).startswith(reason)
+
+
+@pytest.mark.parametrize(
     ("name", "text", "reason"),
     [
         ("longest", "P", "is a duration like P90D"),

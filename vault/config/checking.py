@@ -35,6 +35,7 @@ TLS_MINIMUM: Final = "1.3"
 MODES: Final = ("production", "development")
 SHORTEST_ROTATION_S: Final = 3_600
 SHORTEST_REFERENCES_S: Final = 86_400
+SHORTEST_DELIVERY_S: Final = 14 * 86_400
 SHORTEST_TERM_S: Final = 60
 LONGEST_OVERLAP_S: Final = 31 * 86_400
 MAX_PROBLEMS: Final = 100
@@ -231,6 +232,13 @@ def _wrong_cell(config: Config, place: str, cell: CellSettings) -> Iterator[Prob
             yield Problem(f"{place}.reference_rotation", reason)
     except ValueError:
         yield Problem(f"{place}.reference_rotation", "is a duration like P1Y")
+    try:
+        delivery = cell.delivery_rotation
+        if delivery is not None and parse_period(delivery).shortest_seconds < SHORTEST_DELIVERY_S:
+            reason = "is at least two weeks: a key is announced for a week before it signs"
+            yield Problem(f"{place}.delivery_rotation", reason)
+    except ValueError:
+        yield Problem(f"{place}.delivery_rotation", "is a duration like P1Y")
     try:
         parse_period(cell.custody_backup_keep)
     except ValueError:

@@ -161,6 +161,13 @@ class CellSettings(StoreSettings, forbid_unknown_fields=True, frozen=True):
             "None: when it is rotated is up to you"
         ),
     ] = None
+    delivery_rotation: Annotated[
+        str | None,
+        means(
+            "how long sealed answers are signed, and sealed requests opened, by one key, like `P1Y`; then a "
+            "worker makes another, which signs after it was announced for a week. None: for ever"
+        ),
+    ] = None
     custody_backup: Annotated[
         str | None,
         means(

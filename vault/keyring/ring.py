@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from vault.clock import Micros
 from vault.context import TAG_FIELD, TAG_RECORD, TAG_VALUE, canonical
 from vault.crypto.block import BlockCipher
 from vault.crypto.mac import reference
@@ -71,7 +72,8 @@ class Keyring:
         self._indexes: BoundedCache[tuple[str, str, int, int], BlindIndex] = BoundedCache()
         self._mask_hashes: BoundedCache[tuple[str, str], MaskHash] = BoundedCache()
         self._attempts: BoundedCache[str, Secret] = BoundedCache()
-        self._intake: BoundedCache[str, Secret] = BoundedCache()
+        self._intake: BoundedCache[str, tuple[Secret, ...]] = BoundedCache()
+        self._made: BoundedCache[Purpose, Micros] = BoundedCache()
         self._signers: BoundedCache[str, Signer] = BoundedCache()
 
         self._in_use: EpochsInUse | None = None
@@ -304,31 +306,38 @@ class Keyring:
             return False
         return True
 
-    def delivery(self) -> Signer:
-        """What signs sealed answers: the cell's delivery key."""
+    def intakes(self) -> tuple[Secret, ...]:
+        """The X25519 keys that open sealed requests, newest first; none: no keys yet."""
         self._check_lease()
-        return self._signers.get(CELL, lambda: Signer(self.single(CELL, CELL, Purpose.DELIVERY)))
-
-    def intake(self) -> Secret:
-        """The X25519 key that opens sealed requests."""
-        self._check_lease()
-        return self._intake.get(CELL, lambda: self.single(CELL, CELL, Purpose.INTAKE))
+        return self._intake.get(CELL, lambda: tuple(map(self._open, self._own(Purpose.INTAKE))))
 
     def signers(self, purpose: Purpose) -> list[tuple[FieldKeyRow, Signer]]:
         """The cell's own signing keys of a purpose that may be looked at, newest first; none: no keys yet."""
         self._check_lease()
+        return [
+            (row, self._signers.get(f"{purpose}:{row.version}", lambda row=row: Signer(self._open(row))))  # type: ignore[misc]
+            for row in self._own(purpose)
+        ]
+
+    def _own(self, purpose: Purpose) -> list[FieldKeyRow]:
         if not self.has_own(purpose):
             return []
         keys = self._field_keys(CELL, CELL, purpose)
         return [
-            (row, self._signers.get(f"{purpose}:{version}", lambda row=row: Signer(self._open(row))))  # type: ignore[misc]
-            for version, row in sorted(keys.rows.items(), reverse=True)
+            row
+            for _, row in sorted(keys.rows.items(), reverse=True)
             if KeyState(row.state) in (KeyState.ACTIVE, KeyState.DEACTIVATED)
         ]
+
+    def made_at(self, purpose: Purpose) -> Micros:
+        """When the newest of the cell's own keys of a purpose was made."""
+        newest = self._store.custody.newest_field_keys
+        return self._made.get(purpose, lambda: self._store.read(newest, {"purpose": purpose.value})[0][3])
 
     def look_again(self, purpose: Purpose) -> None:
         """Drops what is remembered of the cell's own keys of a purpose."""
         self._rows.drop((CELL, CELL, purpose))
+        self._made.drop(purpose)
 
     def attempt(self, grant: str, field: str, token: bytes) -> bytes:
         """What tries of a token under a grant are counted by: keyed, for a token may be easy to guess."""
@@ -351,6 +360,7 @@ class Keyring:
             self._attempts,
             self._signers,
             self._intake,
+            self._made,
         ):
             cache.clear()
         self._in_use = None

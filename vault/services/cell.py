@@ -55,6 +55,7 @@ class Working:
         rotation: how long an epoch is sealed under; None: until somebody turns it.
         references: how long references to people are made by one key; None: until somebody rotates it.
         signing: how long access tokens are signed by one key; None: for ever.
+        messages: how long sealed answers are signed, and sealed requests opened, by one key; None: for ever.
         custody_backup: the folder that a turn writes a backup of custody and record into.
         custody_backup_keep: how long such a backup is kept.
     """
@@ -66,6 +67,7 @@ class Working:
     custody_backup_keep: Period = KEEP
     references: Period | None = None
     signing: Period | None = None
+    messages: Period | None = None
 
 
 class Attendant(Protocol):

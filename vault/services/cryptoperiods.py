@@ -24,10 +24,15 @@ from vault.keyring.epoch import stored_epochs
 from vault.keyring.hierarchy import CELL, Purpose
 from vault.retention.period import NO_DUE, falls_due
 from vault.schema.document import EMPTY, Schema, parse_document
+from vault.services.cell import Working
 from vault.services.turn import period_end as epoch_end
 from vault.store.cell import Store
 
-SCHEDULED: Final = (Purpose.FF1, Purpose.BLIND_INDEX, Purpose.SUBJECT_REFERENCE, Purpose.ACCESS_TOKENS)
+MESSAGES: Final = frozenset({Purpose.DELIVERY, Purpose.INTAKE})
+SCHEDULED: Final = (
+    *(Purpose.FF1, Purpose.BLIND_INDEX, Purpose.SUBJECT_REFERENCE, Purpose.ACCESS_TOKENS),
+    *sorted(MESSAGES),
+)
 """Purposes whose keys are rotated when they are due."""
 
 
@@ -39,13 +44,15 @@ class Terms:
         schemas: by tenant.
         references: of keys of references to people; None: until somebody rotates them.
         epochs: when the cryptoperiod of each epoch ends that has one.
-        signing: of keys that sign access tokens; None: until somebody rotates them.
+        signing: of keys that sign access tokens; None: they have no end.
+        messages: of keys that sign sealed answers and open sealed requests; None: they have no end.
     """
 
     schemas: Mapping[str, Schema]
     references: Period | None
     epochs: Mapping[int, Micros]
     signing: Period | None = None
+    messages: Period | None = None
 
     def end(self, tenant: str, purpose: str, field: str, version: int, created_at: Micros) -> Micros | None:
         """When a field key's cryptoperiod ends; None if it has none."""
@@ -59,27 +66,24 @@ class Terms:
             return self.references
         if purpose == Purpose.ACCESS_TOKENS:
             return self.signing
+        if purpose in MESSAGES:
+            return self.messages
         rule = self.schemas.get(tenant, EMPTY).fields.get(field)
         if rule is None or purpose not in (Purpose.FF1, Purpose.BLIND_INDEX):
             return None
         return rule.rotation
 
 
-def terms_of(
-    store: Store, rotation: Period | None, references: Period | None, signing: Period | None = None
-) -> Terms:
-    """The terms as they stand in the database.
-
-    Args:
-        rotation: of epochs.
-    """
+def terms_of(store: Store, working: Working) -> Terms:
+    """The terms as they stand in the database and in a cell's settings."""
     rows = store.read(store.record.latest_schemas)
-    ends = {row.number: epoch_end(row, rotation) for row in stored_epochs(store)}
+    ends = {row.number: epoch_end(row, working.rotation) for row in stored_epochs(store)}
     return Terms(
         {row[0]: parse_document(msgspec.json.decode(row[2])) for row in rows},
-        references,
+        working.references,
         {number: end for number, end in ends.items() if end is not None},
-        signing,
+        working.signing,
+        working.messages,
     )
 
 

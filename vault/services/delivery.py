@@ -19,6 +19,7 @@ from vault.services.asked import Asked, Asking, Told, Used
 from vault.services.batch import ItemError
 from vault.services.cell import Cell
 from vault.services.hidden import Hidden
+from vault.services.message_keys import delivery_signers
 
 _CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{16,128}")
 _encode: Final = msgspec.json.Encoder().encode
@@ -76,7 +77,7 @@ def seal_answer(
     items = [_item(one, value) for one, value in zip(asked, values, strict=True)]
     plaintext = _encode({"decision": decision, "jti": jti, "items": items})
     enc_ct = hpke.seal(public, info(hpke.SUITE, used.grant.id, jti), plaintext)
-    signer = cell.keyring.delivery()
+    signer, _ = delivery_signers(cell)
     signed = signed_bytes(
         cell=cell.region,
         grant=used.grant.id,

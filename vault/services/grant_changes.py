@@ -27,9 +27,10 @@ from vault.services.cell import Cell, Origin
 from vault.services.gate import CallerCommand, Request, admit, authenticate, trace
 from vault.services.grant_body import Subjects as SubjectsBody
 from vault.services.grant_body import check_text, instant, named_subjects
-from vault.services.grant_views import GrantAnswer, delivery_key, shown_row, visible
+from vault.services.grant_views import GrantAnswer, shown_row, visible
 from vault.services.hidden import Hidden
 from vault.services.idempotency import Replayable, once
+from vault.services.message_keys import delivery_keys
 from vault.services.subjects import find
 from vault.store.rows import GrantRow
 
@@ -286,7 +287,7 @@ def _change(
         return repeat.replay
 
     def answer(row: GrantRow, at: Micros) -> GrantAnswer:
-        return msgspec.structs.replace(shown_row(row, at), delivery_key=delivery_key(cell, row.grant.terms))
+        return msgspec.structs.replace(shown_row(row, at), **delivery_keys(cell, row.grant.terms))
 
     done = yield repeat.keep(command(caller), answer)
     return answer(done.value, done.at)

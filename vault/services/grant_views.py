@@ -6,7 +6,6 @@ import msgspec
 
 from vault.authn.identities import Caller
 from vault.clock import Micros, format_time
-from vault.crypto.base64url import encode
 from vault.crypto.jws import Jwk
 from vault.errors import Unknown
 from vault.identifiers import format_id, parse_id
@@ -19,6 +18,7 @@ from vault.services.cell import Cell
 from vault.services.gate import Request, admit, authenticate, holder, is_grant
 from vault.services.idempotency import Replayable
 from vault.services.listing import Listing, Page, check_page
+from vault.services.message_keys import delivery_keys
 from vault.store.rows import GrantRow, decode_grant
 
 
@@ -29,6 +29,7 @@ class GrantAnswer(Replayable, frozen=True):
         jkt: the thumbprint of the holder's key, of a keyed grant.
         terms: what it is bound to beside its scope.
         delivery_key: what signs the answers that are sealed for it, to be pinned by whoever opens them.
+        next_delivery_key: what will, within a week: to be pinned beside it.
         approval: what has to be approved before it is active; in the answer that created it.
     """
 
@@ -50,6 +51,7 @@ class GrantAnswer(Replayable, frozen=True):
     jkt: str | None = None
     terms: Terms | None = None
     delivery_key: Jwk | None = None
+    next_delivery_key: Jwk | None = None
     approval: Need | None = None
 
 
@@ -113,13 +115,6 @@ def list_grants(cell: Cell, request: Request, page: Page, only: GrantFilter) -> 
     return Listing(list(found), below)
 
 
-def delivery_key(cell: Cell, terms: Terms) -> Jwk | None:
-    """What signs the answers that are sealed for a grant; None where none are."""
-    if terms.seal_to is None:
-        return None
-    return Jwk("OKP", "Ed25519", encode(cell.keyring.delivery().public))
-
-
 def visible(cell: Cell, caller: Caller, grant: str) -> GrantAnswer | None:
     """The grant, if there is one and the caller may see it."""
     shown = _read(cell, caller.principal.tenant, grant)
@@ -135,7 +130,7 @@ def _read(cell: Cell, tenant: str, grant: str) -> GrantAnswer | None:
     if found is None:
         return None
     shown = shown_row(found, cell.clock.now())
-    return msgspec.structs.replace(shown, delivery_key=delivery_key(cell, found.grant.terms))
+    return msgspec.structs.replace(shown, **delivery_keys(cell, found.grant.terms))
 
 
 def read_row(cell: Cell, tenant: str, grant: str) -> GrantRow | None:

@@ -27,9 +27,10 @@ from vault.services.cell import Cell, Origin, TenantSchema
 from vault.services.comparing import compares
 from vault.services.gate import CallerCommand, Refused, Request, admit, authenticate, trace
 from vault.services.grant_body import GrantBody, Validity, longest, propose, within
-from vault.services.grant_views import GrantAnswer, GrantReplay, delivery_key
+from vault.services.grant_views import GrantAnswer, GrantReplay
 from vault.services.holder_keys import bound
 from vault.services.idempotency import Once, once
+from vault.services.message_keys import delivery_keys
 from vault.services.own_keys import ensure
 from vault.services.subjects import enter, find
 
@@ -284,7 +285,7 @@ def make_grant(
         refusal, proposal = decided
         if refusal is not None:
             return None
-        return GrantAnswer(
+        shown = GrantAnswer(
             id=row["id"],
             state="active" if waiting is None and proposal.valid_from <= at else "pending",
             version=1,
@@ -301,9 +302,9 @@ def make_grant(
             decision=command.decision,
             jkt=row["jkt"],
             terms=None if proposal.terms == NONE else proposal.terms,
-            delivery_key=delivery_key(cell, proposal.terms),
             approval=None if waiting is None else waiting.need,
         )
+        return msgspec.structs.replace(shown, **delivery_keys(cell, proposal.terms))
 
     done = yield repeat.keep(command, answer)
     made = answer(done.value, done.at)

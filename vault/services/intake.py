@@ -16,6 +16,7 @@ from vault.ledger.command import Verb
 from vault.services.cell import Cell
 from vault.services.gate import Request, admit, authenticate
 from vault.services.hidden import Hidden
+from vault.services.message_keys import intake_keys
 from vault.services.own_keys import ensure
 
 MEDIA_TYPE: Final = b"application/vnd.coatcheck.sealed+json"
@@ -54,7 +55,7 @@ def read_intake_key(cell: Cell, request: Request) -> Verb[IntakeKey]:
     caller = authenticate(cell, request)
     yield from admit(cell, caller, request.origin, "intake-key.read")
     yield from ensure(cell, caller, request.origin, Purpose.INTAKE)
-    public = hpke.public_of(cell.keyring.intake())
+    public = hpke.public_of(intake_keys(cell)[0])
     return IntakeKey(thumbprint(public, "X25519"), "OKP", "X25519", encode(public), hpke.SUITE)
 
 
@@ -79,8 +80,9 @@ def open_body(cell: Cell, request: Request, path: str, raw: bytes) -> bytes:
         raise BadInput("sealed_invalid") from None
     if body.suite != hpke.SUITE or not cell.keyring.has_own(Purpose.INTAKE):
         raise BadInput("sealed_invalid")
-    private = cell.keyring.intake()
-    if body.kid != thumbprint(hpke.public_of(private), "X25519"):
+    named = (key for key in intake_keys(cell) if body.kid == thumbprint(hpke.public_of(key), "X25519"))
+    private = next(named, None)
+    if private is None:
         raise BadInput("sealed_invalid")
     try:
         return hpke.open_sealed(private, intake.info(cell.region, path, caller.principal.id), enc_ct)

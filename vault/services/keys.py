@@ -42,8 +42,9 @@ class StoredKeyAnswer(Hidden, frozen=True, omit_defaults=True):
         created: when it was made, RFC 3339.
         period_end: until when it is meant to protect, while it does: of a field key by the schema's
             `rotation`, of the index layer, which stands for its epoch, by `cell.REGION.rotation`, of the key
-            of references by `cell.REGION.reference_rotation`; of a data key, when it is removed; of a service
-            key, when it expires.
+            of references by `cell.REGION.reference_rotation`, of those of messages by
+            `cell.REGION.delivery_rotation`, of access tokens by `oauth.rotation`; of a data key, when it is
+            removed; of a service key, when it expires.
         principal: of a service key, whose it is.
         filling: of an index key: nothing is looked up by it yet, a job writes the rows that it is to find.
     """
@@ -79,7 +80,7 @@ def list_stored_keys(cell: Cell, request: Request, page: Page, only: KeyFilter) 
     if only.state is not None and only.state not in {state.value for state in KeyState}:
         raise BadInput("parameter_invalid", parameter="state")
     found: list[StoredKeyAnswer] = []
-    terms = terms_of(cell.store, cell.working.rotation, cell.working.references)
+    terms = terms_of(cell.store, cell.working)
     for _ in range(MAX_SCANS):
         rows = list(_newest(cell, caller.principal.tenant, below, only.kind))
         for row in rows:
@@ -99,7 +100,7 @@ def read_stored_key(cell: Cell, request: Request, key: str) -> Verb[StoredKeyAns
     caller = authenticate(cell, request, fresh=True)
     yield from admit(cell, caller, request.origin, "key.read", "key:read")
     custody = cell.store.custody
-    terms = terms_of(cell.store, cell.working.rotation, cell.working.references)
+    terms = terms_of(cell.store, cell.working)
     for row in cell.store.read(cell.store.record.service_key_shown, {"key_id": key}):
         if row[-1] == caller.principal.tenant:
             return _shown(_service_key(row, cell.clock.now()), terms)

@@ -26,7 +26,7 @@ def rotate_due(cell: Cell) -> Verb[int]:
         Unavailable: `key_unavailable`.
     """
     rotated = 0
-    terms = terms_of(cell.store, cell.working.rotation, cell.working.references, cell.working.signing)
+    terms = terms_of(cell.store, cell.working)
     for due in due_rotations(cell.store, terms, cell.clock.now()):
         command = _rotation(cell, due)
         if command is None:

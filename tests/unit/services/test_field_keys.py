@@ -385,7 +385,7 @@ def test_what_was_prepared_under_the_old_version_is_made_again(built: BuiltCell)
 
 def due(built: BuiltCell) -> list[tuple[str, str]]:
     cell = built.cell
-    terms = terms_of(cell.store, cell.working.rotation, cell.working.references)
+    terms = terms_of(cell.store, cell.working)
     return [(one.tenant, one.field) for one in due_rotations(cell.store, terms, cell.clock.now())]
 
 
