@@ -130,8 +130,9 @@ CODES: Final[dict[str, Code]] = {
         ),
         retention_unkeepable="The field's protection cannot keep its retention class.",
         transfer_unsupported=(
-            "That transfer cannot be done by this service. | Both cells must be open in one process."
+            "That transfer cannot be done by this service. | It needs that cell, or `region.NAME.key_file`."
         ),
+        region_refused="The other region refused the transfer, for a reason that is not known here.",
         template_invalid="The template does not exist or its parameters are wrong.",
         password_unfit="A password has 12 to 256 characters, and none that cannot be typed.",
         password_foreseen=(
@@ -283,6 +284,7 @@ CODES: Final[dict[str, Code]] = {
         audit_unavailable="The audit log cannot be written, so nothing was done.",
         draining="The service is shutting down.",
         directory_unavailable="The directory cannot be reached. | Tokens and values do not need it.",
+        region_unavailable="The other region cannot be reached. | The transfer waits and goes on.",
         issuer_unavailable="The keys of the token's issuer cannot be read.",
     ),
     **_rows(422, Exit.INTEGRITY, ciphertext_invalid="The ciphertext cannot be opened here."),

@@ -17,6 +17,7 @@ from vault.config.identities import sign_in_of
 from vault.config.limits import LimitSettings
 from vault.config.notices import messenger_of
 from vault.config.oauth import oauth_of
+from vault.config.peers import peers_of
 from vault.errors import CoatcheckError, Conflict, IntegrityError, Misconfigured, Stale
 from vault.keyring.epoch import create_epoch, needed_epochs, open_epochs
 from vault.keyring.ring import Keyring
@@ -254,6 +255,7 @@ class Wiring(Stores):
             directory=self.directory(),
             regions=self.config.urls(),
             transfer_to=frozenset(self.config.cell[region].transfer_to),
+            peers=peers_of(self.config, region),
             messenger=messenger_of(self.config.notices, Path(self.config.base), store.clock),
         )
 

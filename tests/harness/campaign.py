@@ -317,6 +317,8 @@ class Campaign:
             {p.word(): p.ssn()}, {"subject": p.text() + "\n"}, {"subject": [p.card()]},
         ):  # fmt: skip
             self.call("POST", "transfers", wanted | more, key=self.admin)
+        batch = {"source": "us", "transfer": p.word(), "number": 1, "suite": p.word(), "kid": p.word()}
+        self.call("POST", "arrivals", batch | {"enc_ct": p.ssn()}, key=self.admin)
         word = {"by": p.reason(), "statement": p.reason()}
         done = self.call("POST", f"keys/{key}/destroy", {"attestation": word}, key=self.admin)
         assert done.status == 200, done.body

@@ -19,6 +19,7 @@ from tests.support.service import Answer
 from tests.support.within import Door
 from tests.unit.services.calls import (
     CALLS,
+    a_batch,
     a_job,
     a_stopped_job,
     a_transfer,
@@ -389,6 +390,9 @@ DRIVES: Final[dict[str, dict[str, Drive]]] = {
         "one": lambda d: Sent("directory/lookup", {"subject": with_directory(d.built)}, d.built.admin)
     },
     "POST transfers": {"one": lambda d: Sent("transfers", with_neighbour(d.built), d.built.admin)},
+    "POST arrivals": {
+        "one": lambda d: Sent("arrivals", msgspec.to_builtins(a_batch(d.built)), d.built.admin)
+    },
     "GET transfers/{id}": {"one": lambda d: Sent(f"transfers/{a_transfer(d.built)}", key=d.built.admin)},
     "GET transfers/{id}/tokens": {
         "one": lambda d: Sent(f"transfers/{a_transfer(d.built)}/tokens", key=d.built.admin)

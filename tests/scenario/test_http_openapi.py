@@ -10,6 +10,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.harness.doors import (
@@ -24,6 +25,7 @@ from tests.harness.doors import (
 from tests.harness.hostile import bodies
 from tests.harness.jsonschema import Validator
 from tests.harness.roomy import AGENT, HANDLE, NAME, PURPOSE, SCHEMA, SSN, TEXT, grant_body
+from tests.support.batches import a_batch_to
 from tests.support.holders import new_holder
 from tests.support.operators import PASSWORD, STEP_S, Device
 from tests.support.passkeys import Authenticator
@@ -331,6 +333,8 @@ def test_answers_agree(doors: Doors) -> None:
     call("POST tokenize", {"field": HANDLE, "values": ["ada"], "subjects": ["p1"]})
     asked = {"subject": "p1", "to": "us", "legal_basis": "relocation", "fields": [HANDLE], "mode": "move"}
     transfer = call("POST transfers", asked)
+    sealed_to = call("POST intake-key")["x"]
+    call("POST arrivals", msgspec.to_builtins(a_batch_to(sealed_to, "main", HANDLE, "bob", "p2")))
     call("GET transfers/{id}", id=transfer["id"])
     call("GET transfers/{id}/tokens", id=transfer["id"])
     call("GET epochs")

@@ -322,7 +322,7 @@ class BuiltCell:
             "operator",
             "admin",
             roles=["admin", "auditor", "key-custodian", "privacy-officer", *more],
-            permissions=["directory:lookup"],
+            permissions=["directory:lookup", "transfer:receive"],
         )
 
 

@@ -19,7 +19,7 @@ from tests.vectors.made_proofs import GRANT, URL, chain_of
 from tests.vectors.made_statements import JKT, digest
 from vault.client.sealed import Sealed, open_delivery
 from vault.clock import SECOND
-from vault.crypto import delivery, hpke, intake
+from vault.crypto import crossing, delivery, hpke, intake
 from vault.crypto.base64url import decode, encode
 from vault.crypto.signing import Signer, thumbprint
 from vault.policy.block import parse_chain
@@ -140,3 +140,18 @@ def test_the_sealed_request_of_the_page() -> None:
     plaintext = said["plaintext"].encode()
     assert hpke_by_hand.seal(public, bytes.fromhex(said["ephemeral"]), info, b"", plaintext) == enc_ct
     assert hpke.open_sealed(private, info, enc_ct) == plaintext
+
+
+def test_the_sealed_batch_of_the_page() -> None:
+    said = example("sealed-batch.md")
+    private = Secret(bytes.fromhex(said["private"]))
+    public, enc_ct = hpke.public_of(private), decode(said["enc_ct"])
+    assert (encode(public), thumbprint(public, "X25519")) == (said["x"], said["kid"])
+    info = crossing.info(said["source"], said["target"], said["transfer"], said["number"])
+    assert info.hex() == said["info"]
+    assert crossing.kept_as(said["tenant"], said["source"], said["transfer"]) == said["kept_as"]
+    plaintext = said["plaintext"].encode()
+    assert hpke_by_hand.seal(public, bytes.fromhex(said["ephemeral"]), info, b"", plaintext) == enc_ct
+    assert hpke.open_sealed(private, info, enc_ct) == plaintext
+    for other in (("us", "eu", said["transfer"], 1), ("eu", "us", said["transfer"], 2)):
+        assert crossing.info(*other) != info

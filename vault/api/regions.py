@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from vault.api.grants import PAGE, page_of
 from vault.api.route import Route
+from vault.services.accepting import accept
+from vault.services.crossing import BatchAnswer, BatchBody
 from vault.services.listing import Listing
 from vault.services.regions import LookupAnswer, LookupBody, RegionAnswer, list_regions, look_up
 from vault.services.transfers import (
@@ -62,6 +64,19 @@ ROUTES = (
         ),
     ),
     Route(
+        "POST",
+        "arrivals",
+        "Takes a sealed batch of a transfer out of a region of another service; the answer is sealed too.",
+        lambda call: accept(call.cell, call.request, call.body),
+        BatchAnswer,
+        body=BatchBody,
+        batch=True,
+        slow=True,
+        permission="transfer:receive",
+        codes=("sealed_invalid", "residency_refused", "subject_invalid"),
+        unrepeatable="what has arrived is entered once, however often it comes",
+    ),
+    Route(
         "GET",
         "transfers/{id}",
         "One transfer, and how far it is.",
@@ -80,6 +95,6 @@ ROUTES = (
         query=PAGE,
         slow=True,
         permission="transfer:read",
-        codes=("not_found", "transfer_unsupported"),
+        codes=("not_found", "transfer_unsupported", "region_unavailable"),
     ),
 )

@@ -27,8 +27,11 @@ from vault.config.settings import (
     CellSettings,
     Config,
     KeySettings,
+    RegionSettings,
     StoreSettings,
 )
+from vault.crypto.base64url import decode
+from vault.crypto.hpke import check_public
 from vault.identifiers import is_name
 
 TLS_MINIMUM: Final = "1.3"
@@ -186,6 +189,7 @@ def _wrong(config: Config, *, mode_is_known: bool) -> Iterator[Problem]:
             yield Problem("region", "a region's name is a-z, 0-9, - . _")
         if not is_service_url(elsewhere.url):
             yield Problem(f"region.{region}.url", WHERE)
+        yield from _wrong_region(f"region.{region}", elsewhere, strict=strict)
     yield from _wrong_keys(config.keys)
     for name, reason in wrong_identities(config.identities, strict=strict):
         yield Problem(f"identities.{name}", reason)
@@ -214,12 +218,27 @@ def _which(config: Config, cell: StoreSettings) -> object:
     return place.hosts, place.ports, place.name
 
 
+def _wrong_region(place: str, region: RegionSettings, *, strict: bool) -> Iterator[Problem]:
+    if region.key is not None and not region.key.startswith(ENV):
+        yield Problem(f"{place}.key", "is env:NAME, never the key itself")
+    if region.key is not None and region.key_file is not None:
+        yield Problem(f"{place}.key_file", "stands beside key: one of them")
+    if region.keyed and strict and not region.url.lower().startswith("https://"):
+        yield Problem(f"{place}.url", "is https where a key goes there")
+    if region.intake_key is not None:
+        try:
+            check_public(decode(region.intake_key))
+        except ValueError:
+            yield Problem(f"{place}.intake_key", "is the member x of an intake key")
+
+
 def _wrong_cell(config: Config, place: str, cell: CellSettings) -> Iterator[Problem]:
     if cell.url is not None and not is_service_url(cell.url):
         yield Problem(f"{place}.url", WHERE)
     others = {region for region in config.cell if f"cell.{region}" != place}
+    others |= {region for region, elsewhere in config.region.items() if elsewhere.keyed}
     if not others.issuperset(cell.transfer_to):
-        yield Problem(f"{place}.transfer_to", "names other regions that have a [cell] here")
+        yield Problem(f"{place}.transfer_to", "names other regions that have a [cell] here, or a key")
     try:
         if cell.rotation is not None and parse_period(cell.rotation).shortest_seconds < SHORTEST_ROTATION_S:
             yield Problem(f"{place}.rotation", "is at least an hour: each turn opens and seals every key")

@@ -197,6 +197,23 @@ class RegionSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A region that another service hosts."""
 
     url: Annotated[str, means("where a region that another service hosts is reached; 421 answers name it")]
+    key: Annotated[
+        str | None,
+        means("`env:NAME` of a service key of that region, with the permission `transfer:receive`"),
+    ] = None
+    key_file: Annotated[str | None, means("the file that such a key stands in")] = None
+    intake_key: Annotated[
+        str | None,
+        means("`x` of the key that transfers are sealed to, of `POST intake-key`; none: it is asked for"),
+    ] = None
+    ca: Annotated[
+        str | None, means("a PEM file of the authorities that are trusted for it; none: those of the host")
+    ] = None
+
+    @property
+    def keyed(self) -> bool:
+        """Whether values may be transferred into it."""
+        return self.key is not None or self.key_file is not None
 
 
 class LedgerSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

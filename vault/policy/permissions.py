@@ -46,6 +46,7 @@ PERMISSIONS: Final[dict[str, str]] = {
     "tokenize:*": "turn values of a field into tokens",
     "transfer:create": "transfer values of people into another region, where that is permitted",
     "transfer:read": "see transfers and what became of their tokens",
+    "transfer:receive": "enter values that the service of another region transfers here",
 }
 
 ROLES: Final[dict[str, frozenset[str]]] = {

@@ -80,7 +80,7 @@ class Arrive(Issue):
         self._came = came
         self._refused = refused
         self._transfer = transfer
-        self._facts = {"transfer": transfer, **facts}
+        self._facts = facts
         self._ends: dict[bytes, Micros] = {}
         for row, one in zip(rows, came, strict=True):
             if one.ends is not None:
@@ -128,14 +128,29 @@ class Arrive(Issue):
 
 
 def receive(
-    cell: Cell, tenant: str, source: str, transfer: str, legal_basis: str, person: str, coming: list[Coming]
+    cell: Cell,
+    tenant: str,
+    source: str,
+    transfer: str,
+    legal_basis: str,
+    person: str,
+    coming: list[Coming],
+    by: tuple[Caller, Origin, str] | None = None,
 ) -> Generator[Command, Committed, dict[bytes, Arrived]]:
     """Enters values that come from another cell; what became of each, by the row that it had.
+
+    Args:
+        transfer: what arrivals are kept under.
+        by: who sent them from another process, and its id of the transfer; None: this process has both cells.
 
     Raises:
         Stale: some of it is here already, or keys and index moved on; the caller looks again.
     """
-    caller, origin = without_credential(f"transfer:{source}", tenant), Origin(f"transfer:{source}", transfer)
+    caller, origin, told = by or (
+        without_credential(f"transfer:{source}", tenant),
+        Origin(f"transfer:{source}", transfer),
+        transfer,
+    )
     schema = cell.schemas.of(tenant)
     epochs = cell.keyring.in_use
     arrived = arrivals(cell, transfer, [one.source for one in coming])
@@ -165,7 +180,8 @@ def receive(
     keys = yield from _keys(cell, caller, origin, schema, taken, wanted)
     rows = vault(cell, tenant, epochs, wanted, keys)
     failed = dict(sorted(Counter(code for _, code in refused).items()))
-    facts = {"from": source, "legal_basis": legal_basis} | ({"refused": failed} if failed else {})
+    facts: dict[str, Any] = {"transfer": told, "from": source, "legal_basis": legal_basis}
+    facts |= {"refused": failed} if failed else {}
     command = Arrive(caller, origin, schema, epochs, counts.values(), rows, taken, refused, transfer, facts)
     done = yield command
     if done.value is not None:

@@ -27,6 +27,7 @@ from vault.services.directory import Directory
 from vault.services.key_terms import KeyTerms
 from vault.services.messenger import Messenger
 from vault.services.pacing import Pacing
+from vault.services.peers import Peer
 from vault.services.throttle import Throttle
 from vault.services.uses import KeyUses
 from vault.store.cell import Store
@@ -227,6 +228,7 @@ class Cell:
     neighbours: dict[str, Cell] = field(
         default_factory=dict, repr=False
     )  # the other cells that this process has open
+    peers: Mapping[str, Peer] = field(default_factory=dict, repr=False)  # cells of other processes
     messenger: Messenger | None = field(default=None, repr=False)  # tells people; asked by the worker alone
     overdue: int = 0  # grants past a ceiling whose review is late, as last looked at
     untellable: int = 0  # notices that were given up in the last week, as last looked at

@@ -23,16 +23,18 @@ from vault.audit.event import Event, listed
 from vault.clock import DAY, Micros
 from vault.context import Use, encode_for
 from vault.envelope.seal import open_encoded
-from vault.errors import Denied, IntegrityError
-from vault.identifiers import format_id
+from vault.errors import CODES, Denied, IntegrityError
+from vault.identifiers import NIL, format_id
 from vault.keystate.states import KeyState, may_open
 from vault.ledger.command import Command, Committed, State, Writes
 from vault.ledger.committer import drive
 from vault.retention.period import falls_due
-from vault.services.arriving import Coming, arrivals, receive
+from vault.services.arriving import Arrived, Coming, arrivals, receive
 from vault.services.cell import Cell
+from vault.services.crossing import ENTER, FORGET, SentValue
 from vault.services.enlisting import identifiers
 from vault.services.jobs import DONE, RUNNING, WAITING, Piece, Release, Work
+from vault.services.peers import Peer
 from vault.services.transfers import KEEP, MOVE, stored
 from vault.store.crossing import SentRow, SubjectRow, TransferRow
 from vault.store.custody import KeyRow
@@ -129,7 +131,8 @@ def advance(cell: Cell, work: Work) -> Pieces:
         Denied: `residency_refused`: it is not permitted any more.
     """
     row = stored(cell, work.params["transfer"])
-    other = cell.neighbours.get(row.to)
+    remote = bool(work.params.get("remote"))
+    other = cell.peers.get(row.to) if remote else cell.neighbours.get(row.to)
     if other is None:
         then = replace(work.progress, state=WAITING, waits_for="region", error="transfer_unsupported")
         yield Release(work, then, 10)
@@ -140,7 +143,7 @@ def advance(cell: Cell, work: Work) -> Pieces:
         yield from _send(cell, other, work, row)
 
 
-def _send(cell: Cell, other: Cell, work: Work, row: TransferRow) -> Pieces:
+def _send(cell: Cell, other: Cell | Peer, work: Work, row: TransferRow) -> Pieces:
     now = work.progress
     above = bytes.fromhex(now.cursor.get("above", ""))
     _check_permitted(cell, row)
@@ -154,28 +157,58 @@ def _send(cell: Cell, other: Cell, work: Work, row: TransferRow) -> Pieces:
         yield Release(work, then)
         work.progress = then
         return
-    arrived = arrivals(other, row.id, [one.token for one in going])
+    number = now.cursor.get("batch", 0) + 1
+    # A cell of another process says so in its answer, however often it is asked.
+    arrived = {} if isinstance(other, Peer) else arrivals(other, row.id, [one.token for one in going])
     left = [one for one in going if one.token not in arrived]
     if left:
         opening = Opening(work, row, left)
         proof = yield opening
         coming = _open(cell, proof, row, left)
         person = _identifier(cell, row)
-        arrived |= drive(
-            other.committer,
-            lambda: receive(other, row.tenant, cell.region, row.id, row.legal_basis, person, coming),
-            other.forget,
-        )
+        if isinstance(other, Peer):
+            arrived = _deliver(other, row, number, person, coming)
+        else:
+            arrived |= drive(
+                other.committer,
+                lambda: receive(other, row.tenant, cell.region, row.id, row.legal_basis, person, coming),
+                other.forget,
+            )
     refused = Counter(now.cursor.get("refused", {}))
     refused.update(one.code for one in arrived.values() if one.code)
     moved = sum(not one.code for one in arrived.values())
     gone = []
     if row.mode == MOVE:
         gone = [(one.token, key.id) for one in going if not arrived[one.token].code for key, _ in one.claims]
-    cursor = {**now.cursor, "above": through.hex(), "refused": dict(sorted(refused.items()))}
+    cursor = {**now.cursor, "above": through.hex(), "batch": number, "refused": dict(sorted(refused.items()))}
     then = replace(now, state=RUNNING, cursor=cursor, done=now.done + moved, total=now.done + moved)
     yield Sent(work, then, row, gone)
     work.progress = then
+
+
+def _deliver(
+    other: Peer, row: TransferRow, number: int, person: str, coming: list[Coming]
+) -> dict[bytes, Arrived]:
+    """What became of each value, as the other cell says once it is durable there.
+
+    Raises:
+        IntegrityError: `integrity_failed`: it does not speak of what was sent; nothing is taken for arrived.
+    """
+    values = [SentValue(one.source.hex(), one.field, one.value, one.ends) for one in coming]
+    told = other.send(
+        row.id,
+        number,
+        step=ENTER,
+        tenant=row.tenant,
+        legal_basis=row.legal_basis,
+        person=person,
+        values=values,
+    )
+    if sorted(one.source for one in told) != sorted(one.source for one in values):
+        raise IntegrityError("integrity_failed")
+    if any(one.code and one.code not in CODES for one in told):
+        raise IntegrityError("integrity_failed")
+    return {bytes.fromhex(one.source): Arrived(NIL, one.code) for one in told}
 
 
 def _check_permitted(cell: Cell, row: TransferRow) -> None:
@@ -190,7 +223,7 @@ def _check_permitted(cell: Cell, row: TransferRow) -> None:
         raise Denied("residency_refused")
 
 
-def _forget(cell: Cell, other: Cell, work: Work, row: TransferRow) -> Pieces:
+def _forget(cell: Cell, other: Cell | Peer, work: Work, row: TransferRow) -> Pieces:
     """Forgets the pairs of tokens once their time is over."""
     now = work.progress
     if cell.clock.now() < now.cursor.get("until", 0):  # somebody resumed it
@@ -198,7 +231,10 @@ def _forget(cell: Cell, other: Cell, work: Work, row: TransferRow) -> Pieces:
         yield Release(work, then)
         work.progress = then
         return
-    drive(other.committer, lambda: _drop(other, row.id), other.forget)
+    if isinstance(other, Peer):
+        other.send(row.id, 0, step=FORGET, tenant=row.tenant)
+    else:
+        drive(other.committer, lambda: drop(other, row.id), other.forget)
     then = replace(now, state=DONE, waits_for="", error="")
     yield Piece(work, then)
     work.progress = then
@@ -218,7 +254,8 @@ class Forgotten(Command):
         writes.update("drop_arrivals", **self._of)
 
 
-def _drop(other: Cell, transfer: str) -> Pieces:
+def drop(other: Cell, transfer: str) -> Pieces:
+    """Removes the pairs of a transfer, where they are kept."""
     page = {"of_transfer": transfer, "above": b"", "most": BATCH}
     while rows := other.store.read(other.store.crossing.arrivals_page, page):
         yield Forgotten(transfer, bytes(rows[-1][1]))

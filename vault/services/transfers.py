@@ -14,11 +14,12 @@ import msgspec
 from vault.audit.event import Event
 from vault.authn.identities import Caller
 from vault.clock import Micros, format_time
-from vault.errors import BadInput, Denied, Unknown
+from vault.errors import BadInput, CoatcheckError, Denied, Unavailable, Unknown
 from vault.identifiers import NIL, RowId, format_id, new_id, parse_id
 from vault.ledger.command import State, Verb, Writes
 from vault.schema.rules import FieldRule, Protection
 from vault.services.cell import Cell, Origin, TenantSchema
+from vault.services.crossing import TOKENS
 from vault.services.gate import CallerCommand, Refused, Request, admit, authenticate, trace
 from vault.services.hidden import Hidden
 from vault.services.idempotency import Replayable, once
@@ -162,13 +163,16 @@ def start_transfer(cell: Cell, request: Request, body: TransferBody) -> Verb[Tra
         )
         yield refused
         raise Denied("residency_refused", decision=refused.decision)
-    if body.to not in cell.neighbours:
+    here = body.to in cell.neighbours
+    if not here and body.to not in cell.peers:
         raise BadInput("transfer_unsupported")
     subject = find(cell, caller.principal.tenant, [body.subject]).get(body.subject)
     if subject is None:
         raise Unknown("not_found")
     id_ = new_id("xfer")
-    job = job_row(KIND, caller.principal.tenant, caller.actor, {"transfer": id_, "to": body.to}, SEND)
+    # The way is chosen once: what has arrived is known by it.
+    params = {"transfer": id_, "to": body.to} | ({} if here else {"remote": True})
+    job = job_row(KIND, caller.principal.tenant, caller.actor, params, SEND)
     row = {
         "id": id_,
         "tenant": caller.principal.tenant,
@@ -218,8 +222,8 @@ def list_moved(cell: Cell, request: Request, transfer: str, page: Page) -> Verb[
     caller = authenticate(cell, request, fresh=True)
     yield from admit(cell, caller, request.origin, "transfer.tokens", "transfer:read")
     row = stored(cell, transfer, caller.principal.tenant)
-    other = cell.neighbours.get(row.to)
-    if other is None:
+    remote = bool(msgspec.json.decode(_job(cell, row).params).get("remote"))
+    if row.to not in (cell.peers if remote else cell.neighbours):
         raise BadInput("transfer_unsupported")
     check_limit(page)
     above = b""
@@ -228,11 +232,14 @@ def list_moved(cell: Cell, request: Request, transfer: str, page: Page) -> Verb[
             above = parse_id("sub", page.cursor)
         except ValueError:
             raise BadInput("parameter_invalid", parameter="cursor") from None
+    if remote:
+        return _list_remote(cell, row, above, page.limit)
+    other = cell.neighbours[row.to]
     params = {"of_transfer": row.id, "above": above, "most": page.limit + 1}
     found = [ArrivalRow(*one) for one in other.store.read(other.store.crossing.arrivals_page, params)]
     rows = found[: page.limit]
-    old = _tokens(cell, row.tenant, [(one.field, bytes(one.source)) for one in rows])
-    new = _tokens(other, row.tenant, [(one.field, bytes(one.token)) for one in rows])
+    old = tokens_of(cell, row.tenant, [(one.field, bytes(one.source)) for one in rows])
+    new = tokens_of(other, row.tenant, [(one.field, bytes(one.token)) for one in rows])
     items = [
         MovedAnswer(one.field, before, after if one.token != NIL else None, one.code or None)
         for one, before, after in zip(rows, old, new, strict=True)
@@ -241,7 +248,33 @@ def list_moved(cell: Cell, request: Request, transfer: str, page: Page) -> Verb[
     return Listing(items, more)
 
 
-def _tokens(cell: Cell, tenant: str, rows: list[tuple[str, bytes]]) -> list[str]:
+def _list_remote(cell: Cell, row: TransferRow, above: bytes, limit: int) -> Listing:
+    """The same, where the other cell says what it has made of each.
+
+    Raises:
+        Unavailable: `region_unavailable`, whatever the other region says: it is not the caller's to mend.
+    """
+    try:
+        found = cell.peers[row.to].send(
+            row.id, 0, step=TOKENS, tenant=row.tenant, above=above.hex(), most=limit + 1
+        )
+        sources = [bytes.fromhex(one.source) for one in found]
+        if len(found) > limit + 1 or any(len(source) != len(NIL) for source in sources):
+            raise Unavailable("region_unavailable")
+    except (CoatcheckError, ValueError):
+        raise Unavailable("region_unavailable") from None
+    old = tokens_of(
+        cell, row.tenant, [(one.field, source) for one, source in zip(found, sources, strict=True)]
+    )
+    items = [
+        MovedAnswer(one.field, before, one.token or None, one.code or None)
+        for one, before in zip(found[:limit], old, strict=False)
+    ]
+    more = format_id("sub", sources[limit - 1]) if len(found) > limit else None
+    return Listing(items, more)
+
+
+def tokens_of(cell: Cell, tenant: str, rows: list[tuple[str, bytes]]) -> list[str]:
     """The tokens of rows, opaque or shaped."""
     made: dict[bytes, str] = {}
     for found in cell.store.read_keys(cell.store.custody.claims, sorted({row for _, row in rows})):

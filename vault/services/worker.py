@@ -46,6 +46,7 @@ _OUT_OF_REACH: Final = {
     "key_unavailable": "key_store",
     "database_unavailable": "database",
     "audit_unavailable": "audit",
+    "region_unavailable": "region",
     "too_busy": "quiet",
     "draining": "worker",
 }

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 import vault.services
+from tests.support.batches import a_batch_to
 from tests.support.cells import AGENT, CITY, EMAIL, NAME, SCHEMA, SSN, VISIT, BuiltCell, reveal
 from tests.support.holders import a_holder, registering
 from tests.support.operators import (
@@ -35,6 +36,7 @@ from vault.policy.grant import ScopeEntry
 from vault.policy.policy_cases import PolicyCase
 from vault.policy.principal import Ceiling
 from vault.secret import Secret
+from vault.services.accepting import accept
 from vault.services.approvals import (
     ApprovalFilter,
     DecideBody,
@@ -53,6 +55,7 @@ from vault.services.break_glass import (
 )
 from vault.services.client_keys import ClientBody, PublicJwk, create_client
 from vault.services.coverage import read_coverage
+from vault.services.crossing import BatchBody
 from vault.services.decrypt import DecryptBody, DecryptItem, decrypt
 from vault.services.detokenize import detokenize
 from vault.services.encrypt import EncryptBody, EncryptItem, encrypt
@@ -342,6 +345,12 @@ def with_neighbour(built: BuiltCell) -> dict[str, Any]:
 
 def _transfer(built: BuiltCell) -> TransferBody:
     return msgspec.convert(with_neighbour(built), TransferBody)
+
+
+def a_batch(built: BuiltCell) -> BatchBody:
+    """A batch as the service of another region sends it."""
+    built.cell.regions = {"eu": "http://eu.example", "us": "http://us.example"}
+    return a_batch_to(built.run(read_intake_key).x, built.tenant, CITY, "Rom", PERSON)
 
 
 def a_transfer(built: BuiltCell) -> str:
@@ -645,6 +654,7 @@ CALLS: Final[dict[str, Call]] = {
     "list_regions": Call(list_regions, lambda b: (b.service, ()), 0),
     "look_up": Call(look_up, lambda b: (b.admin, (LookupBody(with_directory(b)),)), 1, "directory:lookup"),
     "start_transfer": Call(start_transfer, lambda b: (b.admin, (_transfer(b),)), 1, "transfer:create"),
+    "accept": Call(accept, lambda b: (b.admin, (a_batch(b),)), 3, "transfer:receive"),
     "read_transfer": Call(read_transfer, lambda b: (b.admin, (a_transfer(b),)), 0, "transfer:read"),
     "list_moved": Call(list_moved, lambda b: (b.admin, (a_transfer(b), Page())), 0, "transfer:read"),
     "read_usage": Call(read_usage, lambda b: (b.service, (grant_id(b.grant(SSN)),)), 0),
