@@ -408,6 +408,24 @@ class TestServers:
             build(document(transfer_to=to), {}, BASE)
         assert refusal.value.facts["setting"] == "cell.eu.transfer_to"
 
+    @pytest.mark.parametrize(
+        ("more", "setting"),
+        [
+            ({"key": "ck_plain"}, "region.us.key"),
+            ({"key": "env:KEY", "key_file": "us.key"}, "region.us.key_file"),
+            ({"key_file": "us.key", "url": "http://us.example"}, "region.us.url"),
+            ({"key_file": "us.key", "intake_key": "AAAA"}, "region.us.intake_key"),
+        ],
+    )
+    def test_values_go_to_regions_that_there_is_a_key_of(self, more: dict[str, str], setting: str) -> None:
+        url = {"url": "https://us.example"}
+        good = {**document(transfer_to=["us"]), "region": {"us": url | {"key_file": "us.key"}}}
+        assert build(good, {}, BASE).region["us"].keyed
+        with pytest.raises(Misconfigured) as refusal:
+            build({**document(), "region": {"us": url | more}}, {}, BASE)
+        assert refusal.value.facts["setting"] == setting
+        assert "ck_plain" not in str(refusal.value.facts)
+
     def test_several_processes(self) -> None:
         made = {**document(database=SERVER), "listen": {"workers": 4}}
         assert build(made, {}, BASE).listen.workers == 4
