@@ -130,7 +130,7 @@ CODES: Final[dict[str, Code]] = {
         ),
         retention_unkeepable="The field's protection cannot keep its retention class.",
         transfer_unsupported=(
-            "That transfer cannot be done by this service. | It needs that cell, or `region.NAME.key_file`."
+            "That transfer cannot be done by this service. | It needs that cell, or `region.REGION.key_file`."
         ),
         region_refused="The other region refused the transfer, for a reason that is not known here.",
         template_invalid="The template does not exist or its parameters are wrong.",

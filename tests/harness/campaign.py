@@ -317,7 +317,7 @@ class Campaign:
             {p.word(): p.ssn()}, {"subject": p.text() + "\n"}, {"subject": [p.card()]},
         ):  # fmt: skip
             self.call("POST", "transfers", wanted | more, key=self.admin)
-        batch = {"source": "us", "transfer": p.word(), "number": 1, "suite": p.word(), "kid": p.word()}
+        batch = {"source": "us", "transfer": p.word(), "number": 1}
         self.call("POST", "arrivals", batch | {"enc_ct": p.ssn()}, key=self.admin)
         word = {"by": p.reason(), "statement": p.reason()}
         done = self.call("POST", f"keys/{key}/destroy", {"attestation": word}, key=self.admin)

@@ -163,8 +163,7 @@ TAKEN: Final[dict[str, list[Any]]] = {
         {"subject": "person", "to": "us", "legal_basis": "contract", "fields": [HANDLE], "mode": "move"},
     ],
     "POST arrivals": [
-        {"source": "us", "transfer": f"xfer_{UNKNOWN_ID}", "number": 1, "suite": "none", "kid": "A" * 43,
-         "enc_ct": "AAAA"},
+        {"source": "us", "transfer": f"xfer_{UNKNOWN_ID}", "number": 1, "enc_ct": "AAAA"},
     ],
     "POST tenants": [{"name": "acme"}],
     "POST sessions": [

@@ -6,7 +6,6 @@ import msgspec
 
 from vault.crypto import crossing, hpke
 from vault.crypto.base64url import decode, encode
-from vault.crypto.signing import thumbprint
 from vault.identifiers import new_id
 from vault.services.crossing import ENTER, Batch, BatchBody, SentValue
 
@@ -24,4 +23,4 @@ def a_batch_to(x: str, tenant: str, field: str, value: str, person: str) -> Batc
         person=person, values=[SentValue("00" * 15 + "01", field, value)],
     )  # fmt: skip
     sealed = hpke.seal(public, crossing.info("us", "eu", transfer, 1), msgspec.json.encode(batch))
-    return BatchBody("us", transfer, 1, hpke.SUITE, thumbprint(public, "X25519"), encode(sealed))
+    return BatchBody("us", transfer, 1, encode(sealed))

@@ -27,15 +27,12 @@ class BatchBody(Hidden, forbid_unknown_fields=True, frozen=True):
         source: the region that it leaves.
         transfer: the transfer's id there.
         number: of the batch; 0 for what enters nothing.
-        kid: thumbprint of the target's key.
         enc_ct: HPKE's encapsulated key and ciphertext, base64url.
     """
 
     source: str
     transfer: str
     number: Number
-    suite: str
-    kid: str
     enc_ct: str
 
 

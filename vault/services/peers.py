@@ -13,7 +13,6 @@ import msgspec
 
 from vault.crypto import crossing, hpke
 from vault.crypto.base64url import decode, encode
-from vault.crypto.signing import thumbprint
 from vault.errors import CODES, FAMILIES, CoatcheckError, Conflict, IntegrityError, Misconfigured, Unavailable
 from vault.services.crossing import Batch, BatchAnswer, BatchBody, Outcome, Reply
 
@@ -78,8 +77,7 @@ class Peer:
             sealed = msgspec.json.encode(Batch(reply=encode(reply), **batch))
             where = (self._source, self._region, transfer, number)
             enc_ct = encode(hpke.seal(public, crossing.info(*where), sealed))
-            kid = thumbprint(public, "X25519")
-            body = BatchBody(self._source, transfer, number, hpke.SUITE, kid, enc_ct)
+            body = BatchBody(self._source, transfer, number, enc_ct)
             answer = self._post(http, "arrivals", msgspec.json.encode(body), deadline)
         try:
             given = msgspec.json.decode(answer, type=BatchAnswer)

@@ -13,7 +13,6 @@ from tests.support.cells import NAME, BuiltCell
 from tests.support.regions import Pair, two_regions
 from vault.crypto import crossing, hpke
 from vault.crypto.base64url import decode, encode
-from vault.crypto.signing import thumbprint
 from vault.errors import CoatcheckError
 from vault.identifiers import new_id
 from vault.services import accepting
@@ -63,9 +62,7 @@ class Sender:
         public = public or self.public
         plain = msgspec.json.encode(Batch(reply=encode(self.reply), **given))
         sealed = hpke.seal(public, crossing.info("eu", "us", self.transfer, number), plain)
-        return BatchBody(
-            "eu", self.transfer, number, hpke.SUITE, thumbprint(public, "X25519"), encode(sealed)
-        )
+        return BatchBody("eu", self.transfer, number, encode(sealed))
 
     def send(self, body: BatchBody) -> list[Outcome]:
         answer = self.built.run(accept, body, by=self.key)
@@ -123,8 +120,6 @@ def test_what_is_not_for_this_cell_is_refused_on_the_record(pair: Pair) -> None:
         msgspec.structs.replace(good, transfer="xfer_none"),
         msgspec.structs.replace(good, number=2),
         msgspec.structs.replace(good, source="ap"),
-        msgspec.structs.replace(good, suite="none"),
-        msgspec.structs.replace(good, kid="A" * 43),
         sender.body(public=hpke.keypair()[1]),
         sender.body(0),
         sender.body(legal_basis="because"),
