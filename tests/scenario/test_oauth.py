@@ -6,6 +6,7 @@ import json
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ from tests.support.oauth import (
     unsigned,
     with_mac,
 )
-from tests.support.service import initialise, running
+from tests.support.service import coatcheck, initialise, running
 from vault.client.access import AccessTokens, ClientKey, ClientSecret
 from vault.client.http import Client
 from vault.clock import SECOND, FixedClock
@@ -620,6 +621,34 @@ def test_another_s_token_is_unknown(face: Face) -> None:
     assert face.form("oauth/introspect", mine).json()["error"] == "invalid_request"
 
 
+def test_a_client_is_registered_from_the_shell(face: Face, tmp_path: Path) -> None:
+    key = es256()
+    principal = face.service.call("GET", "whoami").json()["principal"]
+    settings = {
+        "COATCHECK_URL": face.service.url, "COATCHECK_KEY": face.service.credential("admin_key"),
+        "COATCHECK_REGION": "eu",
+    }  # fmt: skip
+
+    def register(*words: Any, given: bytes = b"") -> Any:
+        done = coatcheck("apikey", "register", principal, *words, "--json", more=settings, given=given)
+        return done.returncode, json.loads(done.stdout or done.stderr)
+
+    (tmp_path / "client.jwk").write_text(json.dumps(public(key)), encoding="utf-8")
+    code, shown = register("--key-in", tmp_path / "client.jwk")
+    assert (code, shown["method"]) == (0, "private_key_jwt")
+    client = session(face, shown["id"], key, "private_key_jwt")
+    client.register_client_auth_method(PrivateKeyJWT(face.url("oauth/token"), alg="ES256"))
+    client.fetch_token(face.url("oauth/token"), grant_type="client_credentials")
+    assert client.get(face.url("whoami")).json()["key"] == shown["id"]
+    private = json.dumps(key.as_dict(private=True)).encode()
+    code, refused = register("--key-in", "-", given=private)
+    assert (code != 0, refused["code"]) == (True, "limit_invalid")
+    assert str(key.as_dict(private=True)["d"]) not in json.dumps(refused)
+    assert register()[1]["code"] == "usage"
+    assert register("--key-in", tmp_path / "none.jwk")[1]["code"] == "usage"
+    assert register("--certificate-in", "-", given=b"no certificate")[1]["code"] == "limit_invalid"
+
+
 def test_a_client_is_one_public_key(face: Face) -> None:
     admin = face.service.credential("admin_key")
     principal = face.service.call("GET", "whoami").json()["principal"]
@@ -645,6 +674,8 @@ def test_a_client_is_one_public_key(face: Face) -> None:
     assert (service.status, service.code) == (403, "permission_denied")
     shown = made({"jwk": key}).json()
     assert shown["method"] == "private_key_jwt"
+    replaced = face.service.call("POST", f"keys/{shown['id']}/replace", {}, key=admin)
+    assert (replaced.status, replaced.code) == (422, "operation_unsupported")
     keys = face.service.call("GET", f"principals/{principal}/keys", key=admin).json()["items"]
     assert shown["id"] in {one["id"] for one in keys}
 

@@ -102,7 +102,13 @@ ROUTES = (
         body=ReplaceBody,
         body_optional=True,
         permission="principal:write",
-        codes=("not_found", "validity_invalid", "limit_invalid", "version_conflict"),
+        codes=(
+            "not_found",
+            "validity_invalid",
+            "limit_invalid",
+            "operation_unsupported",
+            "version_conflict",
+        ),
     ),
     Route(
         "DELETE",

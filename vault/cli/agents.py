@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-from typing import Final
-
 import click
 import msgspec
 
 from vault.cli.doors import Door, command, segment
-from vault.cli.identities import confirm
+from vault.cli.identities import confirm, read_small
 from vault.errors import BadInput
 from vault.services import holder_keys
 from vault.services.holder_keys import HolderKeyBody, PublicKey
-
-MAX_JWK: Final = 4096  # bytes
 
 
 @click.group("agent")
@@ -84,15 +78,7 @@ def _public_key(path: str) -> PublicKey:
         BadInput: `usage`, `limit_invalid`: no JWK of a public Ed25519 key.
     """
     try:
-        if path == "-":
-            raw = sys.stdin.buffer.read(MAX_JWK)
-        else:
-            with Path(path).open("rb") as file:
-                raw = file.read(MAX_JWK)
-    except OSError:
-        raise BadInput("usage", option="--key-in", reason="the file cannot be read") from None
-    try:
-        return msgspec.json.decode(raw, type=PublicKey)
+        return msgspec.json.decode(read_small(path, "--key-in"), type=PublicKey)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         # A private key has a member `d`, which is refused as every unknown one is.
         raise BadInput("limit_invalid", member="key") from None

@@ -1,9 +1,10 @@
-"""principal create | list | remove; apikey create | list | revoke: over HTTP or on this host."""
+"""principal create | list | remove; apikey create | register | list | rotate | revoke: over HTTP or here."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import click
 import msgspec
@@ -11,7 +12,8 @@ import msgspec
 from vault.cli.doors import Door, command, segment
 from vault.errors import BadInput
 from vault.policy.principal import Ceiling
-from vault.services import identities, replacement, service_keys
+from vault.services import client_keys, identities, replacement, service_keys
+from vault.services.client_keys import ClientBody, PublicJwk
 from vault.services.identities import (
     PrincipalBody,
 )
@@ -19,6 +21,8 @@ from vault.services.listing import Page
 from vault.services.service_keys import (
     KeyBody,
 )
+
+MAX_SMALL: Final = 32 * 1024  # bytes: a certificate, or a public key
 
 
 @click.group("principal")
@@ -28,7 +32,7 @@ def principals() -> None:
 
 @click.group("apikey")
 def apikeys() -> None:
-    """Create, list, rotate and revoke service keys."""
+    """Create, register, list, rotate and revoke service keys."""
 
 
 def register(cli: click.Group) -> None:
@@ -102,6 +106,64 @@ def create_key(door: Door, principal: str, expires: str | None, networks: tuple[
     else:
         answer = door.verb(service_keys.create_key, principal, body)
     door.show_once(answer)
+
+
+@command(apikeys, "register", "remote", "host", "tenant", "once")
+@click.argument("principal")
+@click.option("--key-in", help="File with the public key as a JWK; - is standard input.")
+@click.option("--certificate-in", help="File with the certificate in PEM; - is standard input.")
+@click.option("--certificate-name", help="A name in certificates: dns:NAME or uri:NAME.")
+@click.option("--expires", help="RFC 3339; default: never.")
+@click.option("--network", "networks", multiple=True, help="A CIDR it may be used from; repeat for more.")
+def register_client(
+    door: Door,
+    principal: str,
+    key_in: str | None,
+    certificate_in: str | None,
+    certificate_name: str | None,
+    expires: str | None,
+    networks: tuple[str, ...],
+) -> None:
+    """Register what a service authenticates by in place of a secret: a public key, or a certificate.
+
+    The answer's `id` is the OAuth `client_id`. `apikey list` and `apikey revoke` take it as any service key.
+    """
+    if sum(one is not None for one in (key_in, certificate_in, certificate_name)) != 1:
+        reason = "exactly one of --key-in, --certificate-in and --certificate-name"
+        raise BadInput("usage", reason=reason)
+    jwk = None
+    if key_in is not None:
+        try:
+            jwk = msgspec.json.decode(read_small(key_in, "--key-in"), type=PublicJwk)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            # A private key has a member `d`, which is refused as every unknown one is.
+            raise BadInput("limit_invalid", member="jwk") from None
+    certificate = None
+    if certificate_in is not None:
+        certificate = read_small(certificate_in, "--certificate-in").decode("utf-8", "replace")
+    body = ClientBody(
+        jwk, certificate, certificate_name=certificate_name, expires=expires, networks=list(networks)
+    )
+    if door.remote:
+        answer = door.call("POST", f"principals/{segment(principal)}/clients", body)
+    else:
+        answer = door.verb(client_keys.create_client, principal, body)
+    door.output.record(answer)
+
+
+def read_small(path: str, option: str) -> bytes:
+    """A key or a certificate in a file, or on standard input.
+
+    Raises:
+        BadInput: `usage`.
+    """
+    try:
+        if path == "-":
+            return sys.stdin.buffer.read(MAX_SMALL)
+        with Path(path).open("rb") as file:
+            return file.read(MAX_SMALL)
+    except OSError:
+        raise BadInput("usage", option=option, reason="the file cannot be read") from None
 
 
 @command(apikeys, "list", "remote", "host", "tenant")

@@ -121,6 +121,8 @@ class UseGrant(Command):
         if not standing.replayed:
             self._watched.see(writes)
         used.uses_left = grant.max_uses - row.uses
+        if standing.left is not None:  # a delegate is told of its own
+            used.uses_left = min(used.uses_left, max(0, standing.left - decision.charged))
         writes.event(self._event(used))
         return used
 

@@ -19,6 +19,7 @@ from vault.services.gate import Request, admit, authenticate, holder, is_grant
 from vault.services.idempotency import Replayable
 from vault.services.listing import Listing, Page, check_page
 from vault.services.message_keys import delivery_keys
+from vault.services.standing import delegate_left
 from vault.store.rows import GrantRow, decode_grant
 
 
@@ -78,10 +79,16 @@ class GrantFilter(msgspec.Struct, frozen=True):
 
 
 def read_grant(cell: Cell, request: Request, grant: str) -> Verb[GrantAnswer]:
-    """One grant: for its creator, its holder, and whoever holds `grant:list`."""
+    """One grant: for its creator, its holder, and whoever holds `grant:list`.
+
+    A delegate is told the uses that are left to it.
+    """
     if is_grant(request.authorization):
         who = holder(cell, request)
         shown = _read(cell, who.tenant, grant) if who.credential.id == grant else None
+        if shown is not None and who.chain:
+            left = delegate_left(cell, who.chain, shown.uses_left)
+            shown = msgspec.structs.replace(shown, uses_left=left)
     else:
         caller = authenticate(cell, request, fresh=True)
         yield from admit(cell, caller, request.origin, "grant.read")

@@ -10,7 +10,7 @@ import msgspec
 from vault.audit.event import Event
 from vault.authn.identities import Caller
 from vault.clock import SECOND, Micros, format_time
-from vault.errors import Conflict, Unknown
+from vault.errors import BadInput, Conflict, Unknown
 from vault.keystate.states import KeyState, move
 from vault.ledger.command import Command, Needs, State, Verb, Writes
 from vault.services.cell import Cell, Origin
@@ -102,7 +102,8 @@ def replace_key(cell: Cell, request: Request, key: str, body: ReplaceBody) -> Ve
 
     Raises:
         Unknown: `not_found`.
-        BadInput: `validity_invalid`, `limit_invalid`.
+        BadInput: `validity_invalid`, `limit_invalid`; `operation_unsupported`: a public key or a certificate,
+            which has no credential that a successor could have: register another, and revoke this one.
         Conflict: `version_conflict`: it is not valid any more, or has a successor.
     """
     caller = authenticate(cell, request)
@@ -114,6 +115,8 @@ def replace_key(cell: Cell, request: Request, key: str, body: ReplaceBody) -> Ve
     repeat = once(cell, request, caller, "apikey.replace", SuccessorReplay, key, body)
     if repeat.replay is not None:
         return repeat.replay  # type: ignore[return-value]
+    if cell.store.read_keys(cell.store.operators.client_keys, [key]):
+        raise BadInput("operation_unsupported", kind="client")
     principal, _, networks, expires_at, revoked_at, replaced_by = rows[0]
     now = cell.clock.now()
     check_replaceable(revoked_at, expires_at, replaced_by, now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Final
 
 from vault.authn.identities import Holder
@@ -47,6 +48,17 @@ def _second(seconds: int) -> bytes:
 def block_row(block: Block) -> bytes:
     """The key of a delegation's row."""
     return decode(block.id)
+
+
+def delegate_left(cell: Cell, chain: Sequence[Block], most: int) -> int:
+    """The uses that are left to the last of some delegations, of those of its grant, as last written."""
+    ids = [block_row(block) for block in chain]
+    rows = cell.store.read_keys(cell.store.granting.grant_blocks, ids)
+    used = {bytes(row[0]): int(row[2]) for row in rows}
+    for id_, block in zip(ids, chain, strict=True):
+        if isinstance(block.narrowing.uses, int):
+            most = min(most, max(0, block.narrowing.uses - used.get(id_, 0)))
+    return most
 
 
 class Watched:

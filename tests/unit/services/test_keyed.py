@@ -39,6 +39,7 @@ from vault.services.kills import KillBody, lift_kill, list_kills, set_kill
 from vault.services.listing import Page
 from vault.services.presented import Presented
 from vault.services.simulate import SimulateBody, simulate
+from vault.services.use_grant import GrantUse
 from vault.wiring import perform
 
 ADA = "Ada Lovelace"
@@ -394,7 +395,12 @@ class TestDelegations:
         first = holder.hand_on(now, fields=(NAME,), operations=("reveal",))
         second = first.hand_on(now, uses=2)
         third = second.hand_on(now)
-        assert built.reveal(third, NAME, token) == [ADA]
+        left = [built.run(read_grant, holder.grant, by=one).uses_left for one in (holder, first, second)]
+        assert left == [10, 10, 2]
+        told = built.run(detokenize, reveal(NAME, [token]), by=third).grant
+        assert told == GrantUse(holder.grant, 1)
+        left = [built.run(read_grant, holder.grant, by=one).uses_left for one in (holder, second, third)]
+        assert left == [9, 1, 1]
         event = last(built, "detokenize")
         assert len(event["chain"]) == 3
         assert event["holder"] == thumbprint(third.signer.public)
