@@ -129,9 +129,7 @@ CODES: Final[dict[str, Code]] = {
             "Nobody holds both of these: whoever has keys made or destroyed does not decide who sees data."
         ),
         retention_unkeepable="The field's protection cannot keep its retention class.",
-        transfer_unsupported=(
-            "That transfer cannot be done by this service. | It needs that cell, or `region.REGION.key_file`."
-        ),
+        transfer_unsupported="It cannot be done here. | It needs that cell, or `region.REGION.key`.",
         region_refused="The other region refused the transfer, for a reason that is not known here.",
         template_invalid="The template does not exist or its parameters are wrong.",
         password_unfit="A password has 12 to 256 characters, and none that cannot be typed.",

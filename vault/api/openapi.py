@@ -60,6 +60,8 @@ def codes_of(route: Route) -> list[str]:
         codes += ["insufficient_user_authentication"]
     if "grant" in route.who:
         codes += ["grant_invalid"]
+    if {"key", "grant"} & set(route.who):  # a keyed grant's proof, or one of an access token
+        codes += ["proof_invalid", "proof_expired"]
     if "{" in route.path:
         codes += ["not_found"]
     if route.body is not None:
