@@ -14,7 +14,7 @@ from vault.store.cell import Store
 Rows = Mapping[str, list[tuple[Any, ...]]]
 
 _ID: Final = re.compile(r"\b[a-z]{2,6}_[0-7][0-9A-HJKMNP-TV-Z]{25}\b")
-_HEX: Final = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{32})\b")
+_HEX: Final = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{32}|rx_[0-9a-f]{28})\b")
 _HASH: Final = re.compile(r"\$argon2id\$.*")
 _TIME: Final = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 
