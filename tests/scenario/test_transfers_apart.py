@@ -7,6 +7,7 @@ arrives, and after the target has answered.
 from __future__ import annotations
 
 import http.client
+import json
 import sqlite3
 import threading
 import time
@@ -20,6 +21,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from tests.harness import checks
 from tests.support.service import HOST, PATIENCE_S, Service, free_port, initialise
 from vault.cli.templates import DEVELOPMENT, DEVELOPMENT_SCHEMA
 
@@ -231,10 +233,8 @@ def apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Apart]:
 
 def events(service: Fixed, region: str, kind: str, transfer: str) -> list[dict[str, Any]]:
     """Events of a transfer, as the log has them."""
-    with sqlite3.connect(service.folder / f"{region}.db") as database:
-        rows = database.execute("SELECT * FROM re_audit").fetchall()
-    texts = [part.decode() for row in rows for part in row if isinstance(part, bytes) and part[:1] == b"{"]
-    return [text for text in texts if f'"{kind}"' in text and transfer in text]  # type: ignore[misc]
+    log = checks.events(service.folder / f"{region}.db")
+    return [event for event in log if event["kind"] == kind and transfer in json.dumps(event)]
 
 
 @pytest.mark.parametrize("mode", ["copy", "move"])
