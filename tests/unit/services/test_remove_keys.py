@@ -138,7 +138,9 @@ def test_a_key_that_moved_into_a_page_meanwhile_is_taken_out_of_it(built: BuiltC
     with pytest.raises(Stale):
         built.cell.committer.execute(removing.RemoveKeys(as_host(), "main", prepared, {}))
     assert len(still_there(built.cell, ids)) == len(ids)
-    for change, row in zip(prepared.keys, still_there(built.cell, ids), strict=True):
+    now = {row.id: row for row in still_there(built.cell, ids)}
+    for change in prepared.keys:
+        row = now[change["data_key"]]
         change |= {"was": row.epoch, "of_page": row.page, "single": 0}
     built.cell.committer.execute(removing.RemoveKeys(as_host(), "main", prepared, {}))
     left = {id_ for page in pages(built) for id_ in page_ids(open_page(built.cell.keyring.epoch(2), page))}
