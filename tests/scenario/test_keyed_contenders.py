@@ -83,8 +83,10 @@ def test_one_proof_is_taken_once(built: BuiltCell) -> None:
     for round_ in range(ROUNDS):
         holder = keyed(built)
 
-        def ask(holder: Holding = holder, jti: str = f"{round_:043}") -> object:
-            request = holder.request(built, ADDRESS, None, jti=jti)
+        now = built.cell.clock.now()  # one proof is of one second
+
+        def ask(holder: Holding = holder, jti: str = f"{round_:043}", now: int = now) -> object:
+            request = holder.request(built, ADDRESS, None, jti=jti, at=now)
             return perform(built.cell, lambda: detokenize(built.cell, request, body))
 
         outcomes = contend([ask] * CONTENDERS)
