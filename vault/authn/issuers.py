@@ -173,7 +173,10 @@ def keys_in(document: bytes) -> dict[str, PublicKey]:
     Raises:
         ValueError: it is none.
     """
-    found = json.loads(document)
+    try:
+        found = json.loads(document)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     keys = found.get("keys") if isinstance(found, dict) else None
     if not isinstance(keys, list):
         raise ValueError("not a JWK Set")  # noqa: TRY004 - of what a document says
@@ -199,6 +202,7 @@ def of_address(url: str, transport: httpx.BaseTransport | None = None) -> Callab
     """Fetches a JWK Set: from there alone, so a redirection is an error."""
 
     def fetch() -> bytes:
+        end = time.monotonic() + TIMEOUT_S  # of all of it: the client's is of each read
         with (
             httpx.Client(
                 timeout=TIMEOUT_S, follow_redirects=False, trust_env=False, transport=transport
@@ -210,8 +214,8 @@ def of_address(url: str, transport: httpx.BaseTransport | None = None) -> Callab
             parts, size = [], 0
             for part in answer.iter_bytes():
                 size += len(part)
-                if size > MAX_DOCUMENT:
-                    raise ValueError("too large")
+                if size > MAX_DOCUMENT or time.monotonic() > end:
+                    raise ValueError("too large, or too slow")
                 parts.append(part)
         return b"".join(parts)
 

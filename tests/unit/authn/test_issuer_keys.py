@@ -1,0 +1,52 @@
+"""The keys of an issuer at its address: what is no JWK Set, or does not come in time, is refused."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from vault.authn import issuers
+from vault.authn.issuers import keys_in, of_address
+
+SET = b'{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"a"}]}'
+WHERE = "https://login.example/keys"
+
+
+class Slow(httpx.SyncByteStream):
+    """A body that comes in pieces."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from (SET[:9], SET[9:])
+
+
+def answered(status: int, body: bytes | httpx.SyncByteStream) -> httpx.MockTransport:
+    content = {"content": body} if isinstance(body, bytes) else {"stream": body}
+    return httpx.MockTransport(lambda _: httpx.Response(status, **content))
+
+
+def test_a_set_is_fetched_and_read() -> None:
+    assert list(keys_in(of_address(WHERE, transport=answered(200, SET))())) == ["a"]
+    assert list(keys_in(of_address(WHERE, transport=answered(200, Slow()))())) == ["a"]
+
+
+@pytest.mark.parametrize("document", [b"", b"[]", b"{}", b"\xff", b"[" * 200_000, b'{"keys":' * 60_000])
+def test_what_is_no_set_is_refused(document: bytes) -> None:
+    with pytest.raises(ValueError):
+        keys_in(document)
+
+
+@pytest.mark.parametrize("transport", [answered(404, SET), answered(200, b"x" * (issuers.MAX_DOCUMENT + 1))])
+def test_what_is_not_there_or_too_large_is_refused(transport: httpx.MockTransport) -> None:
+    with pytest.raises(ValueError):
+        of_address(WHERE, transport=transport)()
+
+
+def test_what_trickles_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each piece comes in time, and all of it does not."""
+    ticks = itertools.count(0.0, issuers.TIMEOUT_S * 0.9)
+    monkeypatch.setattr("vault.authn.issuers.time.monotonic", lambda: next(ticks))
+    with pytest.raises(ValueError, match="too slow"):
+        of_address(WHERE, transport=answered(200, Slow()))()
