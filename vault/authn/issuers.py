@@ -100,6 +100,8 @@ class Issuer:
             ValueError: it has none.
             Unavailable: `issuer_unavailable`.
         """
+        if kid is not None and not isinstance(kid, str):
+            raise ValueError("no name of a key")
         with self._lock:
             now = self.now()
             old = self._read_at is None or now - self._read_at > KEPT_S
@@ -107,7 +109,7 @@ class Issuer:
                 self._renew(now, needed=old)
             if kid is None and len(self._known) == 1:
                 return next(iter(self._known.values()))
-            found = self._known.get(kid) if isinstance(kid, str) else None
+            found = None if kid is None else self._known.get(kid)
         if found is None:
             raise ValueError("no such key")
         return found

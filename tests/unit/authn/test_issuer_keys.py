@@ -9,7 +9,9 @@ import httpx
 import pytest
 
 from vault.authn import issuers
-from vault.authn.issuers import keys_in, of_address
+from vault.authn.issuers import Issuer, keys_in, of_address
+from vault.crypto.base64url import encode
+from vault.errors import BadInput
 
 SET = b'{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"a"}]}'
 WHERE = "https://login.example/keys"
@@ -50,3 +52,20 @@ def test_what_trickles_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vault.authn.issuers.time.monotonic", lambda: next(ticks))
     with pytest.raises(ValueError, match="too slow"):
         of_address(WHERE, transport=answered(200, Slow()))()
+
+
+@pytest.mark.parametrize(
+    "header", [b'{"alg":"EdDSA","kid":["a"]}', b'{"alg":"EdDSA","kid":{}}', b'{"kid":1}', b"[" * 9_000]
+)
+def test_a_token_that_names_its_key_by_no_text_is_refused(header: bytes) -> None:
+    """And the issuer is not asked for it."""
+    asked: list[int] = []
+
+    def keys() -> bytes:
+        asked.append(1)
+        return SET
+
+    issuer = Issuer("login", "https://login.example", "coatcheck", {}, True, keys)
+    with pytest.raises(BadInput, match="assertion_invalid"):
+        issuer.check(f"{encode(header)}.e30.AA", 0)
+    assert asked == []
