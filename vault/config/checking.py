@@ -36,9 +36,12 @@ from vault.identifiers import is_name
 
 TLS_MINIMUM: Final = "1.3"
 MODES: Final = ("production", "development")
-SHORTEST_ROTATION_S: Final = 3_600
-SHORTEST_REFERENCES_S: Final = 86_400
-SHORTEST_DELIVERY_S: Final = 14 * 86_400
+ROTATIONS: Final = {
+    "rotation": (3_600, "P90D", "an hour: each turn opens and seals every key"),
+    "reference_rotation": (86_400, "P1Y", "a day: each time every identifier is opened once"),
+    "delivery_rotation": (1_209_600, "P1Y", "two weeks: a key is announced for a week before it signs"),
+}
+"""Cryptoperiods in a cell's settings: the shortest in seconds, a common one, and why none is shorter."""
 SHORTEST_TERM_S: Final = 60
 LONGEST_OVERLAP_S: Final = 31 * 86_400
 MAX_PROBLEMS: Final = 100
@@ -239,25 +242,13 @@ def _wrong_cell(config: Config, place: str, cell: CellSettings) -> Iterator[Prob
     others |= {region for region, elsewhere in config.region.items() if elsewhere.keyed}
     if not others.issuperset(cell.transfer_to):
         yield Problem(f"{place}.transfer_to", "names other regions that have a [cell] here, or a key")
-    try:
-        if cell.rotation is not None and parse_period(cell.rotation).shortest_seconds < SHORTEST_ROTATION_S:
-            yield Problem(f"{place}.rotation", "is at least an hour: each turn opens and seals every key")
-    except ValueError:
-        yield Problem(f"{place}.rotation", "is a duration like P90D")
-    try:
-        references = cell.reference_rotation
-        if references is not None and parse_period(references).shortest_seconds < SHORTEST_REFERENCES_S:
-            reason = "is at least a day: each time every identifier is opened once"
-            yield Problem(f"{place}.reference_rotation", reason)
-    except ValueError:
-        yield Problem(f"{place}.reference_rotation", "is a duration like P1Y")
-    try:
-        delivery = cell.delivery_rotation
-        if delivery is not None and parse_period(delivery).shortest_seconds < SHORTEST_DELIVERY_S:
-            reason = "is at least two weeks: a key is announced for a week before it signs"
-            yield Problem(f"{place}.delivery_rotation", reason)
-    except ValueError:
-        yield Problem(f"{place}.delivery_rotation", "is a duration like P1Y")
+    for name, (shortest_s, like, reason) in ROTATIONS.items():
+        period = getattr(cell, name)
+        try:
+            if period is not None and parse_period(period).shortest_seconds < shortest_s:
+                yield Problem(f"{place}.{name}", f"is at least {reason}")
+        except ValueError:
+            yield Problem(f"{place}.{name}", f"is a duration like {like}")
     try:
         parse_period(cell.custody_backup_keep)
     except ValueError:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from functools import partial
 from typing import Final
 
-from vault.config.settings import ENV, Config
+from vault.config.settings import Config
 from vault.crypto.base64url import decode
 from vault.errors import Misconfigured
 from vault.services.peers import Peer, tls_of
@@ -34,16 +33,10 @@ def region_key(config: Config, region: str) -> str:
     Raises:
         Misconfigured: `host_permissions`, `config_invalid`.
     """
-    settings = config.region[region]
-    if settings.key_file is not None:
-        setting = f"region.{region}.key_file"
-        try:
-            key = config.path(settings.key_file).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError):
-            raise Misconfigured("host_permissions", setting=setting) from None
-    else:
-        setting = f"region.{region}.key"
-        key = os.environ.get((settings.key or "").removeprefix(ENV), "")
+    key = config.region_key_of(region) or ""
+    in_file = config.region[region].key_file is not None
+    key = key.strip() if in_file else key
     if not _SENDABLE.fullmatch(key):
+        setting = f"region.{region}.key_file" if in_file else f"region.{region}.key"
         raise Misconfigured("config_invalid", setting=setting, reason="holds one service key")
     return key

@@ -356,21 +356,30 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
             Misconfigured: `host_permissions`, `config_invalid`.
         """
         cell = self.store_of(region)
-        if cell.database_password_file is not None:
+        setting = f"{table_of(region)}.database_password"
+        return self._secret_text(cell.database_password_file, cell.database_password, setting)
+
+    def region_key_of(self, region: str) -> str | None:
+        """The service key of a region of another service, as it is now; None if there is none.
+
+        Raises:
+            Misconfigured: `host_permissions`, `config_invalid`.
+        """
+        settings = self.region[region]
+        return self._secret_text(settings.key_file, settings.key, f"region.{region}.key")
+
+    def _secret_text(self, file: str | None, variable: str | None, setting: str) -> str | None:
+        """A secret of a file, `SETTING_file`, or of an environment variable; None without either."""
+        if file is not None:
             try:
-                return self.path(cell.database_password_file).read_text(encoding="utf-8").rstrip("\r\n")
+                return self.path(file).read_text(encoding="utf-8").rstrip("\r\n")
             except (OSError, UnicodeDecodeError):
-                setting = f"{table_of(region)}.database_password_file"
-                raise Misconfigured("host_permissions", setting=setting) from None
-        if cell.database_password is None:
+                raise Misconfigured("host_permissions", setting=f"{setting}_file") from None
+        if variable is None:
             return None
-        value = os.environ.get(cell.database_password.removeprefix(ENV))
+        value = os.environ.get(variable.removeprefix(ENV))
         if not value:
-            raise Misconfigured(
-                "config_invalid",
-                setting=f"{table_of(region)}.database_password",
-                reason="is env:NAME of a set variable",
-            )
+            raise Misconfigured("config_invalid", setting=setting, reason="is env:NAME of a set variable")
         return value
 
     def passphrase_of(self, region: str) -> Secret | None:
