@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from vault.cli.doors import Door, command, segment
-from vault.cli.identities import confirm, read_small
+from vault.cli.identities import MAX_JWK, confirm, read_small
 from vault.errors import BadInput
 from vault.services import holder_keys
 from vault.services.holder_keys import HolderKeyBody, PublicKey
@@ -78,7 +78,7 @@ def _public_key(path: str) -> PublicKey:
         BadInput: `usage`, `limit_invalid`: no JWK of a public Ed25519 key.
     """
     try:
-        return msgspec.json.decode(read_small(path, "--key-in"), type=PublicKey)
+        return msgspec.json.decode(read_small(path, "--key-in", MAX_JWK), type=PublicKey)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         # A private key has a member `d`, which is refused as every unknown one is.
         raise BadInput("limit_invalid", member="key") from None

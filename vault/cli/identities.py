@@ -22,7 +22,8 @@ from vault.services.service_keys import (
     KeyBody,
 )
 
-MAX_SMALL: Final = 32 * 1024  # bytes: a certificate, or a public key
+MAX_JWK: Final = 4096  # bytes
+MAX_CERTIFICATE: Final = 32 * 1024  # bytes
 
 
 @click.group("principal")
@@ -134,13 +135,14 @@ def register_client(
     jwk = None
     if key_in is not None:
         try:
-            jwk = msgspec.json.decode(read_small(key_in, "--key-in"), type=PublicJwk)
+            jwk = msgspec.json.decode(read_small(key_in, "--key-in", MAX_JWK), type=PublicJwk)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             # A private key has a member `d`, which is refused as every unknown one is.
             raise BadInput("limit_invalid", member="jwk") from None
     certificate = None
     if certificate_in is not None:
-        certificate = read_small(certificate_in, "--certificate-in").decode("utf-8", "replace")
+        raw = read_small(certificate_in, "--certificate-in", MAX_CERTIFICATE)
+        certificate = raw.decode("utf-8", "replace")
     body = ClientBody(
         jwk, certificate, certificate_name=certificate_name, expires=expires, networks=list(networks)
     )
@@ -151,17 +153,17 @@ def register_client(
     door.output.record(answer)
 
 
-def read_small(path: str, option: str) -> bytes:
-    """A key or a certificate in a file, or on standard input.
+def read_small(path: str, option: str, most: int) -> bytes:
+    """A key or a certificate in a file, or on standard input: so many bytes of it at most.
 
     Raises:
         BadInput: `usage`.
     """
     try:
         if path == "-":
-            return sys.stdin.buffer.read(MAX_SMALL)
+            return sys.stdin.buffer.read(most)
         with Path(path).open("rb") as file:
-            return file.read(MAX_SMALL)
+            return file.read(most)
     except OSError:
         raise BadInput("usage", option=option, reason="the file cannot be read") from None
 
