@@ -240,6 +240,10 @@ class FakeVault:
         items = _items(path, body)
         operation = "verify" if path == "verify" else body["operation"]
         charge = sum(text is not None for _, text, _ in items)
+        if operation == "derive" and body["derive"]["fn"] == "equals":
+            one_field = len({name for name, _, _ in items}) == 1
+            if not (one_field and charge == len(items) == 2):
+                raise error("pair_required")  # before the charge, as a service does
         if charge > min(given.left[counter] for counter in bounds.counters):
             raise error("budget_exhausted")
         for counter in bounds.counters:
@@ -287,14 +291,17 @@ class FakeVault:
                 shown.append(_known(self._masks, body["mask"], "mask")(value))
             elif operation == "derive":
                 if body["derive"]["fn"] == "equals":
-                    known = {self._values.get(key, {}).get(other or "") for key, other, _ in items}
-                    shown.append(len(known) == 1)
+                    shown.append(self._equal(items))
                     continue
                 function = _known(self._derived, body["derive"]["fn"], "derive")
                 shown.append(function(value, body["derive"].get("arg")))
             else:
                 shown.append(value if operation == "reveal" else value == body["candidate"])
         return shown, refused
+
+    def _equal(self, items: list[tuple[str, str | None, str | None]]) -> bool:
+        """Whether the tokens of a pair stand for one value."""
+        return len({self._values.get(name, {}).get(text or "") for name, text, _ in items}) == 1
 
     def _sealed(
         self,

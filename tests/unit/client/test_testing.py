@@ -58,6 +58,15 @@ def test_values_masks_and_the_rest(fake: FakeVault) -> None:
     assert ADA not in repr(fake) + repr(fake.asked)
 
 
+def test_two_tokens_are_compared(fake: FakeVault) -> None:
+    grant = fake.grant(purpose="support", fields=[NAME], operations=["derive"])
+    assert grant.derive(NAME, ["tok_1", "tok_1"], "equals", purpose="support").values == (True, True)
+    assert grant.derive(NAME, ["tok_1", "tok_2"], "equals", purpose="support").values == (False, False)
+    for some in (["tok_1"], ["tok_1", None], ["tok_1", "tok_2", "tok_1"]):
+        refused("pair_required", lambda some=some: grant.derive(NAME, some, "equals", purpose="support"))  # type: ignore[misc]
+    assert grant.derive(NAME, ["tok_1", "tok_2"], "equals", purpose="support").uses_left == 4
+
+
 def test_sealed_answers(fake: FakeVault) -> None:
     grant = given(fake, worker=Worker.new())
     shown = ask(grant, "tok_1", None, "tok_9", subjects=["p", None, None], report=True)
