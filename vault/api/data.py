@@ -31,8 +31,6 @@ _GRANT_CODES = (
     "delegation_denied",
     "grant_suspended",
     "rate_limited",
-    "proof_invalid",
-    "proof_expired",
     "proof_replayed",
     "limit_invalid",
     "erased",

@@ -28,10 +28,13 @@ from vault.services.cell import Working
 from vault.services.turn import period_end as epoch_end
 from vault.store.cell import Store
 
-MESSAGES: Final = frozenset({Purpose.DELIVERY, Purpose.INTAKE})
+MESSAGES: Final = (Purpose.DELIVERY, Purpose.INTAKE)
 SCHEDULED: Final = (
-    *(Purpose.FF1, Purpose.BLIND_INDEX, Purpose.SUBJECT_REFERENCE, Purpose.ACCESS_TOKENS),
-    *sorted(MESSAGES),
+    Purpose.FF1,
+    Purpose.BLIND_INDEX,
+    Purpose.SUBJECT_REFERENCE,
+    Purpose.ACCESS_TOKENS,
+    *MESSAGES,
 )
 """Purposes whose keys are rotated when they are due."""
 

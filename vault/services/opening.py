@@ -59,15 +59,16 @@ def open_values(
             pair[index] = value
         else:
             values[index] = _told(cell, done, tenant, one, used, asking, index, value)
-    return values if pair is None else _compared(asked, used, pair)
+    return values if pair is None else _pair_told(asked, used, pair)
 
 
-def _compared(asked: list[Asked], used: Used, pair: dict[int, str]) -> list[Shown]:
+def _pair_told(asked: list[Asked], used: Used, pair: dict[int, str]) -> list[Shown]:
     """Of each of two, whether they are one value. Where one does not open, nothing is told of either."""
-    for failure in list(used.failures.values()):
+    rule = asked[0].rule
+    if used.failures:
+        failure = next(iter(used.failures.values()))
         for place in range(len(asked)):
             used.failures.setdefault(place, failure)
-    rule = asked[0].rule
     if used.failures or rule is None:
         return [None] * len(asked)
     return [matches(rule, pair[0], pair[1])] * len(asked)
