@@ -141,10 +141,10 @@ class Place:
                 file.write(json.dumps(line).encode() + b"\n")
 
     def lines(self, name: str) -> list[Any]:
-        """The lines of a file."""
+        """The lines of a file, but for one that somebody is adding at this moment."""
         path = self.folder / name
         raw = path.read_bytes() if path.exists() else b""
-        return [json.loads(line) for line in raw.splitlines() if line]
+        return [json.loads(line) for line in raw[: raw.rfind(b"\n") + 1].splitlines() if line]
 
 
 def hurry() -> None:
