@@ -118,6 +118,9 @@ class Watch:
         if self.after is not None:
             self.after(text)
         if self.committed is not None and text == "COMMIT":
+            if isinstance(connection, psycopg.Connection):
+                with connection.pipeline():  # its end is a sync: before, a COMMIT may be no more than sent
+                    pass
             self.committed()
         return result
 
