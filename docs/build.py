@@ -29,10 +29,11 @@ from vault.api.streams import STREAMS, Stream
 from vault.audit.event import KINDS, Event, seal_event
 from vault.cli.main import cli
 from vault.clock import parse_time
+from vault.codes import CODES, Exit
 from vault.config import checking
 from vault.config.settings import NOT_BUILT
 from vault.crypto.ff1 import MIN_DOMAIN
-from vault.errors import CODES, CoatcheckError, Exit
+from vault.errors import CoatcheckError
 from vault.formats.catalog import CATALOG, parse_template
 from vault.formats.custom import NAMED
 from vault.formats.mask import Mask

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from vault.clock import SECOND, Clock, SystemClock
+from vault.codes import CODES, Exit
 from vault.config import Config, Settings
 from vault.config.certificate import read_certificate, server_context
 from vault.config.checking import risks
 from vault.config.keystores import files as secret_files
 from vault.config.notices import secret_files_of
 from vault.crypto.randomness import new_key
-from vault.errors import CODES, CoatcheckError, Exit, IntegrityError
+from vault.errors import CoatcheckError, IntegrityError
 from vault.finding import OK, RISKY, WRONG, Finding
 from vault.keyring.epoch import open_epochs
 from vault.kms.erased import ErasedLog

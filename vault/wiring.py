@@ -291,6 +291,7 @@ def working_of(config: Config, region: str) -> Working:
         signing=None if config.oauth.rotation is None else parse_period(config.oauth.rotation),
         custody_backup=None if cell.custody_backup is None else config.path(cell.custody_backup),
         custody_backup_keep=parse_period(cell.custody_backup_keep),
+        suppression_keep=parse_period(cell.suppression_keep),
     )
 
 

@@ -317,6 +317,24 @@ class Campaign:
             {p.word(): p.ssn()}, {"subject": p.text() + "\n"}, {"subject": [p.card()]},
         ):  # fmt: skip
             self.call("POST", "transfers", wanted | more, key=self.admin)
+        for path in ("erasures", "subjects/status", "subjects/reopen", "holds"):
+            reasons = {"grounds": "objection"} if path == "erasures" else {"reason": p.reason()}
+            forms: tuple[Any, ...] = (
+                {"subject": p.text() + "\0"} | reasons, {"subject": p.word(), p.word(): 1}, [p.card()],
+                {"subject": p.word(), "grounds": p.word(), "reason": p.text() + "\n"},
+            )  # fmt: skip
+            for body in forms:
+                self.call("POST", path, body, key=self.admin)
+        somebody = p.word()
+        self.call("POST", "tokenize", {"field": NAME, "values": [p.text()], "subjects": [somebody]})
+        held = self.call("POST", "holds", {"subject": somebody, "reason": p.reason()}, key=self.admin)
+        assert held.status == 201, held.body
+        request = {"subject": somebody, "grounds": "objection", "request_ref": p.reason()}
+        assert self.call("POST", "erasures", request, key=self.admin).status == 202
+        self.call("POST", "subjects/status", {"subject": somebody}, key=self.admin)
+        hold = f"holds/{held.json()['id']}"
+        for path in ("release", "keep", "release"):
+            assert self.call("POST", f"{hold}/{path}", {"reason": p.reason()}, key=self.admin).status == 200
         batch = {"source": "us", "transfer": p.word(), "number": 1}
         self.call("POST", "arrivals", batch | {"enc_ct": p.ssn()}, key=self.admin)
         word = {"by": p.reason(), "statement": p.reason()}

@@ -34,8 +34,8 @@ from vault.api.openapi import codes_of
 from vault.api.problems import TYPE_PREFIX
 from vault.api.route import Route
 from vault.cli.doors import host_request
+from vault.codes import CODES
 from vault.config import load
-from vault.errors import CODES
 from vault.policy.permissions import KEEPING_KEYS, PERMISSIONS
 from vault.services.operators import OperatorBody, create_operator
 from vault.wiring import Wiring, perform
@@ -46,7 +46,9 @@ PREFIXES: Final = {
     "approvals": "apr",
     "break-glass": "gr",
     "agents": "pr",
+    "erasures": "er",
     "grants": "gr",
+    "holds": "hold",
     "keys": "ck",
     "kill": "kill",
     "principals": "pr",
@@ -155,6 +157,18 @@ TAKEN: Final[dict[str, list[Any]]] = {
          "scope": {"kinds": ["role"], "principals": ["service:all"]}},
     ],
     "POST reviews/{id}/items/{number}": [{"decision": "confirm", "reason": "needed"}],
+    "POST erasures": [
+        {"subject": "person", "grounds": "objection", "request_ref": "ticket 7"},
+        {"subject": "person", "grounds": "objection", "dry_run": True},
+    ],
+    "POST subjects/status": [{"subject": "person"}],
+    "POST subjects/reopen": [{"subject": "person", "reason": "a"}],
+    "POST holds": [
+        {"subject": "person", "reason": "a"}, {"field": NAME, "reason": "a"},
+        {"class": "customer", "reason": "a"},
+    ],
+    "POST holds/{id}/release": [{"reason": "a"}],
+    "POST holds/{id}/keep": [{"reason": "a"}],
     "POST principals": [principal("other"), {"kind": "agent", "name": "agent:other"}],
     "POST directory/lookup": [{"subject": "person"}],
     "POST transfers": [
@@ -249,7 +263,7 @@ def initialise_doors(folder: Path, more: str = "") -> Service:
 def add_operator(folder: Path, *names: str) -> None:
     """Operators with a password, who may approve, break glasses and review, and nothing else."""
     config = load(folder / "coatcheck.toml")
-    permissions = ["break-glass:create", "break-glass:review"]
+    permissions = ["break-glass:create", "break-glass:review", "hold:decide"]
     with closing(Wiring(config).open(next(iter(config.cell)))) as opened:
         for name in names or ("watcher",):
             body = OperatorBody(name, PASSWORD, ["approver"], permissions)

@@ -105,6 +105,12 @@ def field_key(door: Door) -> str:
     return next(str(row["id"]) for row in rows if row.get("field") == SSN)
 
 
+def an_enlisted(door: Door) -> str:
+    """Somebody of whom something is kept."""
+    token(door, NAME, PERSON, "person")
+    return "person"
+
+
 def _vaultless(door: Door) -> Sent:
     # A known value has a known token: vaultless ones are a function of the value.
     return Sent("tokenize", {"field": SSN, "values": [VALUE, None]}, shows=(token(door, SSN, VALUE),))
@@ -297,6 +303,26 @@ DRIVES: Final[dict[str, dict[str, Drive]]] = {
     "GET reviews": {"all": lambda d: Sent("reviews", key=d.built.admin)},
     "GET reviews/{id}": {"one": _as_called("read_review", "reviews/{id}")},
     "POST reviews/{id}/items/{number}": {"removed": _decide},
+    "POST erasures": {
+        "a person": lambda d: Sent(
+            "erasures", {"subject": an_enlisted(d), "grounds": "objection"}, d.built.admin
+        )
+    },
+    "GET erasures": {"all": lambda d: Sent("erasures", key=d.built.admin)},
+    "GET erasures/{id}": {"one": _as_called("read_erasure", "erasures/{id}")},
+    "POST subjects/status": {
+        "a person": lambda d: Sent("subjects/status", {"subject": an_enlisted(d)}, d.built.admin)
+    },
+    "POST subjects/reopen": {"nobody": _as_called("reopen_subject", "subjects/reopen")},
+    "POST holds": {
+        "a person": lambda d: Sent("holds", {"subject": an_enlisted(d), "reason": "a case"}, d.built.admin)
+    },
+    "GET holds": {"all": lambda d: Sent("holds", key=d.built.admin)},
+    "GET holds/{id}": {"one": _as_called("read_hold", "holds/{id}")},
+    "POST holds/{id}/confirm": {"one": _as_called("confirm_hold", "holds/{id}/confirm")},
+    "POST holds/{id}/release": {"one": _as_called("ask_release", "holds/{id}/release")},
+    "POST holds/{id}/approve": {"one": _as_called("approve_release", "holds/{id}/approve")},
+    "POST holds/{id}/keep": {"one": _as_called("keep_hold", "holds/{id}/keep")},
     "POST grants/{id}/revoke": {
         "with a reason": lambda d: Sent(f"grants/{grant(d, SSN)['id']}/revoke", {"reason": "gone"}),
     },

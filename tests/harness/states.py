@@ -57,7 +57,7 @@ def _kind(column: Any) -> str:
         return "bytes"
     if isinstance(column.type, BigInteger) and (
         column.name.endswith("_at")
-        or column.name in ("at", "review_by")
+        or column.name in ("at", "review_by", "fenced_until")
         or column.name.startswith("valid_")
         or column.name == "step"  # of a TOTP code: half minutes since 1970
     ):

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from vault import errors
-from vault.errors import CODES, FAMILIES, CoatcheckError, ValueRefused
+from vault.codes import CODES
+from vault.errors import FAMILIES, CoatcheckError, ValueRefused
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 MAX_LINES: Final = 450

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from vault.errors import CODES, Code, Exit
+from vault.codes import CODES, Code, Exit
 
 CODE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 SENTENCE = re.compile(r"[A-Z`][^\n]*[^\s.]\.")

@@ -17,12 +17,15 @@ from tests.support.holders import a_holder, new_holder
 from tests.unit.services.calls import (
     NEW_SCHEMA,
     a_broken_glass,
+    a_hold,
     a_job,
     a_kill,
     a_review,
     a_review_body,
     an_approval,
     an_approver,
+    an_erasure,
+    an_officer,
     decision_on,
     glass_body,
     grant_id,
@@ -117,6 +120,11 @@ def _review(built: BuiltCell) -> Asked:
     return an_approver(built, "rex"), path, {"verdict": "justified"}, {"verdict": "unjustified"}
 
 
+def _reopen(built: BuiltCell) -> Asked:
+    an_erasure(built)
+    return built.admin, {}, {"subject": "nobody", "reason": "a"}, {"subject": "nobody", "reason": "b"}
+
+
 ASKED: dict[str, Callable[[BuiltCell], Asked]] = {
     "POST tokenize": lambda b: (
         b.service,
@@ -183,6 +191,20 @@ ASKED: dict[str, Callable[[BuiltCell], Asked]] = {
     "POST reviews/{id}/items/{number}": lambda b: (
         (made := a_review(b))[0], {"id": made[1], "number": "1"},
         {"decision": "confirm", "reason": "a"}, {"decision": "remove", "reason": "a"},
+    ),
+    "POST erasures": lambda b: (
+        b.admin, {},
+        {"subject": "nobody", "grounds": "objection"}, {"subject": "else", "grounds": "objection"}
+    ),
+    "POST subjects/reopen": _reopen,
+    "POST holds": lambda b: (
+        b.admin, {}, {"everything": True, "reason": "a"}, {"everything": True, "reason": "b"}
+    ),
+    "POST holds/{id}/confirm": lambda b: (an_officer(b), {"id": a_hold(b)}, None, None),
+    "POST holds/{id}/release": lambda b: (b.admin, {"id": a_hold(b)}, {"reason": "a"}, {"reason": "b"}),
+    "POST holds/{id}/approve": lambda b: (an_officer(b), {"id": a_hold(b, releasing=True)}, None, None),
+    "POST holds/{id}/keep": lambda b: (
+        b.admin, {"id": a_hold(b, releasing=True)}, {"reason": "a"}, {"reason": "b"}
     ),
     "POST verify": _verify,
     "DELETE grants/{id}": lambda b: (b.admin, {"id": grant_id(b.grant(SSN))}, None, None),

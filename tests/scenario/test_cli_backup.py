@@ -15,7 +15,7 @@ from tests.support.cells import EMAIL, NAME, SSN
 from tests.support.hosted import Hosted, keys_of, remove
 from tests.support.servers import PostgreSQL, server
 from tests.support.service import running
-from vault.errors import Exit
+from vault.codes import Exit
 
 PEOPLE = [f"cust-{number}" for number in range(12)]
 ERASED = PEOPLE[:4]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.service import Service, coatcheck_here, initialise, running
-from vault.errors import CODES
+from vault.codes import CODES
 
 NAME = "customer.name"
 Done = subprocess.CompletedProcess[str]

@@ -31,7 +31,7 @@ from tests.support.service import (
     initialise,
     running,
 )
-from vault.errors import CODES
+from vault.codes import CODES
 
 NAME = "customer.name"
 Done = subprocess.CompletedProcess[str]

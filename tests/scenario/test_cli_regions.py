@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.service import PATIENCE_S, Service, coatcheck_here, initialise
 from vault.cli.templates import DEVELOPMENT, DEVELOPMENT_SCHEMA
-from vault.errors import CODES
+from vault.codes import CODES
 
 NAME = "customer.name"
 SETTINGS = (

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.service import COATCHECK, ROOT, Service, coatcheck_here, environment, running
-from vault.errors import CODES
+from vault.codes import CODES
 
 MORE = '\n[purposes.more]\nlegal_basis = "consent"\n'
 NAME = "customer.name"

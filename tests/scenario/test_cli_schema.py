@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.support.service import coatcheck_here, initialise
 from vault.cli.templates import STARTER_SCHEMA
-from vault.errors import CODES
+from vault.codes import CODES
 
 Done = subprocess.CompletedProcess[str]
 

@@ -12,7 +12,7 @@ import pytest
 from tests.support.service import Service, coatcheck, coatcheck_here, initialise, running
 from tests.support.turns import slow_pieces
 from vault.cli.jobs import line
-from vault.errors import Exit
+from vault.codes import Exit
 from vault.services.processes import LEASE_S
 
 EU = ("--region", "eu")

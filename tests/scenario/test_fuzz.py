@@ -15,7 +15,7 @@ from tests.harness.doors import BY_NAME, WITH_BODY, Doors, initialise_doors
 from tests.harness.fuzz import Maker, Request, judged, run
 from tests.harness.hostile import mark
 from tests.support.service import Answer
-from vault.errors import CODES
+from vault.codes import CODES
 
 REQUESTS = 1_000_000 if os.environ.get("COATCHECK_FULL") else 15_000
 ROUTE = BY_NAME["GET whoami"]

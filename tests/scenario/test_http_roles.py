@@ -110,7 +110,8 @@ def test_a_key_is_no_grant(doors: Doors, name: str) -> None:
         (
             ["auditor"],
             {
-                *("audit:read", "grant:list", "job:read", "key:read", "policy:read", "principal:list"),
+                *("audit:read", "erasure:read", "grant:list", "job:read", "key:read", "policy:read"),
+                "principal:list",
                 *("review:read", "schema:read"),
             },
         ),

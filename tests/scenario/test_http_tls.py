@@ -24,7 +24,7 @@ from tests.support.service import (
     read_answer,
     running,
 )
-from vault.errors import CODES
+from vault.codes import CODES
 
 TLS = "[tls]\ncertificate = 'tls.crt'\nkey = 'tls.key'\n"
 

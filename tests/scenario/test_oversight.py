@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.service import Service, coatcheck_here, running
-from vault.errors import Exit
+from vault.codes import Exit
 from vault.policy.attribute_rules import DEFAULT
 
 NIGHT = (

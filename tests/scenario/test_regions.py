@@ -31,7 +31,8 @@ from tests.support.service import Service, coatcheck_here, initialise
 from vault.api.app import ROUTES
 from vault.api.streams import STREAMS
 from vault.cli.templates import DEVELOPMENT
-from vault.errors import CODES, CoatcheckError, IntegrityError
+from vault.codes import CODES
+from vault.errors import CoatcheckError, IntegrityError
 from vault.identifiers import RowId
 from vault.keyring.ring import Keyring
 from vault.services.decrypt import DecryptBody, DecryptItem, decrypt

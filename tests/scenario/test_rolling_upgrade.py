@@ -20,7 +20,7 @@ import pytest
 from tests.harness.roomy import ONE_CELL, SSN, initialise_roomy
 from tests.support.servers import server
 from tests.support.service import PATIENCE_S, ROOT, Service, coatcheck
-from vault.errors import Exit
+from vault.codes import Exit
 from vault.store import migrations
 
 MIGRATION: Final = """

@@ -121,7 +121,7 @@ def keys_of(built: BuiltCell, *subjects: str) -> list[bytes]:
 
 def remove(built: BuiltCell, ids: list[bytes]) -> Removed:
     """Removes data keys, as an erasure does."""
-    return perform(built.cell, lambda: remove_keys(built.cell, as_host(), ids))
+    return perform(built.cell, lambda: remove_keys(built.cell, as_host().actor, ids))
 
 
 __all__ = ["Hosted", "keys_of", "remove", "shown"]

@@ -9,8 +9,9 @@ import pickle
 
 import pytest
 
-from vault import errors
-from vault.errors import CODES, FAMILIES, BadInput, CoatcheckError, Exit, Stale, ValueRefused, error
+from vault import codes
+from vault.codes import CODES, Exit
+from vault.errors import FAMILIES, BadInput, CoatcheckError, Stale, ValueRefused, error
 
 STATUSES_OF_EXIT = {
     Exit.USAGE: {0},
@@ -51,7 +52,7 @@ def test_no_code_is_given_twice() -> None:
     """Rows are merged into one dict, where a second row of the same code would win silently."""
     named = [
         keyword.arg
-        for node in ast.walk(ast.parse(inspect.getsource(errors)))
+        for node in ast.walk(ast.parse(inspect.getsource(codes)))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_rows"
         for keyword in node.keywords
         if keyword.arg != "retry"

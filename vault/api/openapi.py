@@ -13,7 +13,7 @@ import msgspec
 import vault
 from vault.api.problems import TYPE_PREFIX
 from vault.api.route import Route
-from vault.errors import CODES
+from vault.codes import CODES
 from vault.services.intake import MEDIA_TYPE
 
 _REF: Final = "#/components/schemas/{name}"

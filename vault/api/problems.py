@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
-from vault.errors import CODES, CoatcheckError
+from vault.codes import CODES
+from vault.errors import CoatcheckError
 from vault.identifiers import new_id
 
 TYPE_PREFIX: Final = "urn:coatcheck:error:"

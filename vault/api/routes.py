@@ -10,8 +10,10 @@ from vault.api import (
     audit,
     data,
     epochs,
+    erasures,
     explain,
     grants,
+    holds,
     identities,
     intake_key,
     jobs,
@@ -46,5 +48,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *epochs.ROUTES,
     *jobs.ROUTES,
     *regions.ROUTES,
+    *erasures.ROUTES,
+    *holds.ROUTES,
     *audit.ROUTES,
 )

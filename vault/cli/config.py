@@ -10,10 +10,11 @@ import click
 import msgspec
 
 from vault.cli.doors import Door, command
+from vault.codes import Exit
 from vault.config import Settings, load_all
 from vault.config.checking import risks
 from vault.config.settings import Config, shown
-from vault.errors import Exit, Misconfigured
+from vault.errors import Misconfigured
 
 
 @click.group("config")

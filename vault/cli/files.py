@@ -15,7 +15,8 @@ from vault.cli.doors import Door, command
 from vault.cli.local import LocalRekeys, LocalService, LocalTokens
 from vault.cli.output import Output
 from vault.client.columns import BATCH, Rekeys, Service, Tokens, Values
-from vault.errors import BadInput, Exit
+from vault.codes import Exit
+from vault.errors import BadInput
 from vault.files.job import run
 from vault.files.plan import (
     CSV,

@@ -10,7 +10,8 @@ from typing import Any, Final
 import click
 
 from vault.cli.doors import Door, command, segment
-from vault.errors import CODES, Conflict, error
+from vault.codes import CODES
+from vault.errors import Conflict, error
 from vault.services import jobs
 from vault.services.jobs import CANCELLED, DONE, FAILED
 from vault.services.listing import Page

@@ -21,8 +21,10 @@ from vault.cli import (
     directories,
     doctor,
     epochs,
+    erasures,
     files,
     grants,
+    holds,
     identities,
     init,
     jobs,
@@ -66,7 +68,8 @@ def version(door: Door) -> None:
 for module in (
     *(init, data, files, grants, approvals, identities, agents, operators, tenants),
     *(schema, policies, reviews, catalog, keys, epochs, audit),
-    *(regions, directories, worker, jobs, cell, backup, kms, doctor, config, profiles, completion),
+    *(regions, erasures, holds, directories, worker, jobs, cell, backup, kms, doctor),
+    *(config, profiles, completion),
 ):
     module.register(cli)
 

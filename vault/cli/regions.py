@@ -11,7 +11,8 @@ import msgspec
 from vault.cli.doors import Door, ask_passphrase, command, host_request, read_lines, segment
 from vault.cli.identities import confirm
 from vault.cli.jobs import Bar
-from vault.errors import CODES, BadInput, Conflict, Misconfigured, error
+from vault.codes import CODES
+from vault.errors import BadInput, Conflict, Misconfigured, error
 from vault.services import regions, transfers
 from vault.services.jobs import CANCELLED, DONE, FAILED, WAITING
 from vault.services.listing import Page

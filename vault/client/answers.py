@@ -13,8 +13,9 @@ from vault.client.approvals import Awaited
 from vault.client.keys import Worker
 from vault.client.results import Result, Shown, Verified
 from vault.client.sealed import Sealed, open_delivery
+from vault.codes import CODES
 from vault.crypto.randomness import credential_secret
-from vault.errors import CODES, Conflict, IntegrityError, Unavailable
+from vault.errors import Conflict, IntegrityError, Unavailable
 
 Value = str | bool | None
 

@@ -11,15 +11,8 @@ import httpx
 import msgspec
 
 from vault.client.approvals import ApprovalRequired
-from vault.errors import (
-    CODES,
-    FAMILIES,
-    BadInput,
-    CoatcheckError,
-    Misconfigured,
-    Unauthenticated,
-    Unavailable,
-)
+from vault.codes import CODES
+from vault.errors import FAMILIES, BadInput, CoatcheckError, Misconfigured, Unauthenticated, Unavailable
 
 DEFAULT_TIMEOUT_S = 30.0
 _SENDABLE: Final = re.compile(r"[!-~]+")

@@ -23,12 +23,13 @@ from msgspec import UNSET
 from vault.client.grants import AsyncKeyedGrant, KeyedGrant
 from vault.client.keys import Holder, Worker
 from vault.clock import SECOND, Clock, SystemClock
+from vault.codes import CODES
 from vault.crypto import hpke
 from vault.crypto.base64url import digest, encode
 from vault.crypto.delivery import info, signed_bytes
 from vault.crypto.signing import Signer, keypair
 from vault.crypto.statements import BLOCK, JOINT, PROOF, Narrowing, ProofClaims, first_link
-from vault.errors import CODES, CoatcheckError, error
+from vault.errors import CoatcheckError, error
 from vault.identifiers import new_id
 
 URL: Final = "https://fake.invalid"  # RFC 6761, 6.4: nobody is ever there

@@ -249,10 +249,11 @@ def _wrong_cell(config: Config, place: str, cell: CellSettings) -> Iterator[Prob
                 yield Problem(f"{place}.{name}", f"is at least {reason}")
         except ValueError:
             yield Problem(f"{place}.{name}", f"is a duration like {like}")
-    try:
-        parse_period(cell.custody_backup_keep)
-    except ValueError:
-        yield Problem(f"{place}.custody_backup_keep", "is a duration like P7D")
+    for name, like in (("custody_backup_keep", "P7D"), ("suppression_keep", "P10Y")):
+        try:
+            parse_period(getattr(cell, name))
+        except ValueError:
+            yield Problem(f"{place}.{name}", f"is a duration like {like}")
 
 
 def _wrong_store(config: Config, place: str, store: StoreSettings, *, strict: bool) -> Iterator[Problem]:

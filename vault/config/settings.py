@@ -182,6 +182,13 @@ class CellSettings(StoreSettings, forbid_unknown_fields=True, frozen=True):
             "when another is written. The newest always stays"
         ),
     ] = "P7D"
+    suppression_keep: Annotated[
+        str,
+        means(
+            "for how long late writes for a person who was erased are refused, like `P10Y`. Until then a "
+            "keyed reference of the person stays, and nothing else"
+        ),
+    ] = "P10Y"
 
 
 class DirectorySettings(StoreSettings, forbid_unknown_fields=True, frozen=True):

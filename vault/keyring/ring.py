@@ -275,6 +275,10 @@ class Keyring:
             ),
         )
 
+    def reference_versions(self, tenant: str) -> frozenset[int]:
+        """The versions of the key of references that may be used at all."""
+        return self._field_keys(tenant, CELL, Purpose.SUBJECT_REFERENCE).processing
+
     def blind_index(
         self, tenant: str, field: str, epoch: int | None = None, version: int | None = None
     ) -> BlindIndex:

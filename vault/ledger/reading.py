@@ -16,6 +16,7 @@ from vault.store.approving import ApprovalRow, Vote
 from vault.store.cell import Store
 from vault.store.crossing import ArrivalRow
 from vault.store.custody import KeyRow
+from vault.store.forgetting import erasure_row, hold_row
 from vault.store.granting import HolderRow
 from vault.store.operators import PasskeyRow, PasswordRow, RecoveryRow, SessionRow, TotpRow
 from vault.store.rows import ApiKeyRow, decode_grant, decode_principal
@@ -225,6 +226,7 @@ def load(session: Session, store: Store, needs: Needs, state: State) -> None:
             custody.subject_refs, sorted(needs.refs), epoch=state.head.read_epoch
         ):
             state.refs[bytes(ref)] = bytes(subject)
+    _forgetting(session, store, needs, state)
     if needs.index:
         for entry, row in session.family(
             custody.index_entries, sorted(needs.index), epoch=state.head.read_epoch
@@ -248,6 +250,20 @@ def load(session: Session, store: Store, needs: Needs, state: State) -> None:
         for row in session.family(store.crossing.arrivals, sources, of_transfer=transfer):
             state.arrivals[transfer, bytes(row[1])] = ArrivalRow(*row)
     _work(session, store, needs, state)
+
+
+def _forgetting(session: Session, store: Store, needs: Needs, state: State) -> None:
+    forgetting = store.forgetting
+    if needs.suppressed:
+        epoch = state.head.read_epoch
+        for ref, erasure in session.family(forgetting.suppressions, sorted(needs.suppressed), epoch=epoch):
+            state.suppressed[bytes(ref)] = erasure
+    if needs.erasures:
+        for row in session.family(forgetting.erasures, sorted(needs.erasures)):
+            state.erasures[row[0]] = erasure_row(row)
+    for tenant in sorted(needs.holds):
+        rows = session.rows(forgetting.holds_in_force, {"tenant": tenant})
+        state.holds[tenant] = [hold_row(row) for row in rows]
 
 
 def _granting(session: Session, store: Store, needs: Needs, state: State) -> None:

@@ -12,6 +12,7 @@ from vault.clock import Micros
 from vault.store.approving import ApprovalRow
 from vault.store.crossing import ArrivalRow
 from vault.store.custody import KeyRow, Slot
+from vault.store.forgetting import ErasureRow, HoldRow
 from vault.store.granting import HolderRow
 from vault.store.operators import PasskeyRow, PasswordRow, RecoveryRow, SessionRow, TotpRow
 from vault.store.rows import ApiKeyRow, EpochsInUse, GrantRow, PrincipalRow
@@ -127,6 +128,9 @@ class Needs:
     open_approvals: set[str] = field(default_factory=set)  # grants whose approvals that wait are counted
     holders: set[str] = field(default_factory=set)  # agents whose registered keys are read
     refs: set[bytes] = field(default_factory=set)
+    suppressed: set[bytes] = field(default_factory=set)  # references that erasures may have left
+    erasures: set[str] = field(default_factory=set)
+    holds: set[str] = field(default_factory=set)  # tenants whose legal holds in force are read
     subjects: set[bytes] = field(default_factory=set)
     slots: set[Slot] = field(default_factory=set)
     data_keys: set[bytes] = field(default_factory=set)
@@ -170,7 +174,10 @@ class State:
     open_approvals: dict[str, int] = field(default_factory=dict)  # by grant
     holders: dict[str, dict[str, HolderRow]] = field(default_factory=dict)  # by agent, then thumbprint
     refs: dict[bytes, bytes] = field(default_factory=dict)
-    subjects: dict[bytes, str] = field(default_factory=dict)
+    suppressed: dict[bytes, str] = field(default_factory=dict)  # the erasure that left each
+    erasures: dict[str, ErasureRow] = field(default_factory=dict)
+    holds: dict[str, list[HoldRow]] = field(default_factory=dict)  # by tenant, the oldest first
+    subjects: dict[bytes, str] = field(default_factory=dict)  # those that are not being erased
     slots: dict[Slot, KeyRow] = field(default_factory=dict)
     data_keys: dict[bytes, KeyRow] = field(default_factory=dict)
     tokens: dict[bytes, TokenRow] = field(default_factory=dict)

@@ -22,9 +22,13 @@ PERMISSIONS: Final[dict[str, str]] = {
     "directory:lookup": "ask in which region a person is",
     "encrypt:*": "turn values of a field into ciphertexts",
     "epoch:turn": "turn the cell's epoch; of the tenant main only",
+    "erasure:create": "erase people: nothing that is kept of them can be read any more",
+    "erasure:read": "see erasures, how far each is, and whether a person was erased",
     "grant:create:*": "create grants for a purpose, inside one's ceiling",
     "grant:list": "see all grants of the tenant",
     "grant:revoke": "revoke any grant of the tenant",
+    "hold:create": "put a legal hold on what is kept of a person, a retention class or the tenant",
+    "hold:decide": "confirm legal holds of others, ask for their end, and agree to it",
     "job:control": "stop jobs and let them go on",
     "job:read": "see jobs and how far they are",
     "key:destroy": "destroy versions of field keys that protect nothing more",
@@ -41,6 +45,7 @@ PERMISSIONS: Final[dict[str, str]] = {
     "review:start": "begin a review of who has which access",
     "schema:apply": "change the schema",
     "schema:read": "see the schema and plan changes",
+    "subject:reopen": "let people who were erased be entered anew",
     "tenant:create": "create tenants; of the tenant main only",
     "tenant:read": "see all tenants of the cell; of the tenant main only",
     "tokenize:*": "turn values of a field into tokens",
@@ -60,7 +65,15 @@ ROLES: Final[dict[str, frozenset[str]]] = {
     "approver": frozenset({"approval:decide", "approval:read"}),
     "auditor": frozenset(
         {
-            *("audit:read", "grant:list", "job:read", "key:read", "policy:read", "principal:list"),
+            *(
+                "audit:read",
+                "erasure:read",
+                "grant:list",
+                "job:read",
+                "key:read",
+                "policy:read",
+                "principal:list",
+            ),
             *("review:read", "schema:read"),
         }
     ),
@@ -70,16 +83,17 @@ ROLES: Final[dict[str, frozenset[str]]] = {
     "operator": frozenset({"grant:list", "grant:revoke", "job:control", "job:read", "kill:control"}),
     "privacy-officer": frozenset(
         {
-            *("approval:decide", "approval:read", "break-glass:review"),
-            *("job:read", "transfer:create", "transfer:read"),
+            *("approval:decide", "approval:read", "break-glass:review", "erasure:create", "erasure:read"),
+            *("hold:create", "hold:decide"),
+            *("job:read", "subject:reopen", "transfer:create", "transfer:read"),
         }
     ),
     "reviewer": frozenset({"review:decide", "review:read"}),
 }
 """An admin arranges and does not read data; an auditor reads what happened and changes nothing; a custodian
 sees keys, and of the cell turns them, and reads no data either; an operator stops what must not go on; a
-privacy officer moves what may leave; an approver agrees to what needs more than one; a reviewer confirms or
-removes what others gave."""
+privacy officer moves what may leave, erases, and holds what must stay; an approver agrees to what needs more
+than one; a reviewer confirms or removes what others gave."""
 
 CELL_WIDE: Final = frozenset({"epoch:turn", "tenant:create", "tenant:read"})
 """What only principals of the tenant that the cell began with can hold."""
@@ -90,8 +104,11 @@ ADMINISTRATIVE: Final[dict[str, bool]] = {
     "break-glass:create": True,
     "break-glass:review": True,
     "epoch:turn": True,
+    "erasure:create": False,  # what closes an account erases who had it
     "grant:create": False,  # what services are for
     "grant:revoke": False,  # what watches over agents has to be able to stop them
+    "hold:create": False,  # what opens a case
+    "hold:decide": True,
     "job:control": False,
     "key:destroy": True,
     "key:rotate": True,
@@ -100,6 +117,7 @@ ADMINISTRATIVE: Final[dict[str, bool]] = {
     "review:decide": True,
     "review:start": True,
     "schema:apply": True,
+    "subject:reopen": True,
     "tenant:create": True,
     "transfer:create": True,
 }

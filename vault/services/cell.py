@@ -34,6 +34,7 @@ from vault.store.cell import Store
 
 HOUR: Final[Micros] = 3_600 * SECOND
 KEEP: Final = Period(months=0, seconds=7 * 86_400)
+FENCED: Final = Period(months=120, seconds=0)
 """How long backups of custody are kept, if nothing else is said: `P7D`."""
 
 
@@ -59,6 +60,7 @@ class Working:
         messages: how long sealed answers are signed, and sealed requests opened, by one key; None: for ever.
         custody_backup: the folder that a turn writes a backup of custody and record into.
         custody_backup_keep: how long such a backup is kept.
+        suppression_keep: for how long late writes for somebody who was erased are refused.
     """
 
     batch: int = 2_048
@@ -66,6 +68,7 @@ class Working:
     rotation: Period | None = None
     custody_backup: Path | None = None
     custody_backup_keep: Period = KEEP
+    suppression_keep: Period = FENCED
     references: Period | None = None
     signing: Period | None = None
     messages: Period | None = None

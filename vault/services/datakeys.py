@@ -6,7 +6,8 @@ from collections.abc import Generator, Iterable
 
 from vault.audit.event import Event, listed
 from vault.authn.identities import Caller
-from vault.identifiers import format_id
+from vault.errors import Stale
+from vault.identifiers import NIL, format_id
 from vault.keyring.hierarchy import new_data_key
 from vault.ledger.command import ROWS_A_WEIGHT, Command, Committed, Needs, State, Writes
 from vault.services.cell import Cell, Origin
@@ -17,7 +18,10 @@ from vault.store.rows import EpochsInUse
 
 
 class MakeDataKeys(CallerCommand):
-    """Inserts keys for slots that have none. Returns from `decide`: the row that stands in each slot."""
+    """Inserts keys for slots that have none. Returns from `decide`: the row that stands in each slot.
+
+    Stale when one of the people is being erased, or was: whoever asks finds nobody by that name then.
+    """
 
     def __init__(self, caller: Caller, origin: Origin, epochs: EpochsInUse, keys: list[KeyRow]) -> None:
         super().__init__(caller)
@@ -31,11 +35,14 @@ class MakeDataKeys(CallerCommand):
         """The caller's rows and the slots."""
         super().needs(needs)
         needs.slots.update(key.slot for key in self._keys)
+        needs.subjects.update(key.subject for key in self._keys if key.subject != NIL)
 
     def decide(self, state: State, writes: Writes) -> dict[Slot, KeyRow]:
         """Inserts what is missing."""
         self.check(state)
         made = [key for key in self._keys if key.slot not in state.slots]
+        if any(key.subject != NIL and key.subject not in state.subjects for key in made):
+            raise Stale
         for key in made:
             state.slots[key.slot] = key
             insert_data_key(writes, key, state.now)

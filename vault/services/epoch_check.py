@@ -8,6 +8,7 @@ from vault.kms.halves import HalfStores
 from vault.kms.provider import Provider
 from vault.services.hidden import Hidden
 from vault.store.cell import Store
+from vault.store.turning import COUNTED
 
 OPENS = "opens"
 CLOSED = "closed"
@@ -33,11 +34,10 @@ class CheckedEpoch(Hidden, frozen=True):
 def check_epochs(store: Store, region: str, provider: Provider, halves: HalfStores) -> list[CheckedEpoch]:
     """Opens every epoch that is in use, by its halves and its canary; newest first."""
     head = store.read(store.record.head)[0]
-    names = ("data_keys", "key_pages", "field_keys", "blind_index", "subject_refs", "idempotency")
     found = []
     for row in reversed(stored_epochs(store)):
         counts = store.read(store.turning.counted, {"epoch": row.number})[0]
-        rows = {name: count for name, count in zip(names, counts, strict=True) if count}
+        rows = {name: count for name, count in zip(COUNTED, counts, strict=True) if count}
         result, code = DESTROYED if row.destroyed else CLOSED, ""
         if not row.destroyed and row.number >= head[3]:
             try:

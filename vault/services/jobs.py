@@ -41,6 +41,8 @@ STATES: Final = {
     CANCELLED: "somebody stopped it where it stood; it goes on when it is resumed",
     DONE: "it has ended",
 }
+UNSTOPPABLE: Final = frozenset({"erasure"})
+"""Kinds of jobs that nobody stops: what was promised to a person is not for an operator to undo."""
 _ENDED: Final = frozenset({DONE})
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
 
@@ -49,7 +51,8 @@ class JobAnswer(Replayable, frozen=True, omit_defaults=True, kw_only=True):
     """A job.
 
     Attributes:
-        kind: what is done: `epoch.turn`; `key.reindex`: the rotation of an index key; `transfer`.
+        kind: what is done: `epoch.turn`; `key.reindex`: the rotation of an index key; `transfer`;
+            `erasure`.
         step: where it is in that.
         of: what it is done to, such as the two epochs of a turn.
         rate: rows a second, lately.
@@ -302,6 +305,8 @@ class Steer(CallerCommand):
             raise Unknown("not_found")
         if row.state == DONE:
             raise Conflict("version_conflict", state=row.state)
+        if row.kind in UNSTOPPABLE and not self._resume:
+            raise BadInput("operation_unsupported", kind=row.kind)
         takes = (FAILED, CANCELLED, WAITING) if self._resume else (QUEUED, RUNNING, WAITING, FAILED)
         if row.state not in takes:
             return row

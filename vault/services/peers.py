@@ -11,9 +11,10 @@ from typing import Any, Final
 import httpx
 import msgspec
 
+from vault.codes import CODES
 from vault.crypto import crossing, hpke
 from vault.crypto.base64url import decode, encode
-from vault.errors import CODES, FAMILIES, CoatcheckError, Conflict, IntegrityError, Misconfigured, Unavailable
+from vault.errors import FAMILIES, CoatcheckError, Conflict, IntegrityError, Misconfigured, Unavailable
 from vault.services.crossing import Batch, BatchAnswer, BatchBody, Outcome, Reply
 
 TIMEOUT_S: Final = 10.0  # of one read, write or connection

@@ -7,7 +7,8 @@ from typing import Any, Final
 import msgspec
 
 from vault.clock import SECOND, Micros
-from vault.errors import CODES, BadInput, Unknown
+from vault.codes import CODES
+from vault.errors import BadInput, Unknown
 from vault.identifiers import parse_id
 from vault.ledger.command import Verb
 from vault.policy.attribute_rules import read_policies, rules_of

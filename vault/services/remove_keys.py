@@ -8,12 +8,11 @@ until it is answered: a key that is gone already is noted again.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from vault.audit.event import Event, listed
-from vault.authn.identities import Caller
 from vault.clock import Micros
 from vault.crypto.keypack import pack_page, page_ids
 from vault.errors import IntegrityError, Unavailable
@@ -57,22 +56,39 @@ class _Changes:
 
 
 class RemoveKeys(Command):
-    """Removes keys as they were seen; whatever moved meanwhile makes it stale. Bumps the fence."""
+    """Removes keys as they were seen; whatever moved meanwhile makes it stale. Bumps the fence.
+
+    Raises `hold_active` where a legal hold stands in the way.
+    """
 
     alone = True
 
-    def __init__(self, caller: Caller, tenant: str, changes: _Changes, facts: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        actor: str,
+        tenant: str,
+        changes: _Changes,
+        facts: dict[str, Any],
+        unless: Callable[[State], None] | None = None,
+    ) -> None:
         self._changes = changes
+        self._tenant = tenant
+        self._unless = unless
         ids = [format_id("key", one["data_key"]) for one in changes.keys]
         facts = {"count": len(ids), **facts}
-        self._event = Event("key.remove", tenant, caller.actor, facts, {"keys": listed(ids)})
+        self._event = Event("key.remove", tenant, actor, facts, {"keys": listed(ids)})
         self.weight = 1 + len(ids) // ROWS_A_WEIGHT
 
     def needs(self, needs: Needs) -> None:
-        """Touches no row that others decide on: compare-and-swap finds what moved."""
+        """The tenant's holds. Of the rest compare-and-swap finds what moved."""
+        if self._unless is not None:
+            needs.holds.add(self._tenant)
+            needs.settled = True  # no hold comes between
 
     def decide(self, state: State, writes: Writes) -> None:
         """Notes the deletes."""
+        if self._unless is not None:
+            self._unless(state)
         changes = self._changes
         for key in changes.people:
             writes.update("drop_references_of", data_key=key)
@@ -86,11 +102,20 @@ class RemoveKeys(Command):
 
 
 def remove_keys(
-    cell: Cell, caller: Caller, ids: Iterable[bytes], *, note: bool = True, **facts: Any
+    cell: Cell,
+    actor: str,
+    ids: Iterable[bytes],
+    *,
+    note: bool = True,
+    listed: bool = True,
+    unless: Callable[[State], None] | None = None,
+    **facts: Any,
 ) -> Verb[Removed]:
     """Removes data keys, of whatever tenant, with the rows of people whose identifiers they seal.
 
     Args:
+        listed: whether the directory may have the people; not if it was told before.
+        unless: raises where a hold that is in force at that moment keeps them; asked in each transaction.
         note: whether they are noted in the half-stores; not if they were found there.
         facts: what the events say besides.
 
@@ -106,7 +131,7 @@ def remove_keys(
     for start in range(0, len(wanted), AT_ONCE):
         chunk = wanted[start : start + AT_ONCE]
         for tenant, rows in _by_tenant(cell, chunk):
-            done = yield RemoveKeys(caller, tenant, _changes(cell, rows), facts)
+            done = yield RemoveKeys(actor, tenant, _changes(cell, rows, listed=listed), facts, unless)
             removed, at = removed + len(rows), max(at, done.at)
         if log is not None:
             # Read when all of them are gone, also those that somebody else removed: a later flip says more.
@@ -135,7 +160,7 @@ def _by_tenant(cell: Cell, ids: Sequence[bytes]) -> Iterator[tuple[str, list[Key
     yield from sorted(rows.items())
 
 
-def _changes(cell: Cell, rows: list[KeyRow]) -> _Changes:
+def _changes(cell: Cell, rows: list[KeyRow], *, listed: bool) -> _Changes:
     """The deletes of rows, and their pages without them."""
     changes = _Changes()
     by_page: dict[bytes, set[bytes]] = defaultdict(set)
@@ -148,7 +173,7 @@ def _changes(cell: Cell, rows: list[KeyRow]) -> _Changes:
             changes.people.append(row.id)
         if row.page is not None:
             by_page[row.page].add(row.id)
-    if cell.directory is not None and changes.people:
+    if listed and cell.directory is not None and changes.people:
         changes.refs = _listed_as(
             cell, cell.directory, [row for row in rows if row.class_ == IDENTIFIER_CLASS]
         )

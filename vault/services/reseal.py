@@ -200,7 +200,7 @@ class Carried:
     """Rows of one epoch with what finds them in the next.
 
     Attributes:
-        table: `reference` or `index`.
+        table: `reference`, `suppression` or `index`.
         last: the last of them; the next batch begins behind it.
     """
 

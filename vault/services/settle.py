@@ -182,7 +182,7 @@ def settle(
         }
         done = yield Restored(caller, facts, progress, revoke=not newest)
         number = done.value
-    yield from remove_keys(cell, caller, [row.id for row in rows], note=False, because="restore")
+    yield from remove_keys(cell, caller.actor, [row.id for row in rows], note=False, because="restore")
     gone = (0, 0) if newest else (grants, credentials)
     return Settled(*gone, len(rows), under, without_value, number)
 

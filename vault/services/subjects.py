@@ -10,7 +10,7 @@ from vault.audit.event import Event, listed
 from vault.authn.identities import Caller
 from vault.context import EncryptionContext, Use
 from vault.envelope.seal import open_message, seal
-from vault.errors import IntegrityError, ValueRefused
+from vault.errors import Conflict, IntegrityError, ValueRefused
 from vault.identifiers import format_id, uuid7
 from vault.keyring.hierarchy import CELL, new_data_key
 from vault.ledger.command import ROWS_A_WEIGHT, Command, Committed, Needs, State, Writes
@@ -45,10 +45,12 @@ class NewSubject(NamedTuple):
 
     Attributes:
         ref: the reference that is looked up by.
+        known_as: the references that an erasure of this person may have left.
         refs: (epoch, key version, reference): in each epoch and version that references are written in.
     """
 
     ref: bytes
+    known_as: frozenset[bytes]
     refs: tuple[tuple[int, int, bytes], ...]
     row: bytes
     key: KeyRow
@@ -58,7 +60,8 @@ class NewSubject(NamedTuple):
 class EnterSubjects(CallerCommand):
     """Enters people not seen before; whoever was entered meanwhile stays as they are.
 
-    Returns from `decide`: the subject row of each reference.
+    Returns from `decide`: the subject row of each reference. Raises `subject_erased`: one of them was erased,
+    and nobody said that they may be entered anew.
     """
 
     def __init__(
@@ -74,11 +77,14 @@ class EnterSubjects(CallerCommand):
         """The caller's rows and the references."""
         super().needs(needs)
         needs.refs.update(person.ref for person in self._people)
+        needs.suppressed.update(*(person.known_as for person in self._people))
 
     def decide(self, state: State, writes: Writes) -> dict[bytes, bytes]:
         """Inserts the key, the person and the reference of each who is new."""
         self.check(state)
         new = [person for person in self._people if person.ref not in state.refs]
+        if any(state.suppressed.keys() & person.known_as for person in new):
+            raise Conflict("subject_erased")
         for person in new:
             state.refs[person.ref] = person.row
             insert_data_key(writes, person.key, state.now)
@@ -90,6 +96,7 @@ class EnterSubjects(CallerCommand):
                 sealed=person.sealed,
                 created_at=state.now,
                 listed=0,
+                erasure=None,
             )
             for epoch, version, ref in person.refs:
                 of = {"epoch": epoch, "ref": ref, "key_version": version}
@@ -162,13 +169,35 @@ def enter(
     unknown = [subject for subject in wanted if subject not in rows]
     if not unknown:
         return rows
-    people = {subject: _new_subject(cell, tenant, epochs, subject) for subject in unknown}
+    left = suppressing_versions(cell, tenant, epochs)
+    people = {subject: _new_subject(cell, tenant, epochs, subject, left) for subject in unknown}
     done = yield EnterSubjects(caller, origin, head, epochs, list(people.values()))
     rows.update({subject: done.value[person.ref] for subject, person in people.items()})
     return rows
 
 
-def _new_subject(cell: Cell, tenant: str, epochs: EpochsInUse, subject: str) -> NewSubject:
+def suppressing_versions(cell: Cell, tenant: str, epochs: EpochsInUse) -> list[int]:
+    """The versions of the key of references by which somebody may be known who was erased.
+
+    Those that are looked up by and written, and older ones that erasures have left: nobody can refer to an
+    erased person by a newer one.
+    """
+    now = cell.keyring.index_versions(tenant, CELL)
+    params = {"epoch": epochs.read, "tenant": tenant}
+    left = {int(row[0]) for row in cell.store.read(cell.store.forgetting.suppressed_by, params)}
+    return sorted((left & cell.keyring.reference_versions(tenant)) | {now.read, *now.write})
+
+
+def suppressed_as(
+    cell: Cell, tenant: str, epochs: EpochsInUse, subject: str, versions: Iterable[int]
+) -> frozenset[bytes]:
+    """The references that an erasure of somebody may have left, in the epoch that is looked up in."""
+    return frozenset(
+        cell.keyring.references(tenant, epochs.read, version).of(subject) for version in versions
+    )
+
+
+def _new_subject(cell: Cell, tenant: str, epochs: EpochsInUse, subject: str, left: list[int]) -> NewSubject:
     epoch = cell.keyring.epoch(epochs.write)
     versions = cell.keyring.index_versions(tenant, CELL)
     refs = tuple(
@@ -179,7 +208,8 @@ def _new_subject(cell: Cell, tenant: str, epochs: EpochsInUse, subject: str) -> 
     row = uuid7()
     key = new_data_key(epoch, Slot(tenant, row, IDENTIFIER_CLASS, NO_DUE))
     sealed = seal(cell.keyring.data_key(key), _context(cell, tenant, row), subject.encode())
-    return NewSubject(refs[0][2], refs, row, key, sealed)
+    known_as = suppressed_as(cell, tenant, epochs, subject, left)
+    return NewSubject(refs[0][2], known_as, refs, row, key, sealed)
 
 
 def open_identifier(cell: Cell, tenant: str, row: bytes, key: KeyRow, sealed: bytes) -> str:

@@ -21,9 +21,10 @@ import msgspec
 
 from vault.audit.event import Event, listed
 from vault.clock import DAY, Micros
+from vault.codes import CODES
 from vault.context import Use, encode_for
 from vault.envelope.seal import open_encoded
-from vault.errors import CODES, Denied, IntegrityError
+from vault.errors import Denied, IntegrityError
 from vault.identifiers import NIL, format_id
 from vault.keystate.states import KeyState, may_open
 from vault.ledger.command import Command, Committed, State, Writes
@@ -269,8 +270,8 @@ def _next(cell: Cell, row: TransferRow, above: bytes) -> tuple[bytes | None, lis
     if not last:
         return None, []
     through = bytes(last[0][0])
-    person = {"tenant": row.tenant, "subject": row.subject}
-    ids = [bytes(one[0]) for one in store.read(store.crossing.keys_of_subject, person)]
+    person = {"tenant": row.tenant, "of_subject": row.subject}
+    ids = [bytes(one[0]) for one in store.read(store.forgetting.keys_of_subject, person)]
     keys = {bytes(one[0]): KeyRow(*one) for one in store.read_keys(store.custody.data_keys, ids)}
     living = {id_: key for id_, key in keys.items() if may_open(KeyState(key.state), KeyState(key.period))}
     if not living:

@@ -194,7 +194,7 @@ class Sweep(Piece):
     def effect(self, state: State, writes: Writes) -> None:
         """Notes the deletes."""
         of = epochs_of(self.work)
-        for table in ("reference", "index", "answers"):
+        for table in ("reference", "suppression", "index", "answers"):
             writes.update(f"drop_{table}", of_epoch=of.read, most=SWEPT)
 
 

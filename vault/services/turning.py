@@ -6,7 +6,7 @@ create    root version, half in every half-store, the epoch's row with a canary,
 open      every live process has opened the canary
 flip      `write_epoch` is n+1: whatever was prepared under n is stale
 reseal    field keys, then single keys into pages, then pages; compare-and-swap, both epochs readable
-carry     references and index entries get their rows of n+1; look-ups still read n
+carry     references, suppressions and index entries get their rows of n+1; look-ups still read n
 count     no key is under n, and the rows of n+1 are as many as those of n
 backup    custody and record are written under n+1 and read back, where a folder is configured
 settle    answers to repeatable requests that are kept under n are waited for, or given up
@@ -53,11 +53,12 @@ from vault.services.turn_pieces import (
     epochs_of,
 )
 from vault.store.custody import FieldKeyRow
+from vault.store.turning import COUNTED
 
 KIND: Final = "epoch.turn"
 WAIT_S: Final = 1.0  # between two looks at other processes
 LONG_WAIT_S: Final = 60.0  # between two looks at answers that are kept
-TABLES: Final = ("reference", "index")
+TABLES: Final = ("reference", "suppression", "index")
 MAX_CARRIES: Final = 3  # whole passes, if the rows of n+1 were not as many as those of n
 KEEP, DROP = "keep", "drop"
 
@@ -146,13 +147,13 @@ def _count(cell: Cell, work: Work) -> Pieces:
     of = epochs_of(work)
     left = _counts(cell, of.read)
     both = {"of_epoch": of.read, "to_epoch": of.write}
-    entries, entries_now, refs, refs_now = cell.store.read(cell.store.turning.counted_in_both, both)[0]
+    found = cell.store.read(cell.store.turning.counted_in_both, both)[0]
     if left["data_keys"] or left["key_pages"] or left["field_keys"] != 1:
         yield from _commit(work, _again(work, "reseal"))
-    elif (entries, refs) != (entries_now, refs_now):
+    elif found[::2] != found[1::2]:
         yield from _commit(work, _again(work, "carry"))
     else:
-        counted = {"index_entries": entries_now, "references": refs_now}
+        counted = dict(zip(("index_entries", "references", "suppressions"), found[::2], strict=True))
         yield from _commit(work, Step(work, "backup", counted=counted))
 
 
@@ -205,7 +206,8 @@ def _drop(cell: Cell, work: Work) -> Pieces:
 def _sweep(cell: Cell, work: Work) -> Pieces:
     first = {"epoch": epochs_of(work).read, "above": b"", "most": 1}
     statements = cell.store.turning
-    left = [cell.store.read(rows, first) for rows in (statements.reference_rows, statements.index_rows)]
+    rows_of_each = (statements.reference_rows, statements.index_rows, statements.suppression_rows)
+    left = [cell.store.read(rows, first) for rows in rows_of_each]
     answers = cell.store.read(statements.last_answer, {"epoch": epochs_of(work).read})[0][0]
     if any(left) or answers is not None:
         yield from _commit(work, Sweep(work, work.progress))
@@ -281,9 +283,8 @@ def _layer(cell: Cell, epoch: int) -> FieldKeyRow:
 
 def _counts(cell: Cell, epoch: int) -> dict[str, int]:
     """The rows of an epoch, by table."""
-    names = ("data_keys", "key_pages", "field_keys", "blind_index", "subject_refs", "idempotency")
     found = cell.store.read(cell.store.turning.counted, {"epoch": epoch})[0]
-    return dict(zip(names, found, strict=True))
+    return dict(zip(COUNTED, found, strict=True))
 
 
 def _to_do(cell: Cell, epoch: int) -> int:
@@ -291,7 +292,8 @@ def _to_do(cell: Cell, epoch: int) -> int:
     found = _counts(cell, epoch)
     paged = cell.store.read(cell.store.turning.keys_paged, {"epoch": epoch})[0][0] or 0
     field_keys = found["field_keys"] - 1  # all but the epoch's own layer, which ends with it
-    return int(found["data_keys"] + paged + field_keys + found["blind_index"] + found["subject_refs"])
+    carried = found["blind_index"] + found["subject_refs"] + found["suppressions"]
+    return int(found["data_keys"] + paged + field_keys + carried)
 
 
 def _since(work: Work, began: float) -> float:

@@ -17,9 +17,10 @@ from typing import Final
 from vault.errors import CoatcheckError, Conflict, Misconfigured, Unavailable
 from vault.ledger.command import Command, Committed
 from vault.ledger.committer import drive
-from vault.services import reindex, transferring, transfers, turning
+from vault.services import erasing, erasures, reindex, transferring, transfers, turning
 from vault.services.cell import Cell
 from vault.services.enlisting import Enlisting
+from vault.services.fences import end_fences
 from vault.services.jobs import FAILED, QUEUED, RUNNING, WAITING, Release, Take, Work
 from vault.services.notices import send_notices
 from vault.services.processes import Process
@@ -35,6 +36,7 @@ KINDS: Final[dict[str, Callable[[Cell, Work], Pieces]]] = {
     turning.KIND: turning.advance,
     reindex.KIND: reindex.advance,
     transfers.KIND: transferring.advance,
+    erasures.KIND: erasing.advance,
 }
 """What does a piece of each kind of job."""
 
@@ -87,6 +89,7 @@ class Worker:
             drive(self._cell.committer, lambda: rotate_due(self._cell), self._cell.forget)
             drive(self._cell.committer, lambda: warn_of_ends(self._cell), self._cell.forget)
             drive(self._cell.committer, lambda: end_reviews(self._cell), self._cell.forget)
+            drive(self._cell.committer, lambda: end_fences(self._cell), self._cell.forget)
         self._enlist()
         send_notices(self._cell)
         taken = 0

@@ -15,6 +15,7 @@ from vault.errors import Unavailable
 from vault.store.approving import ApprovingStatements
 from vault.store.crossing import CrossingStatements
 from vault.store.custody import CustodyStatements
+from vault.store.forgetting import ForgettingStatements
 from vault.store.granting import GrantingStatements
 from vault.store.indexes import IndexStatements
 from vault.store.operators import OperatorStatements
@@ -46,6 +47,7 @@ class _Statements(NamedTuple):
     operators: OperatorStatements
     approving: ApprovingStatements
     oversight: OversightStatements
+    forgetting: ForgettingStatements
 
 
 _compiled: Final[dict[str, _Statements]] = {}
@@ -70,6 +72,7 @@ def _statements(name: str, dialect: Dialect) -> _Statements:
             OperatorStatements(tables, dialect),
             ApprovingStatements(tables, dialect),
             OversightStatements(tables, dialect),
+            ForgettingStatements(tables, dialect),
         )
     return found
 
@@ -105,12 +108,14 @@ class Store:
         self.operators = statements.operators
         self.approving = statements.approving
         self.oversight = statements.oversight
+        self.forgetting = statements.forgetting
 
     def insert(self, table: str) -> Statement:
         """The insert statement of a table, by its singular name."""
         for part in (
             *(self.custody, self.record, self.values, self.requests, self.turning, self.work),
             *(self.crossing, self.granting, self.operators, self.approving, self.oversight),
+            self.forgetting,
         ):
             statement = getattr(part, f"insert_{table}", None)
             if isinstance(statement, Statement):
@@ -122,6 +127,7 @@ class Store:
         for part in (
             *(self.record, self.custody, self.requests, self.turning, self.work, self.indexes),
             *(self.crossing, self.granting, self.operators, self.approving, self.oversight),
+            self.forgetting,
         ):
             statement = getattr(part, name, None)
             if isinstance(statement, Statement):

@@ -83,14 +83,18 @@ class CrossingStatements:
         on_conflict = sqlite.insert if t.dialect == SQLITE else postgresql.insert
         self.unlisted = Statement(
             select(s.id, s.tenant, s.key, s.sealed)
-            .where(s.listed < bindparam("generation", type_=Integer))
+            .where(s.listed < bindparam("generation", type_=Integer), s.erasure.is_(None))
             .order_by(s.listed, s.id)
             .limit(bindparam("most", type_=Integer)),
             dialect,
         )
         self.most_listed = Statement(select(func.max(s.listed)), dialect)
         most = bindparam("most", type_=Integer)
-        unlisted = select(s.id).where(s.listed < bindparam("generation", type_=Integer)).limit(most)
+        unlisted = (
+            select(s.id)
+            .where(s.listed < bindparam("generation", type_=Integer), s.erasure.is_(None))
+            .limit(most)
+        )
         removals = select(r.ref).limit(most)
         self.untold = Statement(
             select(
@@ -116,7 +120,7 @@ class CrossingStatements:
         )
 
     def _transfers(self, t: Tables, dialect: Dialect) -> None:
-        x, a, k, c = t.transfers.c, t.arrivals.c, t.data_keys.c, t.claims.c
+        x, a, c = t.transfers.c, t.arrivals.c, t.claims.c
         tokens = t.tokens.c
         on_conflict = sqlite.insert if t.dialect == SQLITE else postgresql.insert
         self.insert_transfer = Statement(insert(t.transfers), dialect)
@@ -131,12 +135,6 @@ class CrossingStatements:
             select(t.subjects.c.id, t.subjects.c.tenant, t.subjects.c.key, t.subjects.c.sealed).where(
                 t.subjects.c.id == bindparam("subject_id")
             ),
-            dialect,
-        )
-        self.keys_of_subject = Statement(
-            select(k.id)
-            .where(k.tenant == bindparam("tenant"), k.subject == bindparam("subject"))
-            .order_by(k.id),
             dialect,
         )
         window = (

@@ -138,9 +138,10 @@ class CustodyStatements:
             lambda size: select(r.ref, r.subject).where(r.epoch == bindparam("epoch"), r.ref.in_(keys(size))),
             dialect,
         )
+        s = t.subjects.c
+        # Whoever is being erased is nobody any more: nothing is made for them.
         self.subjects = StatementFamily(
-            lambda size: select(t.subjects.c.id, t.subjects.c.tenant).where(t.subjects.c.id.in_(keys(size))),
-            dialect,
+            lambda size: select(s.id, s.tenant).where(s.id.in_(keys(size)), s.erasure.is_(None)), dialect
         )
         v = t.claims.c
         self.claims = StatementFamily(

@@ -155,7 +155,7 @@ class IndexStatements:
                 o.field == bindparam("field"),
             )
         )
-        self.references_of_version = self._compiled(
+        people = (
             select(func.count())
             .select_from(t.subject_refs)
             .join(t.subjects, s.id == r.subject)
@@ -164,6 +164,21 @@ class IndexStatements:
                 r.key_version == bindparam("version"),
                 s.tenant == bindparam("tenant"),
             )
+        )
+        # Whoever was erased cannot be referred to anew: their suppressions stay as they were made.
+        x, e = t.suppressions.c, t.erasures.c
+        suppressed = (
+            select(func.count())
+            .select_from(t.suppressions)
+            .join(t.erasures, e.id == x.erasure)
+            .where(
+                x.epoch == bindparam("epoch"),
+                x.key_version == bindparam("version"),
+                e.tenant == bindparam("tenant"),
+            )
+        )
+        self.references_of_version = self._compiled(
+            select(people.scalar_subquery() + suppressed.scalar_subquery())
         )
         self.rows_of_epoch = self._compiled(
             select(

@@ -31,6 +31,7 @@ from sqlalchemy.schema import SchemaItem
 from vault.store import (
     approval_tables,
     crossing_tables,
+    forgetting_tables,
     grant_tables,
     operator_tables,
     oversight_tables,
@@ -65,7 +66,7 @@ SEALED_OTHERWISE: Final = frozenset(
     }
 )
 # Keyed by epoch: rows of an epoch are dropped when it closes.
-KEYED_BY_EPOCH: Final = frozenset({"idempotency", "blind_index", "subject_refs"})
+KEYED_BY_EPOCH: Final = frozenset({"idempotency", "blind_index", "subject_refs", "suppressions"})
 MAX_SURROGATE: Final = 256  # characters
 OF_THE_DATABASE: Final = frozenset({"loads", "program"})
 """Tables that say how a database itself stands: in no backup, and in no copy."""
@@ -110,6 +111,9 @@ class Tables:
     policies: Table  # these three: `vault.store.oversight_tables`
     reviews: Table
     review_items: Table
+    erasures: Table  # these three: `vault.store.forgetting_tables`
+    suppressions: Table
+    holds: Table
 
     def __init__(self, dialect: str) -> None:
         self.dialect = dialect
@@ -123,6 +127,7 @@ class Tables:
         operator_tables.define(self)
         approval_tables.define(self)
         oversight_tables.define(self)
+        forgetting_tables.define(self)
 
     def table(self, part: str, name: str, /, *columns: SchemaItem, rowid: bool = True) -> Table:
         """A table of a part."""
@@ -221,6 +226,7 @@ class Tables:
             Column("created_at", BigInteger, nullable=False),
             # The generation of the directory in which the person is listed: 0 until that was done.
             Column("listed", Integer, nullable=False, server_default="0"),
+            Column("erasure", String(32)),  # that the person is subject to; absent: none
             rowid=False,
         )
         Index("ix_subjects_key", self.subjects.c.key)

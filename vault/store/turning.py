@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -29,6 +29,11 @@ from vault.store.indexes import carrying
 from vault.store.session import Statement, StatementFamily
 from vault.store.tables import Tables
 
+COUNTED: Final = (
+    *("data_keys", "key_pages", "field_keys", "blind_index", "subject_refs", "idempotency", "suppressions"),
+)
+"""What is sealed or found under an epoch: what `TurnStatements.counted` counts, in its order."""
+
 
 class PageRow(NamedTuple):
     """A key page, in the order of `TurnStatements.key_pages`."""
@@ -48,6 +53,7 @@ class TurnStatements:
 
     index_rows: Statement
     reference_rows: Statement
+    suppression_rows: Statement
 
     def __init__(self, tables: Tables, dialect: Dialect) -> None:
         self._dialect = dialect
@@ -188,8 +194,12 @@ class TurnStatements:
         )
 
     def _indexes(self, t: Tables) -> None:
-        """The same for both tables that are keyed by epoch and found by a block under the index layer."""
-        pairs = (("index", t.blind_index, "entry", "token"), ("reference", t.subject_refs, "ref", "subject"))
+        """The same for the tables that are keyed by epoch and found by a block under the index layer."""
+        pairs = (
+            ("index", t.blind_index, "entry", "token"),
+            ("reference", t.subject_refs, "ref", "subject"),
+            ("suppression", t.suppressions, "ref", "erasure"),
+        )
         for name, table, found_by, names in pairs:
             c = table.c
             setattr(
@@ -209,20 +219,16 @@ class TurnStatements:
         self.last_answer = self._compiled(
             select(func.max(t.idempotency.c.expires_at)).where(t.idempotency.c.epoch == bindparam("epoch"))
         )
-        tables: dict[str, Table] = {
-            "data_keys": t.data_keys, "key_pages": t.key_pages, "field_keys": t.field_keys,
-            "blind_index": t.blind_index, "subject_refs": t.subject_refs, "idempotency": t.idempotency,
-        }  # fmt: skip
         # One statement: on both kinds of database it sees one instant.
         self.counted = self._compiled(
             select(
                 *(
                     select(func.count())
-                    .select_from(table)
-                    .where(table.c.epoch == bindparam("epoch"))
+                    .select_from(getattr(t, name))
+                    .where(getattr(t, name).c.epoch == bindparam("epoch"))
                     .scalar_subquery()
                     .label(name)
-                    for name, table in tables.items()
+                    for name in COUNTED
                 )
             )
         )
@@ -233,7 +239,7 @@ class TurnStatements:
                     .select_from(table)
                     .where(table.c.epoch == bindparam(epoch))
                     .scalar_subquery()
-                    for table in (t.blind_index, t.subject_refs)
+                    for table in (t.blind_index, t.subject_refs, t.suppressions)
                     for epoch in ("of_epoch", "to_epoch")
                 )
             )

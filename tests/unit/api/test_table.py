@@ -15,7 +15,8 @@ from vault.api.openapi import codes_of
 from vault.api.problems import problem_response, status_of
 from vault.api.route import parse_query
 from vault.api.router import Router
-from vault.errors import CODES, BadInput, error
+from vault.codes import CODES
+from vault.errors import BadInput, error
 from vault.policy.permissions import PERMISSIONS
 from vault.services.batch import BatchRefused
 from vault.services.pacing import Pacing

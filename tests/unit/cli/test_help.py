@@ -34,9 +34,11 @@ GROUPS = [path for path, command in ALL.items() if isinstance(command, click.Gro
 def test_the_commands_are_all_here() -> None:
     assert {path[0] for path in ALL} == {
         "agent", "apikey", "approval", "audit", "break-glass", "cell", "completion", "config", "decrypt",
-        "detokenize", "detokenize-file", "directory", "doctor", "encrypt", "epoch", "grant", "init", "jobs",
+        "detokenize", "detokenize-file", "directory", "doctor", "encrypt", "epoch", "erasure",
+        "grant", "hold", "init", "jobs",
         "key", "kill", "kms", "login", "logout", "operator", "policy", "principal", "profile", "region",
-        "rekey", "rekey-file", "review", "schema", "serve", "template", "tenant", "tokenize", "tokenize-file",
+        "rekey", "rekey-file", "review", "schema", "serve", "subject", "template", "tenant",
+        "tokenize", "tokenize-file",
         "version", "whoami", "worker",
     }  # fmt: skip
 

@@ -19,12 +19,13 @@ from vault.client.grants import AsyncKeyedGrant, KeyedGrant
 from vault.client.keys import Holder, Worker
 from vault.client.uses import base_url
 from vault.clock import SECOND, FixedClock
+from vault.codes import CODES
 from vault.crypto import hpke
 from vault.crypto.base64url import digest, encode
 from vault.crypto.delivery import info, signed_bytes
 from vault.crypto.signing import Signer, keypair
 from vault.crypto.statements import BLOCK, JOINT, PROOF
-from vault.errors import CODES, CoatcheckError, Conflict, IntegrityError, Unavailable
+from vault.errors import CoatcheckError, Conflict, IntegrityError, Unavailable
 
 GRANT = "gr_01KARF3GPKFS7RMPVCFP79Z85H"
 DECISION = "dec_01KARF3GPKFS7RMPVCFP79Z85K"

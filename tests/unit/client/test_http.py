@@ -12,7 +12,8 @@ import pytest
 
 from vault.client.approvals import ApprovalRequired
 from vault.client.http import Client
-from vault.errors import CODES, FAMILIES, CoatcheckError, Unauthenticated, Unavailable
+from vault.codes import CODES
+from vault.errors import FAMILIES, CoatcheckError, Unauthenticated, Unavailable
 
 KEY = "ck_01M84HD64DFW18BYTQYF0BJRJQ_" + "a" * 43
 

@@ -60,7 +60,16 @@ from vault.services.decrypt import DecryptBody, DecryptItem, decrypt
 from vault.services.detokenize import detokenize
 from vault.services.encrypt import EncryptBody, EncryptItem, encrypt
 from vault.services.enlisting import Enlisting
+from vault.services.erasures import (
+    ErasureBody,
+    SubjectBody,
+    list_erasures,
+    read_erasure,
+    read_status,
+    request_erasure,
+)
 from vault.services.explain import TemplateQuestion, explain_field, explain_template
+from vault.services.fences import ReopenBody, reopen_subject
 from vault.services.field_keys import (
     Attestation,
     DestroyBody,
@@ -88,6 +97,17 @@ from vault.services.holder_keys import (
     list_holder_keys,
     register_holder_key,
     revoke_holder_key,
+)
+from vault.services.holds import (
+    HoldBody,
+    HoldReasonBody,
+    approve_release,
+    ask_release,
+    confirm_hold,
+    create_hold,
+    keep_hold,
+    list_holds,
+    read_hold,
 )
 from vault.services.identities import (
     PrincipalBody,
@@ -502,7 +522,53 @@ def _review(built: BuiltCell) -> Made:
     return an_approver(built, "rex"), (grant, GlassReviewBody("justified", "there was one"))
 
 
+def an_erasure(built: BuiltCell, subject: str = "nobody") -> str:
+    """The id of an erasure; of somebody whom nobody knows, its keys are removed at once."""
+    return str(built.run(request_erasure, ErasureBody(subject, "objection"), by=built.admin).id)
+
+
+def _reopen(built: BuiltCell) -> Made:
+    an_erasure(built)
+    return built.admin, (ReopenBody("nobody", "came back"),)
+
+
+def a_hold(built: BuiltCell, *, releasing: bool = False) -> str:
+    """The id of a legal hold on the tenant; or of one whose end is asked for."""
+    made = built.run(create_hold, HoldBody(reason="a case", everything=True), by=built.admin).id
+    if releasing:
+        built.run(ask_release, made, HoldReasonBody("it is closed"), by=built.admin)
+    return made
+
+
+def an_officer(built: BuiltCell) -> str:
+    """The session of a privacy officer."""
+    return operator(built, "pia", roles=["privacy-officer"])[0]
+
+
 CALLS: Final[dict[str, Call]] = {
+    "request_erasure": Call(
+        request_erasure, lambda b: (b.admin, (ErasureBody("nobody", "objection"),)), 1, "erasure:create"
+    ),
+    "read_erasure": Call(read_erasure, lambda b: (b.admin, (an_erasure(b),)), 0, "erasure:read"),
+    "list_erasures": Call(list_erasures, lambda b: (b.admin, (Page(),)), 0, "erasure:read"),
+    "read_status": Call(read_status, lambda b: (b.admin, (SubjectBody("nobody"),)), 0, "erasure:read"),
+    "reopen_subject": Call(reopen_subject, _reopen, 1, "subject:reopen"),
+    "create_hold": Call(
+        create_hold, lambda b: (b.admin, (HoldBody(reason="a case", everything=True),)), 1, "hold:create"
+    ),
+    "read_hold": Call(read_hold, lambda b: (b.admin, (a_hold(b),)), 0, "erasure:read"),
+    "list_holds": Call(list_holds, lambda b: (b.admin, (Page(),)), 0, "erasure:read"),
+    "confirm_hold": Call(confirm_hold, lambda b: (an_officer(b), (a_hold(b),)), 1),
+    "ask_release": Call(
+        ask_release, lambda b: (b.admin, (a_hold(b), HoldReasonBody("it is closed"))), 1, "hold:decide"
+    ),
+    "approve_release": Call(approve_release, lambda b: (an_officer(b), (a_hold(b, releasing=True),)), 1),
+    "keep_hold": Call(
+        keep_hold,
+        lambda b: (b.admin, (a_hold(b, releasing=True), HoldReasonBody("not yet"))),
+        1,
+        "hold:decide",
+    ),
     "list_approvals": Call(
         list_approvals, lambda b: (b.admin, (Page(), ApprovalFilter())), 0, "approval:read"
     ),
@@ -710,6 +776,7 @@ _IN_SESSION: Final = (
     *("list_sessions", "end_session", "step_up_options", "step_up_session", "change_password", "begin_totp"),
     *("confirm_totp", "drop_totp", "new_recovery_codes", "register_options", "register_passkey"),
     *("list_passkeys", "remove_passkey", "approve", "deny", "break_glass", "review_break_glass"),
+    *("approve_release", "confirm_hold"),
 )
 BY_KEY: Final = [
     name for name, call in CALLS.items() if call.verb not in _GRANTED and name not in (*NOBODY, *_IN_SESSION)

@@ -14,7 +14,8 @@ from tests.support.holders import Holding, bound, new_signer
 from tests.support.operators import create, log_in, operator
 from tests.unit.services.calls import VALUE, grant_id, rows, verifying
 from vault.clock import SECOND, FixedClock, format_time
-from vault.errors import CODES, CoatcheckError
+from vault.codes import CODES
+from vault.errors import CoatcheckError
 from vault.policy.attribute_rules import DEFAULT
 from vault.policy.grant import ScopeEntry
 from vault.policy.policy_cases import CaseContext, PolicyCase

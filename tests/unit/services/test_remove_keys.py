@@ -133,16 +133,16 @@ def test_a_key_that_moved_into_a_page_meanwhile_is_taken_out_of_it(built: BuiltC
     tokens_of(built)
     ids = keys_of(built, *GONE)
     rows = still_there(built.cell, ids)
-    prepared = removing._changes(built.cell, rows)
+    prepared = removing._changes(built.cell, rows, listed=True)
     turn(built)  # now they lie in pages
     with pytest.raises(Stale):
-        built.cell.committer.execute(removing.RemoveKeys(as_host(), "main", prepared, {}))
+        built.cell.committer.execute(removing.RemoveKeys(as_host().actor, "main", prepared, {}))
     assert len(still_there(built.cell, ids)) == len(ids)
     now = {row.id: row for row in still_there(built.cell, ids)}
     for change in prepared.keys:
         row = now[change["data_key"]]
         change |= {"was": row.epoch, "of_page": row.page, "single": 0}
-    built.cell.committer.execute(removing.RemoveKeys(as_host(), "main", prepared, {}))
+    built.cell.committer.execute(removing.RemoveKeys(as_host().actor, "main", prepared, {}))
     left = {id_ for page in pages(built) for id_ in page_ids(open_page(built.cell.keyring.epoch(2), page))}
     assert left >= set(ids)
 
@@ -190,7 +190,7 @@ def test_a_key_that_somebody_else_removed_is_noted_as_of_when_it_was_seen_to_be_
     gone = keys_of(built, GONE[0])
     id_ = begin(built)
     stop_at(built, id_, "carry")
-    perform(built.cell, lambda: remove_keys(built.cell, as_host(), gone, note=False))
+    perform(built.cell, lambda: remove_keys(built.cell, as_host().actor, gone, note=False))
     assert log_of(built).read() == {}
     assert remove(built, gone).keys == 0
     assert until(built, id_).state == "done"

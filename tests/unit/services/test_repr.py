@@ -198,6 +198,8 @@ def structs() -> list[type[Any]]:
 
 # Holds no text of a caller: names of the schema, numbers, states, our own ids. (A TextColumn hides itself.)
 OPEN = {
+    "Reached",
+    "Selection",
     "AccessClaims",
     "Confirmation",
     "ApprovalFilter",

@@ -41,8 +41,23 @@ ROWS: dict[str, dict[str, Any]] = {
         "due_at": None, "page": None,
     },
     "insert_subject": {"id": SUBJECT, "tenant": "main", "key": KEY, "sealed": b"s", "created_at": 5,
-                       "listed": 0},
+                       "listed": 0, "erasure": None},
     "insert_subject_ref": {"epoch": 1, "ref": REF, "subject": SUBJECT, "key_version": 1},
+    "insert_erasure": {
+        "id": "er_1", "tenant": "main", "kind": "subject", "state": "requested", "subject": SUBJECT,
+        "target": "", "grounds": "objection", "job": "job_1", "created_by": "host:0", "created_at": 5,
+        "keys": 1,
+        "counts": "{}", "removed_at": 0, "events": 0, "fenced_until": 50, "reopened_at": 0,
+        "reopened_by": None,
+    },
+    "insert_suppression": {"epoch": 1, "ref": REF, "erasure": "er_1", "key_version": 1},
+    "insert_hold": {
+        "id": "hold_1", "tenant": "main", "kind": "class", "subject": None, "name": "customer",
+        "state": "active", "reason": "r", "created_by": "host:0", "created_at": 5,
+        "confirmed_by": None, "confirmed_at": 0, "release_asked_by": None, "release_asked_at": 0,
+        "release_reason": None, "released_by": None,
+        "released_at": 0,
+    },
     "insert_token": {"id": TOKEN, "tenant": "main", "field": "customer.name", "created_at": 5,
                      "surrogate": "4711"},
     "insert_index_entry": {"epoch": 1, "entry": REF, "token": TOKEN, "key_version": 1},
@@ -163,6 +178,8 @@ ROWS: dict[str, dict[str, Any]] = {
 ARRIVAL = ("xfer_1", TOKEN, "customer.name", NIL, "value_length")
 PASSKEY = ("pk_1", "pr_1", TOKEN, KEY, 0, "[]", "laptop", 5, 0)
 SESSION = ("cs_1", "pr_1", DIGEST, "192.0.2.0/24", 5, 5, 50, 0, 5, "totp")
+ERASURE = tuple(ROWS["insert_erasure"].values())
+HOLD = tuple(ROWS["insert_hold"].values())
 SUBJECT_ROW = (SUBJECT, "main", KEY, b"s")
 KEY_ROW = (KEY, "main", SUBJECT, "customer", "2028-11", "active", 1, b"d", "active", None, None)
 PAGE_ROW = (PAGE_ID, "main", "customer", "2028-11", 1, 1, 3, b"p")
@@ -285,6 +302,7 @@ QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
         [(KEY, "main", SUBJECT, "customer", "2028-11", "active", 1, b"d")],
     ),
     "index_rows": ({"epoch": 1, "above": b"", "most": 10}, [(REF,)]),
+    "suppression_rows": ({"epoch": 1, "above": b"", "most": 10}, [(REF,)]),
     "reference_rows": ({"epoch": 1, "above": b"", "most": 10}, [(REF,)]),
     "index_page": ({"epoch": 1, "above": b"", "most": 10}, [(REF, TOKEN, 1)]),
     "reference_page": ({"epoch": 1, "above": b"", "most": 10}, [(REF, SUBJECT, 1)]),
@@ -292,11 +310,11 @@ QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
         {"epoch": 1, "version": 1, "tenant": "main", "field": "customer.name"},
         [(1,)],
     ),
-    "references_of_version": ({"epoch": 1, "version": 1, "tenant": "main"}, [(1,)]),
+    "references_of_version": ({"epoch": 1, "version": 1, "tenant": "main"}, [(2,)]),
     "rows_of_epoch": ({"epoch": 1}, [(1, 1)]),
     "last_answer": ({"epoch": 1}, [(5,)]),
-    "counted": ({"epoch": 1}, [(1, 1, 1, 1, 1, 1)]),
-    "counted_in_both": ({"of_epoch": 1, "to_epoch": 2}, [(1, 0, 1, 0)]),
+    "counted": ({"epoch": 1}, [(1, 1, 1, 1, 1, 1, 1)]),
+    "counted_in_both": ({"of_epoch": 1, "to_epoch": 2}, [(1, 0, 1, 0, 1, 0)]),
     "jobs_unended": ({"kind": "epoch.turn"}, [JOB]),
     "job_due": ({"at": 61}, [JOB]),
     "jobs_page": ({"tenant": "main", "below": "job_~", "most": 10}, [JOB]),
@@ -311,7 +329,15 @@ QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
         [("xfer_1", "main", SUBJECT, "us", "[]", "contract", "copy", "job_1", "host:0", 5)],
     ),
     "subject_row": ({"subject_id": SUBJECT}, [SUBJECT_ROW]),
-    "keys_of_subject": ({"tenant": "main", "subject": SUBJECT}, [(KEY,)]),
+    "keys_of_subject": ({"tenant": "main", "of_subject": SUBJECT}, [(KEY, "customer", "2028-11")]),
+    "erasures_page": ({"tenant": "main", "below": "er_~", "most": 10}, [ERASURE]),
+    "erasures_over": ({"at": 50, "most": 10}, []),  # its keys are not removed
+    "suppressed_by": ({"epoch": 1, "tenant": "main"}, [(1,)]),
+    "claims_of_subject": ({"tenant": "main", "of_subject": SUBJECT}, [("customer.name", 1)]),
+    "shared_tokens_of_subject": ({"tenant": "main", "of_subject": SUBJECT}, [(0,)]),
+    "hold": ({"hold_id": "hold_1"}, [HOLD]),
+    "holds_page": ({"tenant": "main", "below": "hold_~", "most": 10}, [HOLD]),
+    "holds_in_force": ({"tenant": "main"}, [HOLD]),
     "tokens_through": ({"above": b"", "most": 10}, [(TOKEN,)]),
     "arrivals_page": ({"of_transfer": "xfer_1", "above": b"", "most": 10}, [ARRIVAL]),
     "operator_named": ({"tenant": "main", "named": "service:demo"}, [PRINCIPAL]),
@@ -326,6 +352,8 @@ FAMILIES: dict[str, tuple[list[Any], dict[str, Any], list[tuple[Any, ...]]]] = {
     "data_keys": ([KEY, NIL, TOKEN], {}, [KEY_ROW]),
     "subject_refs": ([REF, NIL], {"epoch": 1}, [(REF, SUBJECT)]),
     "subjects": ([SUBJECT], {}, [(SUBJECT, "main")]),
+    "erasures": (["er_1", "er_2"], {}, [ERASURE]),
+    "suppressions": ([REF, NIL], {"epoch": 1}, [(REF, "er_1")]),
     "claims": ([TOKEN, NIL], {}, [(TOKEN, "main", "customer.name", "4711", b"c", *KEY_ROW)]),
     "held": ([REF, NIL], {"epoch": 1}, [(REF, 5)]),
     "index_entries": ([NIL, REF], {"epoch": 1}, [(REF, TOKEN)]),
@@ -376,7 +404,8 @@ PROGRESS = {
     "new_cursor": "{}", "new_done": 2, "new_total": 2, "new_rate": 0, "new_waits_for": "processes",
     "new_error": "", "new_due_at": 20, "new_ended_at": 0,
 }  # fmt: skip
-CARRIERS = ("carry_index", "carry_reference", "fill_index", "fill_reference")  # families over pairs
+CARRIERS = ("carry_index", "carry_reference", "carry_suppression", "fill_index", "fill_reference")
+"""Families over pairs."""
 SWEPT = {"of_epoch": 1, "most": 10}
 NARROWED = {
     "to_scope": "[]", "to_max_uses": 5, "to_batch": 5, "to_valid_until": 40, "to_any_subject": 0,
@@ -437,6 +466,7 @@ UPDATES: dict[str, tuple[dict[str, Any], int, list[tuple[Any, ...]] | None]] = {
     "pack_key": ({"key_id": KEY, "was": 1, "into": PAGE_ID}, 1, None),
     "drop_index": (SWEPT, 1, None),
     "drop_reference": (SWEPT, 1, None),
+    "drop_suppression": (SWEPT, 1, None),
     "drop_answers": (SWEPT, 1, None),
     "take_job": ({"job": "job_1", "by": PROCESS, "at": 9, "until": 90}, 1, None),
     "advance_job": (PROGRESS, 1, None),
@@ -485,6 +515,21 @@ UPDATES: dict[str, tuple[dict[str, Any], int, list[tuple[Any, ...]] | None]] = {
     "revoke_holder_key": ({"of_principal": "pr_1", "of_jkt": "j", "at": 9}, 1, None),
     "revoke_every_holder_key": ({"at": 9}, 1, None),
     "revoke_grants_of_holder": ({"of_agent": "pr_1", "of_jkt": "j"}, 1, None),
+    "end_erasure": (
+        {"of_erasure": "er_1", "removed": 2, "what": "{}", "at": 9, "had": 7},
+        1,
+        None,
+    ),
+    "open_fence": ({"of_erasure": "er_1", "at": 9, "by": "host:0"}, 0, None),  # its keys are not removed
+    "drop_suppressions_of": ({"of_erasure": "er_1"}, 1, None),
+    "suspend_keys_of": ({"of_tenant": "main", "of_subject": SUBJECT}, 1, None),
+    "mark_subject": ({"of_subject": SUBJECT, "by_erasure": "er_1"}, 1, None),
+    "drop_references_to": ({"of_subject": SUBJECT}, 1, None),
+    "confirm_hold": ({"hold_id": "hold_1", "by": "host:0", "at": 9}, 1, None),
+    "wake_held": ({"of_tenant": "main", "at": 9}, 0, None),  # the job waits for nothing
+    "ask_release": ({"hold_id": "hold_1", "by": "host:0", "at": 9, "why": "over"}, 1, None),
+    "release_hold": ({"hold_id": "hold_1", "by": "host:0", "at": 9}, 0, None),  # nobody asked
+    "keep_hold": ({"hold_id": "hold_1"}, 0, None),
     "close_review": ({"review_id": "rev_1", "at": 9}, 1, None),
     "decide_review_item": (
         {"of_review": "rev_1", "place": 1, "to": "expired", "by": "schedule", "at": 9, "why": None},
@@ -503,7 +548,15 @@ UPDATES: dict[str, tuple[dict[str, Any], int, list[tuple[Any, ...]] | None]] = {
 def statements(store: Store) -> dict[str, Statement | StatementFamily]:
     """Every statement and family of a store, by name."""
     found: dict[str, Statement | StatementFamily] = {}
-    parts = (store.custody, store.record, store.values, store.requests, store.turning, store.work)
+    parts = (
+        store.forgetting,
+        store.custody,
+        store.record,
+        store.values,
+        store.requests,
+        store.turning,
+        store.work,
+    )
     for part in (
         *(*parts, store.indexes, store.crossing, store.granting, store.operators, store.approving),
         store.oversight,
@@ -842,8 +895,12 @@ def test_a_read_that_fails_says_only_that(store: Store) -> None:
 def test_rows_are_carried_into_the_next_epoch_once(filled: Store, name: str) -> None:
     """Those that are there, and not again where the next epoch has its row already."""
     family = filled.family(name)
-    fills, of_index = name.startswith("fill"), name.endswith("index")
-    table = filled.tables.blind_index if of_index else filled.tables.subject_refs
+    fills, tables = name.startswith("fill"), filled.tables
+    table, owner = {
+        "index": (tables.blind_index, TOKEN),
+        "reference": (tables.subject_refs, SUBJECT),
+        "suppression": (tables.suppressions, "er_1"),
+    }[name.partition("_")[2]]
     session = filled.session()
     params = {"of_epoch": 1, "to_epoch": 2, **({"as_version": 7} if fills else {})}
     for pairs in ([(REF, TOKEN), (NIL, KEY)], [(REF, TOKEN)], [(REF, SUBJECT)] * 3):
@@ -852,7 +909,7 @@ def test_rows_are_carried_into_the_next_epoch_once(filled: Store, name: str) -> 
         session.commit()
     session.close()
     rows = plain(filled.read(table.select().where(table.c.epoch == 2)))
-    owner, version = TOKEN if of_index else SUBJECT, 7 if fills else 1
+    version = 7 if fills else 1
     assert sorted(rows) == sorted([(2, TOKEN, owner, version), (2, SUBJECT, owner, version)])
     with pytest.raises(KeyError):
         filled.family("carry_nothing")
