@@ -99,6 +99,7 @@ CODES: Final[dict[str, Code]] = {
         items_mismatch="Lists that belong together differ in length.",
         pair_required="`equals` compares two tokens of one field.",
         name_invalid="A name does not have the form that names have here.",
+        event_unknown="No retention class of the schema counts from that event.",
         purpose_unknown="There is no such purpose in this tenant's schema.",
         agent_unknown="There is no such agent in this tenant.",
         validity_invalid="The period of validity is empty, in the past or out of bounds.",

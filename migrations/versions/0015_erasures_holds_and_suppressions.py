@@ -15,12 +15,15 @@ depends_on = None
 
 online = False  # a program from before it would write for people who are being erased
 
-PREFIXES = {"custody": "cu_", "record": "re_"}
+PREFIXES = {"custody": "cu_", "record": "re_", "values": "va_"}
+SCHEMAS = {"custody": "custody", "record": "record", "values": "vals"}
 
 
 def named(part: str, table: str) -> tuple[str, str | None]:
     """A table's name and schema: a prefix on SQLite, a schema elsewhere."""
-    return (PREFIXES[part] + table, None) if op.get_bind().dialect.name == "sqlite" else (table, part)
+    return (
+        (PREFIXES[part] + table, None) if op.get_bind().dialect.name == "sqlite" else (table, SCHEMAS[part])
+    )
 
 
 def create(part: str, table: str, *columns: sa.Column[object], rowid: bool = True) -> None:
@@ -101,12 +104,35 @@ def upgrade() -> None:
         text("released_by", 80, nullable=True),
         number("released_at"),
     )
+    create(
+        "custody",
+        "subject_events",
+        sa.Column("subject", sa.LargeBinary(16), primary_key=True),
+        sa.Column("event", sa.String(64), primary_key=True),
+        number("at"),
+        rowid=False,
+    )
+    keys, schema = named("custody", "data_keys")
+    dated = sa.text("due_at IS NOT NULL")
+    op.create_index(
+        "ix_data_keys_due", keys, ["due_at"], schema=schema, sqlite_where=dated, postgresql_where=dated
+    )
+    index("ix_claims_key", "values", "claims", "key")
     index("ix_holds_page", "record", "holds", "tenant", "id")
     index("ix_holds_in_force", "record", "holds", "released_at", "tenant")
 
 
 def downgrade() -> None:
-    for part, table in (("record", "holds"), ("custody", "suppressions"), ("record", "erasures")):
+    claims, schema = named("values", "claims")
+    op.drop_index("ix_claims_key", claims, schema=schema)
+    keys, schema = named("custody", "data_keys")
+    op.drop_index("ix_data_keys_due", keys, schema=schema)
+    for part, table in (
+        ("custody", "subject_events"),
+        ("record", "holds"),
+        ("custody", "suppressions"),
+        ("record", "erasures"),
+    ):
         name, schema = named(part, table)
         op.drop_table(name, schema=schema)
     subjects, schema = named("custody", "subjects")

@@ -237,9 +237,47 @@ class Campaign:
         assert self.call("POST", "sessions", body, key="none").status == 201
         self.call("POST", "sessions", body, key="none")
 
+    def forget(self, session: str) -> None:
+        """People who are erased, held and entered anew, with canaries in every text."""
+        p = self.planted
+        for path in ("erasures", "subjects/status", "subjects/reopen", "holds"):
+            reasons = {"grounds": "objection"} if path == "erasures" else {"reason": p.reason()}
+            forms: tuple[Any, ...] = (
+                {"subject": p.text() + "\0"} | reasons, {"subject": p.word(), p.word(): 1}, [p.card()],
+                {"subject": p.word(), "grounds": p.word(), "reason": p.text() + "\n"},
+            )  # fmt: skip
+            for body in forms:
+                self.call("POST", path, body, key=self.admin)
+        for body in ({"event": p.word(), "subject": p.word()}, {"event": p.text() + "\0"}, {"at": p.ssn()}):
+            self.call("POST", "events", {"event": "closed", "subject": p.word()} | body, key=self.admin)
+        self.call("GET", f"retention/calendar?until={p.word()}", key=self.admin)
+        self.call("POST", "retention/run", {p.word(): p.card()}, key=self.admin)
+        somebody = p.word()
+        self.call("POST", "tokenize", {"field": NAME, "values": [p.text()], "subjects": [somebody]})
+        held = self.call("POST", "holds", {"subject": somebody, "reason": p.reason()}, key=self.admin)
+        assert held.status == 201, held.body
+        request = {"subject": somebody, "grounds": "objection", "request_ref": p.reason()}
+        assert self.call("POST", "erasures", request, key=self.admin).status == 202
+        self.call("POST", "subjects/status", {"subject": somebody}, key=self.admin)
+        hold = f"holds/{held.json()['id']}"
+        assert self.call("POST", "retention/run", {}, key=self.admin).status == 200
+        for path, key in (
+            ("confirm", session), ("release", self.admin), ("keep", session), ("release", self.admin),
+            ("approve", session),
+        ):  # fmt: skip
+            for bad in ({"reason": ""}, {"reason": p.text() + "\n"}, {p.word(): p.card()}):
+                assert self.call("POST", f"{hold}/{path}", bad, key=key).status >= 400, path
+            taken = self.call("POST", f"{hold}/{path}", {"reason": p.reason()}, key=key)
+            assert taken.status == 200, taken.body
+        stranger = p.word()
+        self.call("POST", "erasures", {"subject": stranger, "grounds": "objection"}, key=self.admin)
+        again = {"subject": stranger, "reason": p.reason()}
+        assert self.call("POST", "subjects/reopen", again, key=self.admin).status == 200
+
     def approve(self, session: str) -> None:
         """What waits for somebody, approved and denied, and broken glass, with canaries in every text."""
         p = self.planted
+        self.forget(session)
         person = p.text()
         named = {"field": NAME, "values": [p.text()], "subjects": [person]}
         token = self.call("POST", "tokenize", named).json()["tokens"][0]
@@ -317,24 +355,6 @@ class Campaign:
             {p.word(): p.ssn()}, {"subject": p.text() + "\n"}, {"subject": [p.card()]},
         ):  # fmt: skip
             self.call("POST", "transfers", wanted | more, key=self.admin)
-        for path in ("erasures", "subjects/status", "subjects/reopen", "holds"):
-            reasons = {"grounds": "objection"} if path == "erasures" else {"reason": p.reason()}
-            forms: tuple[Any, ...] = (
-                {"subject": p.text() + "\0"} | reasons, {"subject": p.word(), p.word(): 1}, [p.card()],
-                {"subject": p.word(), "grounds": p.word(), "reason": p.text() + "\n"},
-            )  # fmt: skip
-            for body in forms:
-                self.call("POST", path, body, key=self.admin)
-        somebody = p.word()
-        self.call("POST", "tokenize", {"field": NAME, "values": [p.text()], "subjects": [somebody]})
-        held = self.call("POST", "holds", {"subject": somebody, "reason": p.reason()}, key=self.admin)
-        assert held.status == 201, held.body
-        request = {"subject": somebody, "grounds": "objection", "request_ref": p.reason()}
-        assert self.call("POST", "erasures", request, key=self.admin).status == 202
-        self.call("POST", "subjects/status", {"subject": somebody}, key=self.admin)
-        hold = f"holds/{held.json()['id']}"
-        for path in ("release", "keep", "release"):
-            assert self.call("POST", f"{hold}/{path}", {"reason": p.reason()}, key=self.admin).status == 200
         batch = {"source": "us", "transfer": p.word(), "number": 1}
         self.call("POST", "arrivals", batch | {"enc_ct": p.ssn()}, key=self.admin)
         word = {"by": p.reason(), "statement": p.reason()}

@@ -161,6 +161,10 @@ TAKEN: Final[dict[str, list[Any]]] = {
         {"subject": "person", "grounds": "objection", "request_ref": "ticket 7"},
         {"subject": "person", "grounds": "objection", "dry_run": True},
     ],
+    "POST events": [
+        {"event": "closed", "subject": "person"},
+        {"event": "closed", "subject": "person", "at": "2026-01-01T00:00:00Z"},
+    ],
     "POST subjects/status": [{"subject": "person"}],
     "POST subjects/reopen": [{"subject": "person", "reason": "a"}],
     "POST holds": [
@@ -168,6 +172,8 @@ TAKEN: Final[dict[str, list[Any]]] = {
         {"class": "customer", "reason": "a"},
     ],
     "POST holds/{id}/release": [{"reason": "a"}],
+    "POST holds/{id}/confirm": [{"reason": "a"}],
+    "POST holds/{id}/approve": [{"reason": "a"}],
     "POST holds/{id}/keep": [{"reason": "a"}],
     "POST principals": [principal("other"), {"kind": "agent", "name": "agent:other"}],
     "POST directory/lookup": [{"subject": "person"}],

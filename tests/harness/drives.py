@@ -317,6 +317,9 @@ DRIVES: Final[dict[str, dict[str, Drive]]] = {
     "POST holds": {
         "a person": lambda d: Sent("holds", {"subject": an_enlisted(d), "reason": "a case"}, d.built.admin)
     },
+    "GET retention/calendar": {"all": lambda d: Sent("retention/calendar", key=d.built.admin)},
+    "POST retention/run": {"a key": _as_called("run_retention", "retention/run")},
+    "POST events": {"a person": _as_called("report_event", "events")},
     "GET holds": {"all": lambda d: Sent("holds", key=d.built.admin)},
     "GET holds/{id}": {"one": _as_called("read_hold", "holds/{id}")},
     "POST holds/{id}/confirm": {"one": _as_called("confirm_hold", "holds/{id}/confirm")},

@@ -32,6 +32,7 @@ from tests.unit.services.calls import (
     planned,
     rows,
     verifying,
+    with_event,
     with_neighbour,
 )
 from vault.api.app import ROUTES
@@ -197,12 +198,17 @@ ASKED: dict[str, Callable[[BuiltCell], Asked]] = {
         {"subject": "nobody", "grounds": "objection"}, {"subject": "else", "grounds": "objection"}
     ),
     "POST subjects/reopen": _reopen,
+    "POST events": lambda b: (b.admin, {}, (body := with_event(b)), body | {"subject": "else"}),
     "POST holds": lambda b: (
         b.admin, {}, {"everything": True, "reason": "a"}, {"everything": True, "reason": "b"}
     ),
-    "POST holds/{id}/confirm": lambda b: (an_officer(b), {"id": a_hold(b)}, None, None),
+    "POST holds/{id}/confirm": lambda b: (
+        an_officer(b), {"id": a_hold(b)}, {"reason": "a"}, {"reason": "b"}
+    ),
     "POST holds/{id}/release": lambda b: (b.admin, {"id": a_hold(b)}, {"reason": "a"}, {"reason": "b"}),
-    "POST holds/{id}/approve": lambda b: (an_officer(b), {"id": a_hold(b, releasing=True)}, None, None),
+    "POST holds/{id}/approve": lambda b: (
+        an_officer(b), {"id": a_hold(b, releasing=True)}, {"reason": "a"}, {"reason": "b"}
+    ),
     "POST holds/{id}/keep": lambda b: (
         b.admin, {"id": a_hold(b, releasing=True)}, {"reason": "a"}, {"reason": "b"}
     ),

@@ -97,6 +97,7 @@ def test_what_reads_decides_and_changes_is_told_apart(writes: dict[tuple[str, st
         "POST policy/explain",
         "POST policy/plan",
         "POST schema/plan",
+        "POST subjects/status",
         "POST self/passkeys/options",
         "POST sessions/passkey/options",
         "POST sessions/step-up/options",

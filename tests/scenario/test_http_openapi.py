@@ -357,15 +357,23 @@ def forget(doors: Doors, call: Any) -> None:
     call("POST subjects/status", {"subject": "p9"})
     call("POST erasures", {"subject": "nobody", "grounds": "objection"})
     call("POST subjects/reopen", {"subject": "nobody", "reason": "a"})
+    call("GET retention/calendar")
+    call("POST retention/run", {"dry_run": True})
+    call("POST tokenize", {"field": NAME, "values": ["Eve"], "subjects": ["p8"]})
+    counts = SCHEMA + '\n[retention.closed]\nkeep = "P1M"\nfrom = "event:closed"\nmax = "P1Y"\n'
+    plan = doors.service.call("POST", "schema/plan", {"toml": counts}, key=doors.all_powerful).json()
+    applied = {"toml": counts, "digest": plan["digest"]}
+    doors.service.call("POST", "schema/apply", applied, key=doors.all_powerful)
+    call("POST events", {"event": "closed", "subject": "p8"})
     held = call("POST holds", {"field": NAME, "reason": "a"})
     call("GET holds")
     call("GET holds/{id}", id=held["id"])
-    call("POST holds/{id}/confirm", key=doors.session, id=held["id"])
+    call("POST holds/{id}/confirm", {"reason": "a"}, key=doors.session, id=held["id"])
     for _ in range(2):
         call("POST holds/{id}/release", {"reason": "a"}, id=held["id"])
         call("POST holds/{id}/keep", {"reason": "a"}, id=held["id"])
     call("POST holds/{id}/release", {"reason": "a"}, id=held["id"])
-    call("POST holds/{id}/approve", key=doors.session, id=held["id"])
+    call("POST holds/{id}/approve", {"reason": "a"}, key=doors.session, id=held["id"])
 
 
 def oversee(call: Any, decision: str) -> None:

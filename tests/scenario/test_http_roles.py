@@ -112,6 +112,7 @@ def test_a_key_is_no_grant(doors: Doors, name: str) -> None:
             {
                 *("audit:read", "erasure:read", "grant:list", "job:read", "key:read", "policy:read"),
                 "principal:list",
+                "retention:read",
                 *("review:read", "schema:read"),
             },
         ),

@@ -52,6 +52,7 @@ ROUTES = (
         codes=(
             *_BATCH_CODES,
             "items_mismatch",
+            "subject_erased",
             "subject_required",
             "subjects_unenforceable",
             "budget_exhausted",
@@ -137,7 +138,7 @@ ROUTES = (
         batch=True,
         sealed=True,
         permission="encrypt:FIELD",
-        codes=(*_BATCH_CODES, "subject_required", "record_invalid", *_VALUE_CODES),
+        codes=(*_BATCH_CODES, "subject_erased", "subject_required", "record_invalid", *_VALUE_CODES),
     ),
     Route(
         "POST",

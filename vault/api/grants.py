@@ -41,6 +41,7 @@ MAKING = (
     "key_version_unknown",
     "limit_invalid",
     "validity_invalid",
+    "subject_erased",
     "subject_invalid",
     "subjects_unenforceable",
     "delegation_denied",

@@ -47,6 +47,7 @@ ROUTES = (
             "permission_unknown",
             "operation_unsupported",
             "limit_invalid",
+            "subject_erased",
             "subject_invalid",
             "name_taken",
         ),

@@ -73,7 +73,7 @@ ROUTES = (
         batch=True,
         slow=True,
         permission="transfer:receive",
-        codes=("sealed_invalid", "residency_refused", "subject_invalid"),
+        codes=("sealed_invalid", "residency_refused", "subject_erased", "subject_invalid"),
         unrepeatable="what has arrived is entered once, however often it comes",
     ),
     Route(

@@ -22,6 +22,7 @@ from vault.api import (
     oauth,
     oversight,
     regions,
+    retention,
     reviews,
     schema,
     sessions,
@@ -50,5 +51,6 @@ ROUTES: Final[tuple[Route, ...]] = (
     *regions.ROUTES,
     *erasures.ROUTES,
     *holds.ROUTES,
+    *retention.ROUTES,
     *audit.ROUTES,
 )

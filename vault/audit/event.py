@@ -121,6 +121,8 @@ KINDS: Final[dict[str, str]] = {
     "principal.create": "a principal was created",
     "principal.remove": "a principal was removed, and its keys and grants with it",
     "rekey": "vaultless tokens were turned into those of a newer key version",
+    "retention.event": "an event was told that values' time counts from",
+    "retention.expire": "what a retention class keeps is over its time: denied from now on",
     "review.close": "a review of access ended",
     "review.confirm": "access that was reviewed stays",
     "review.expire": "access that nobody confirmed in time was taken away, or could not be",

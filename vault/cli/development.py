@@ -28,7 +28,7 @@ from vault.wiring import Wiring, perform
 CREDENTIALS = "dev-credentials.json"
 AGENT = "agent:demo"
 PURPOSE = "support"
-ROLES: Final = ("admin", "auditor", "cell-admin", "cell-custodian", "key-custodian")  # apart elsewhere
+ROLES: Final = ("admin", "auditor", "cell-admin", "cell-custodian", "key-custodian", "privacy-officer")
 _VERBS: Final = {Protection.ENCRYPTED: "encrypt"}  # of other protections: tokenize
 
 

@@ -11,7 +11,8 @@ from vault.cli.identities import confirm
 from vault.cli.jobs import watch
 from vault.errors import BadInput
 from vault.services import erasures, fences
-from vault.services.erasures import GROUNDS, ErasureBody, SubjectBody
+from vault.services.erasure_kinds import GROUNDS
+from vault.services.erasures import ErasureBody, SubjectBody
 from vault.services.fences import ReopenBody
 from vault.services.levels import LEVELS
 from vault.services.listing import Page

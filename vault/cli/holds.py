@@ -79,9 +79,10 @@ def show(door: Door, hold: str) -> None:
 
 @command(group, "confirm", "remote", "once")
 @click.argument("hold")
-def confirm_(door: Door, hold: str) -> None:
+@REASON
+def confirm_(door: Door, hold: str, reason: str) -> None:
     """Agree to a hold that somebody else made; signed in."""
-    _decide(door, hold, "confirm")
+    _decide(door, hold, "confirm", HoldReasonBody(reason))
 
 
 @command(group, "release", "remote", "host", "once")
@@ -98,13 +99,14 @@ def release(door: Door, hold: str, reason: str) -> None:
 
 @command(group, "approve", "remote", "once")
 @click.argument("hold")
-def approve(door: Door, hold: str) -> None:
+@REASON
+def approve(door: Door, hold: str, reason: str) -> None:
     """End a hold whose end somebody else asked for; signed in. Asks, or --yes.
 
     What was due goes on at once.
     """
     confirm(door, "End this hold? What is due is removed at once.")
-    _decide(door, hold, "approve")
+    _decide(door, hold, "approve", HoldReasonBody(reason))
 
 
 @command(group, "keep", "remote", "host", "once")
@@ -119,6 +121,6 @@ def keep(door: Door, hold: str, reason: str) -> None:
         door.output.record(dict(door.verb(holds.keep_hold, hold, body)))
 
 
-def _decide(door: Door, hold: str, what: str, body: HoldReasonBody | None = None) -> None:
+def _decide(door: Door, hold: str, what: str, body: HoldReasonBody) -> None:
     answer: Any = door.call("POST", f"holds/{segment(hold)}/{what}", body)
     door.output.record(dict(answer))

@@ -24,6 +24,7 @@ PERMISSIONS: Final[dict[str, str]] = {
     "epoch:turn": "turn the cell's epoch; of the tenant main only",
     "erasure:create": "erase people: nothing that is kept of them can be read any more",
     "erasure:read": "see erasures, how far each is, and whether a person was erased",
+    "event:report": "tell of events that values' time counts from",
     "grant:create:*": "create grants for a purpose, inside one's ceiling",
     "grant:list": "see all grants of the tenant",
     "grant:revoke": "revoke any grant of the tenant",
@@ -40,6 +41,8 @@ PERMISSIONS: Final[dict[str, str]] = {
     "principal:list": "see principals and their keys' ids",
     "principal:write": "create and remove principals and their keys",
     "rekey:*": "turn vaultless tokens of a field into those of its newest key version",
+    "retention:read": "see what falls due, and when",
+    "retention:run": "begin what is due without waiting for the schedule",
     "review:decide": "confirm or remove access that one is named to review",
     "review:read": "see reviews of access and what was decided",
     "review:start": "begin a review of who has which access",
@@ -74,7 +77,7 @@ ROLES: Final[dict[str, frozenset[str]]] = {
                 "policy:read",
                 "principal:list",
             ),
-            *("review:read", "schema:read"),
+            *("retention:read", "review:read", "schema:read"),
         }
     ),
     "cell-admin": frozenset({"tenant:create", "tenant:read"}),
@@ -84,7 +87,7 @@ ROLES: Final[dict[str, frozenset[str]]] = {
     "privacy-officer": frozenset(
         {
             *("approval:decide", "approval:read", "break-glass:review", "erasure:create", "erasure:read"),
-            *("hold:create", "hold:decide"),
+            *("event:report", "hold:create", "hold:decide", "retention:read", "retention:run"),
             *("job:read", "subject:reopen", "transfer:create", "transfer:read"),
         }
     ),
@@ -105,6 +108,7 @@ ADMINISTRATIVE: Final[dict[str, bool]] = {
     "break-glass:review": True,
     "epoch:turn": True,
     "erasure:create": False,  # what closes an account erases who had it
+    "event:report": False,  # what closes an account tells of it
     "grant:create": False,  # what services are for
     "grant:revoke": False,  # what watches over agents has to be able to stop them
     "hold:create": False,  # what opens a case
@@ -114,6 +118,7 @@ ADMINISTRATIVE: Final[dict[str, bool]] = {
     "key:rotate": True,
     "policy:apply": True,
     "principal:write": True,
+    "retention:run": True,
     "review:decide": True,
     "review:start": True,
     "schema:apply": True,

@@ -15,6 +15,8 @@ from vault.errors import Conflict
 from vault.identifiers import format_id
 from vault.ledger.command import Command, Committed, State, Writes
 from vault.services.cell import Cell
+from vault.services.erasure_kinds import PERSON
+from vault.services.expiring import remove_due
 from vault.services.holding import check_holds
 from vault.services.jobs import DONE, WAITING, Piece, Release, Work
 from vault.services.remove_keys import remove_keys
@@ -65,26 +67,9 @@ def advance(cell: Cell, work: Work) -> Pieces:
         yield Piece(work, then)
         work.progress = then
         return
-    selection = select(cell, row.tenant, row.subject)
-    first = work.progress.cursor.get("selected") is None
-    if first:
-        # Kept by the job: what was selected is not there to be counted by whoever goes on after a kill.
-        cursor = {**work.progress.cursor, "selected": len(selection.keys), "counts": selection.counts}
-        then = replace(work.progress, cursor=cursor, total=len(selection.keys))
-        yield Piece(work, then)
-        work.progress = then
-    cursor = work.progress.cursor
+    removing = _person(cell, work, row) if row.kind == PERSON else remove_due(cell, work, row)
     try:
-        # Whatever has no key yet is held as well: a hold on the person says so without any.
-        check_holds(holds_of(cell, row.tenant), row.subject, selection.classes)
-        yield from remove_keys(
-            cell,
-            work.actor,
-            selection.keys,
-            listed=False,  # the request told the directory, while the identifier could be read
-            unless=lambda state: check_holds(state.holds[row.tenant], row.subject, selection.classes),
-            erasure=row.id,
-        )
+        keys = yield from removing
     except Conflict as refusal:
         if refusal.code != "hold_active":
             raise
@@ -92,6 +77,33 @@ def advance(cell: Cell, work: Work) -> Pieces:
         yield Release(work, then, LONG_WAIT_S)
         work.progress = then
         return
-    ended = Removed(work, row, keys=cursor["selected"], counts=cursor["counts"])
-    yield ended
-    work.progress = ended.then
+    if keys is not None:
+        ended = Removed(work, row, keys=keys, counts=work.progress.cursor.get("counts", row.counts))
+        yield ended
+        work.progress = ended.then
+
+
+def _person(cell: Cell, work: Work, row: ErasureRow) -> Generator[Command, Committed, int]:
+    """Removes the keys of a person; how many there were.
+
+    Raises:
+        Conflict: `hold_active`.
+    """
+    selection = select(cell, row.tenant, row.subject)
+    if work.progress.cursor.get("selected") is None:
+        # Kept by the job: what was selected is not there to be counted by whoever goes on after a kill.
+        cursor = {**work.progress.cursor, "selected": len(selection.keys), "counts": selection.counts}
+        then = replace(work.progress, cursor=cursor, total=len(selection.keys))
+        yield Piece(work, then)
+        work.progress = then
+    # Whatever has no key yet is held as well: a hold on the person says so without any.
+    check_holds(holds_of(cell, row.tenant), row.subject, selection.classes)
+    yield from remove_keys(
+        cell,
+        work.actor,
+        selection.keys,
+        listed=False,  # the request told the directory, while the identifier could be read
+        unless=lambda state: check_holds(state.holds[row.tenant], row.subject, selection.classes),
+        erasure=row.id,
+    )
+    return int(work.progress.cursor["selected"])

@@ -21,6 +21,7 @@ from vault.ledger.command import Needs, State, Verb, Writes
 from vault.services.cell import Cell, Origin
 from vault.services.directory import referred
 from vault.services.enlisting import note_removals
+from vault.services.erasure_kinds import ERASURE, GROUNDS, PERSON, decode_target
 from vault.services.gate import CallerCommand, Request, admit, authenticate, trace
 from vault.services.grant_body import check_text
 from vault.services.hidden import Hidden
@@ -43,20 +44,7 @@ from vault.store.forgetting import REMOVED, ErasureRow, erasure_row
 from vault.store.forgetting import REQUESTED as BEGUN
 from vault.store.rows import EpochsInUse
 
-KIND: Final = "erasure"
-PERSON: Final = "subject"  # what is erased; other kinds select keys in other ways
 REMOVE: Final = "remove"  # the job's one step
-# GDPR, article 17(1)(a) to (f); the CCPA's request, and what a schema's retention would have done later.
-GROUNDS: Final = {
-    "no_longer_necessary": "GDPR art. 17(1)(a)",
-    "consent_withdrawn": "GDPR art. 17(1)(b)",
-    "objection": "GDPR art. 17(1)(c)",
-    "unlawful": "GDPR art. 17(1)(d)",
-    "legal_obligation": "GDPR art. 17(1)(e)",
-    "child": "GDPR art. 17(1)(f)",
-    "consumer_request": "CCPA, Cal. Civ. Code 1798.105",
-    "retention": "the controller's own retention",
-}
 
 
 class ErasureBody(Hidden, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
@@ -86,6 +74,8 @@ class ErasureAnswer(Replayable, frozen=True, omit_defaults=True, kw_only=True):
     Attributes:
         id: None in a dry run.
         level: the highest that is reached; `levels` says when each was.
+        kind: `subject`: all that is kept of a person; `period`: what falls due in one period; `dates`: keys
+            of a class whose own date has come. `class` and `due`, or `until`, say which.
         kms_destroyed_due: when the key store will have destroyed the root key, where it waits.
         keys: data keys that are to go or are gone; `values` those of rows that lie under them, by field.
             Ciphertexts that callers keep are not counted: they open no more without being known.
@@ -104,6 +94,9 @@ class ErasureAnswer(Replayable, frozen=True, omit_defaults=True, kw_only=True):
     shared_tokens: int = 0
     held_by: list[str] = msgspec.field(default_factory=list)
     requested_by: str = ""
+    class_: str | None = msgspec.field(default=None, name="class")
+    due: str | None = None
+    until: str | None = None
     kms_destroyed_due: str | None = None
     closed_by_turn: int | None = None
     fenced_until: str | None = None
@@ -244,7 +237,7 @@ def request_erasure(cell: Cell, request: Request, body: ErasureBody) -> Verb[Era
     if body.dry_run:
         return draft
     id_ = new_id("er")
-    job = job_row(KIND, tenant, caller.actor, {"erasure": id_}, REMOVE)
+    job = job_row(ERASURE, tenant, caller.actor, {"erasure": id_}, REMOVE)
     row = {
         "id": id_,
         "tenant": tenant,
@@ -328,7 +321,7 @@ def shown(cell: Cell, row: ErasureRow) -> ErasureAnswer:
 
 def describe(row: ErasureRow, found: Reached, held: list[str]) -> ErasureAnswer:
     """An erasure as it is shown, with what it has reached and what holds it."""
-    counts = msgspec.json.decode(row.counts)
+    counts, target = msgspec.json.decode(row.counts), decode_target(row.target)
     return ErasureAnswer(
         id=row.id,
         kind=row.kind,
@@ -340,9 +333,12 @@ def describe(row: ErasureRow, found: Reached, held: list[str]) -> ErasureAnswer:
         shared_tokens=counts["shared"],
         held_by=held,
         requested_by=row.created_by,
+        class_=target.get("class"),
+        due=target.get("due"),
+        until=target.get("until"),
         kms_destroyed_due=None if found.due is None else format_time(found.due),
         closed_by_turn=None if found.turn is None else found.turn.opens,
-        fenced_until=format_time(row.fenced_until),
+        fenced_until=format_time(row.fenced_until) if row.fenced_until else None,
         reopened=format_time(row.reopened_at) if row.reopened_at else None,
         reopened_by=row.reopened_by,
         job=row.job or None,

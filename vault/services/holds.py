@@ -113,7 +113,7 @@ class ChangeHold(CallerCommand):
 
     alone = True
 
-    def __init__(self, caller: Caller, origin: Origin, row: HoldRow, what: str, reason: str | None) -> None:
+    def __init__(self, caller: Caller, origin: Origin, row: HoldRow, what: str, reason: str) -> None:
         super().__init__(caller)
         self.decision = new_id("dec")
         self._origin = origin
@@ -197,14 +197,14 @@ def create_hold(cell: Cell, request: Request, body: HoldBody) -> Verb[HoldAnswer
     return answer(done.value, done.at)
 
 
-def confirm_hold(cell: Cell, request: Request, hold: str) -> Verb[HoldAnswer]:
+def confirm_hold(cell: Cell, request: Request, hold: str, body: HoldReasonBody) -> Verb[HoldAnswer]:
     """Agrees to a hold that somebody else made.
 
     Raises:
         Denied: `self_approval`: one's own; on the record.
         Conflict: `version_conflict`: it has ended.
     """
-    return (yield from _change(cell, request, hold, "hold.confirm", None))
+    return (yield from _change(cell, request, hold, "hold.confirm", body))
 
 
 def ask_release(cell: Cell, request: Request, hold: str, body: HoldReasonBody) -> Verb[HoldAnswer]:
@@ -216,14 +216,14 @@ def ask_release(cell: Cell, request: Request, hold: str, body: HoldReasonBody) -
     return (yield from _change(cell, request, hold, "hold.release_asked", body))
 
 
-def approve_release(cell: Cell, request: Request, hold: str) -> Verb[HoldAnswer]:
+def approve_release(cell: Cell, request: Request, hold: str, body: HoldReasonBody) -> Verb[HoldAnswer]:
     """Ends a hold whose end somebody else asked for. What was due goes on at once.
 
     Raises:
         Denied: `self_approval`: one asked for it oneself; on the record.
         Conflict: `version_conflict`: nobody asked for its end, or it has ended.
     """
-    return (yield from _change(cell, request, hold, "hold.release", None))
+    return (yield from _change(cell, request, hold, "hold.release", body))
 
 
 def keep_hold(cell: Cell, request: Request, hold: str, body: HoldReasonBody) -> Verb[HoldAnswer]:
@@ -251,16 +251,14 @@ def list_holds(cell: Cell, request: Request, page: Page) -> Verb[Listing]:
     return listing([_shown(row) for row in rows], [row.id for row in rows], page)
 
 
-def _change(
-    cell: Cell, request: Request, hold: str, what: str, body: HoldReasonBody | None
-) -> Verb[HoldAnswer]:
+def _change(cell: Cell, request: Request, hold: str, what: str, body: HoldReasonBody) -> Verb[HoldAnswer]:
     asks = what in ("hold.release_asked", "hold.keep")
     caller = authenticate(cell, request) if asks else person(cell, request)
     yield from admit(cell, caller, request.origin, what, "hold:decide")
-    repeat = once(cell, request, caller, what, HoldAnswer, hold, *([] if body is None else [body]))
+    repeat = once(cell, request, caller, what, HoldAnswer, hold, body)
     if repeat.replay is not None:
         return repeat.replay
-    reason = None if body is None else _reason(body.reason)
+    reason = _reason(body.reason)
     row = _read(cell, caller, hold)
     # Who must be somebody else; and the state in which it can be done.
     first = row.created_by if what == "hold.confirm" else row.release_asked_by
@@ -330,12 +328,12 @@ def _reason(text: str) -> str:
 
 
 def _event(
-    command: CreateHold | ChangeHold, origin: Origin, writes: Writes, kind: str, row: HoldRow, why: str | None
+    command: CreateHold | ChangeHold, origin: Origin, writes: Writes, kind: str, row: HoldRow, why: str
 ) -> None:
     facts = {"hold": row.id, "of": row.kind, "credential": command.caller.api_key, **trace(origin)}
     if row.name:
         facts["class"] = row.name
-    items: dict[str, Any] = {} if why is None else {"reason": why}
+    items: dict[str, Any] = {"reason": why}
     if row.subject is not None:
         items["subjects"] = {"ids": [format_id("sub", row.subject)]}
     writes.event(Event(kind, row.tenant, command.caller.actor, facts, items, command.decision))

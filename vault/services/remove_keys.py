@@ -92,6 +92,7 @@ class RemoveKeys(Command):
         changes = self._changes
         for key in changes.people:
             writes.update("drop_references_of", data_key=key)
+            writes.update("drop_events_of", data_key=key)
             writes.update("drop_subject_of", data_key=key)
         note_removals(writes, changes.refs)
         writes.change("remove_data_key", changes.keys)

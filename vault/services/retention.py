@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from vault.ledger.command import State, Writes
 from vault.retention.period import due_at_on_seal, due_at_on_use, retention_class
 from vault.schema.document import Schema
 from vault.store.custody import KeyRow
+
+NEVER: Final = 2**62
+"""In place of a date that is not known, where there was one."""
 
 
 def due_after_seal(schema: Schema, keys: Iterable[KeyRow], state: State, writes: Writes) -> None:
@@ -19,7 +23,10 @@ def due_after_seal(schema: Schema, keys: Iterable[KeyRow], state: State, writes:
         kept = retention_class(rule)
         if kept.mutable:
             standing = state.data_keys[key.id]
-            _move(key.id, standing, due_at_on_seal(kept, state.now, standing.due_at), state, writes)
+            due_at = due_at_on_seal(kept, state.now, standing.due_at)
+            if due_at is None and standing.due_at is not None:
+                due_at = NEVER  # the event came, and what is made now waits for the next one
+            _move(key.id, standing, due_at, state, writes)
 
 
 def due_after_use(schema: Schema, keys: Iterable[KeyRow], state: State, writes: Writes) -> None:

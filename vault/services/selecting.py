@@ -11,8 +11,9 @@ from vault.identifiers import parse_id
 from vault.keyring.hierarchy import CELL
 from vault.retention.period import IDENTIFIER_CLASS
 from vault.services.cell import Cell
+from vault.services.erasure_kinds import PERIOD, PERSON, decode_target
 from vault.services.hidden import Hidden
-from vault.services.holding import holding
+from vault.services.holding import SUBJECT, holding
 from vault.services.subjects import find, suppressed_as, suppressing_versions
 from vault.store.forgetting import ErasureRow, HoldRow, erasure_row, hold_row
 from vault.store.rows import EpochsInUse
@@ -104,7 +105,26 @@ def held_by(cell: Cell, row: ErasureRow) -> list[str]:
     """The holds that keep an erasure from going on."""
     if row.removed_at:
         return []
-    return holding(holds_of(cell, row.tenant), row.subject, select(cell, row.tenant, row.subject).classes)
+    holds = holds_of(cell, row.tenant)
+    if row.kind == PERSON:
+        return holding(holds, row.subject, select(cell, row.tenant, row.subject).classes)
+    target = decode_target(row.target)
+    standing = set(holding(holds, None, [target["class"]]))
+    standing.update(hold.id for hold in holds if _holds_one(cell, row, hold))
+    return [hold.id for hold in holds if hold.id in standing]
+
+
+def _holds_one(cell: Cell, row: ErasureRow, hold: HoldRow) -> bool:
+    return hold.kind == SUBJECT and hold.subject is not None and has_key(cell, row, hold.subject)
+
+
+def has_key(cell: Cell, row: ErasureRow, person: bytes) -> bool:
+    """Whether somebody has a key of those that fall due."""
+    target = decode_target(row.target)
+    of = {"tenant": row.tenant, "of_subject": person}
+    due = target["due"] if row.kind == PERIOD else ""
+    keys = cell.store.read(cell.store.forgetting.keys_of_subject, of)
+    return any((class_, of_period) == (target["class"], due) for _, class_, of_period in keys)
 
 
 def select(cell: Cell, tenant: str, subject: bytes | None) -> Selection:

@@ -36,6 +36,7 @@ from vault.services.crossing import ENTER, FORGET, SentValue
 from vault.services.enlisting import identifiers
 from vault.services.jobs import DONE, RUNNING, WAITING, Piece, Release, Work
 from vault.services.peers import Peer
+from vault.services.retention import NEVER
 from vault.services.transfers import KEEP, MOVE, stored
 from vault.store.crossing import SentRow, SubjectRow, TransferRow
 from vault.store.custody import KeyRow
@@ -43,7 +44,6 @@ from vault.tokens.shaped import claim_record
 
 WINDOW: Final = 20_000  # tokens that one piece looks through
 BATCH: Final = 256  # values of one piece
-NEVER: Final = 2**62  # in place of an end that is not known
 KEPT: Final = 7 * DAY  # for so long the pairs of tokens are told
 
 Pieces = Generator[Command, Committed, None]

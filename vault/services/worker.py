@@ -17,9 +17,11 @@ from typing import Final
 from vault.errors import CoatcheckError, Conflict, Misconfigured, Unavailable
 from vault.ledger.command import Command, Committed
 from vault.ledger.committer import drive
-from vault.services import erasing, erasures, reindex, transferring, transfers, turning
+from vault.services import erasing, reindex, transferring, transfers, turning
 from vault.services.cell import Cell
 from vault.services.enlisting import Enlisting
+from vault.services.erasure_kinds import ERASURE
+from vault.services.expiry import expire_due
 from vault.services.fences import end_fences
 from vault.services.jobs import FAILED, QUEUED, RUNNING, WAITING, Release, Take, Work
 from vault.services.notices import send_notices
@@ -36,7 +38,7 @@ KINDS: Final[dict[str, Callable[[Cell, Work], Pieces]]] = {
     turning.KIND: turning.advance,
     reindex.KIND: reindex.advance,
     transfers.KIND: transferring.advance,
-    erasures.KIND: erasing.advance,
+    ERASURE: erasing.advance,
 }
 """What does a piece of each kind of job."""
 
@@ -90,6 +92,7 @@ class Worker:
             drive(self._cell.committer, lambda: warn_of_ends(self._cell), self._cell.forget)
             drive(self._cell.committer, lambda: end_reviews(self._cell), self._cell.forget)
             drive(self._cell.committer, lambda: end_fences(self._cell), self._cell.forget)
+            drive(self._cell.committer, lambda: expire_due(self._cell), self._cell.forget)
         self._enlist()
         send_notices(self._cell)
         taken = 0

@@ -15,6 +15,7 @@ from vault.errors import Unavailable
 from vault.store.approving import ApprovingStatements
 from vault.store.crossing import CrossingStatements
 from vault.store.custody import CustodyStatements
+from vault.store.expiring import ExpiringStatements
 from vault.store.forgetting import ForgettingStatements
 from vault.store.granting import GrantingStatements
 from vault.store.indexes import IndexStatements
@@ -48,6 +49,7 @@ class _Statements(NamedTuple):
     approving: ApprovingStatements
     oversight: OversightStatements
     forgetting: ForgettingStatements
+    expiring: ExpiringStatements
 
 
 _compiled: Final[dict[str, _Statements]] = {}
@@ -73,6 +75,7 @@ def _statements(name: str, dialect: Dialect) -> _Statements:
             ApprovingStatements(tables, dialect),
             OversightStatements(tables, dialect),
             ForgettingStatements(tables, dialect),
+            ExpiringStatements(tables, dialect),
         )
     return found
 
@@ -109,13 +112,14 @@ class Store:
         self.approving = statements.approving
         self.oversight = statements.oversight
         self.forgetting = statements.forgetting
+        self.expiring = statements.expiring
 
     def insert(self, table: str) -> Statement:
         """The insert statement of a table, by its singular name."""
         for part in (
             *(self.custody, self.record, self.values, self.requests, self.turning, self.work),
             *(self.crossing, self.granting, self.operators, self.approving, self.oversight),
-            self.forgetting,
+            *(self.forgetting, self.expiring),
         ):
             statement = getattr(part, f"insert_{table}", None)
             if isinstance(statement, Statement):
@@ -127,7 +131,7 @@ class Store:
         for part in (
             *(self.record, self.custody, self.requests, self.turning, self.work, self.indexes),
             *(self.crossing, self.granting, self.operators, self.approving, self.oversight),
-            self.forgetting,
+            *(self.forgetting, self.expiring),
         ):
             statement = getattr(part, name, None)
             if isinstance(statement, Statement):

@@ -53,6 +53,14 @@ def define(tables: Tables) -> None:
         rowid=False,
     )
     Index("ix_suppressions_erasure", tables.suppressions.c.erasure)
+    tables.subject_events = tables.table(
+        CUSTODY,
+        "subject_events",  # what was told of people, from which their values' time counts; goes with them
+        Column("subject", LargeBinary(16), primary_key=True),
+        Column("event", String(64), primary_key=True),
+        Column("at", BigInteger, nullable=False),  # the latest that was told
+        rowid=False,
+    )
     tables.holds = tables.table(
         RECORD,
         "holds",

@@ -111,8 +111,9 @@ class Tables:
     policies: Table  # these three: `vault.store.oversight_tables`
     reviews: Table
     review_items: Table
-    erasures: Table  # these three: `vault.store.forgetting_tables`
+    erasures: Table  # these four: `vault.store.forgetting_tables`
     suppressions: Table
+    subject_events: Table
     holds: Table
 
     def __init__(self, dialect: str) -> None:
@@ -182,6 +183,8 @@ class Tables:
         Index("ix_data_keys_page", self.data_keys.c.tenant, self.data_keys.c.id)
         d = self.data_keys.c
         paged = d.page.is_not(None)
+        dated = d.due_at.is_not(None)
+        Index("ix_data_keys_due", d.due_at, sqlite_where=dated, postgresql_where=dated)
         Index("ix_data_keys_of_page", d.page, sqlite_where=paged, postgresql_where=paged)
         Index("ix_data_keys_epoch", d.epoch, d.tenant, d["class"], d.due)  # what a turn packs, in order
         # Up to 256 data keys of one tenant, class and due period: a period that ends goes by the page.
@@ -404,3 +407,4 @@ class Tables:
             Column("sealed", LargeBinary, nullable=False),
             rowid=False,
         )
+        Index("ix_claims_key", self.claims.c.key)  # what lies under a key that goes

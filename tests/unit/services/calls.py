@@ -53,6 +53,7 @@ from vault.services.break_glass import (
     list_break_glass,
     review_break_glass,
 )
+from vault.services.calendar import RunBody, read_calendar, run_retention
 from vault.services.client_keys import ClientBody, PublicJwk, create_client
 from vault.services.coverage import read_coverage
 from vault.services.crossing import BatchBody
@@ -68,6 +69,7 @@ from vault.services.erasures import (
     read_status,
     request_erasure,
 )
+from vault.services.events import EventBody, report_event
 from vault.services.explain import TemplateQuestion, explain_field, explain_template
 from vault.services.fences import ReopenBody, reopen_subject
 from vault.services.field_keys import (
@@ -532,6 +534,30 @@ def _reopen(built: BuiltCell) -> Made:
     return built.admin, (ReopenBody("nobody", "came back"),)
 
 
+def _run_retention(built: BuiltCell) -> Made:
+    make_due(built)
+    return built.admin, (RunBody(),)
+
+
+def make_due(built: BuiltCell) -> None:
+    """Lets a key be due."""
+    built.run(encrypt, EncryptBody([EncryptItem(VISIT, PERSON, "another", "row 9")]))
+    keys = built.cell.store.tables.data_keys
+    with built.cell.store.engine.begin() as connection:
+        connection.execute(keys.update().where(keys.c.due_at.is_not(None)).values(due_at=1))
+
+
+def with_event(built: BuiltCell) -> dict[str, str]:
+    """An event that a retention class counts from, of somebody who is known."""
+    built.token(NAME, PERSON, "another")
+    built.apply(SCHEMA + '\n[retention.closed]\nkeep = "P1M"\nfrom = "event:closed"\nmax = "P1Y"\n')
+    return {"event": "closed", "subject": "another"}
+
+
+def _report_event(built: BuiltCell) -> Made:
+    return built.admin, (EventBody(**with_event(built)),)
+
+
 def a_hold(built: BuiltCell, *, releasing: bool = False) -> str:
     """The id of a legal hold on the tenant; or of one whose end is asked for."""
     made = built.run(create_hold, HoldBody(reason="a case", everything=True), by=built.admin).id
@@ -546,6 +572,9 @@ def an_officer(built: BuiltCell) -> str:
 
 
 CALLS: Final[dict[str, Call]] = {
+    "read_calendar": Call(read_calendar, lambda b: (b.admin, (None,)), 0, "retention:read"),
+    "run_retention": Call(run_retention, _run_retention, 1, "retention:run"),
+    "report_event": Call(report_event, _report_event, 1, "event:report"),
     "request_erasure": Call(
         request_erasure, lambda b: (b.admin, (ErasureBody("nobody", "objection"),)), 1, "erasure:create"
     ),
@@ -558,11 +587,13 @@ CALLS: Final[dict[str, Call]] = {
     ),
     "read_hold": Call(read_hold, lambda b: (b.admin, (a_hold(b),)), 0, "erasure:read"),
     "list_holds": Call(list_holds, lambda b: (b.admin, (Page(),)), 0, "erasure:read"),
-    "confirm_hold": Call(confirm_hold, lambda b: (an_officer(b), (a_hold(b),)), 1),
+    "confirm_hold": Call(confirm_hold, lambda b: (an_officer(b), (a_hold(b), HoldReasonBody("seen"))), 1),
     "ask_release": Call(
         ask_release, lambda b: (b.admin, (a_hold(b), HoldReasonBody("it is closed"))), 1, "hold:decide"
     ),
-    "approve_release": Call(approve_release, lambda b: (an_officer(b), (a_hold(b, releasing=True),)), 1),
+    "approve_release": Call(
+        approve_release, lambda b: (an_officer(b), (a_hold(b, releasing=True), HoldReasonBody("seen"))), 1
+    ),
     "keep_hold": Call(
         keep_hold,
         lambda b: (b.admin, (a_hold(b, releasing=True), HoldReasonBody("not yet"))),

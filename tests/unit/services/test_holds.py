@@ -83,8 +83,8 @@ def test_a_hold_keeps_and_its_end_goes_on_at_once(built: BuiltCell, what: dict[s
     Worker(built.cell).run_due()
     assert read(built, held).held_by == [made.id]
     with pytest.raises(Denied, match="self_approval"):
-        built.run(approve_release, made.id, by=one)
-    ended = built.run(approve_release, made.id, by=other)
+        built.run(approve_release, made.id, OVER, by=one)
+    ended = built.run(approve_release, made.id, OVER, by=other)
     assert (ended.state, ended.released_by) == ("released", "operator:quinn")
     Worker(built.cell).run_due()  # the job does not wait for its next look
     assert (read(built, held).level, keys_of(built, ADA)) == ("keys_removed", [])
@@ -105,7 +105,7 @@ def test_holds_overlap(built: BuiltCell) -> None:
 
 def end(built: BuiltCell, made: HoldAnswer) -> None:
     built.run(ask_release, made.id, OVER, by=HOST)
-    built.run(approve_release, made.id, by=officer(built, f"officer{made.id[-6:].lower()}"))
+    built.run(approve_release, made.id, OVER, by=officer(built, f"officer{made.id[-6:].lower()}"))
 
 
 def test_a_hold_comes_in_time_for_somebody_who_is_being_erased(built: BuiltCell) -> None:
@@ -127,12 +127,12 @@ def test_a_second_person_confirms(built: BuiltCell) -> None:
     made = hold(built, by=one, everything=True)
     assert made.confirmed_by is None
     with pytest.raises(Denied, match="self_approval"):
-        built.run(confirm_hold, made.id, by=one)
-    assert built.run(confirm_hold, made.id, by=other).confirmed_by == "operator:quinn"
+        built.run(confirm_hold, made.id, OVER, by=one)
+    assert built.run(confirm_hold, made.id, OVER, by=other).confirmed_by == "operator:quinn"
     with pytest.raises(Conflict, match="version_conflict"):
-        built.run(confirm_hold, made.id, by=other)
+        built.run(confirm_hold, made.id, OVER, by=other)
     with pytest.raises(Unauthenticated):  # no key of a service, whatever it may do
-        built.run(confirm_hold, made.id, by=built.admin)
+        built.run(confirm_hold, made.id, OVER, by=built.admin)
 
 
 def test_an_end_can_be_refused_and_asked_for_again(built: BuiltCell) -> None:
@@ -140,7 +140,7 @@ def test_an_end_can_be_refused_and_asked_for_again(built: BuiltCell) -> None:
     with pytest.raises(Conflict, match="version_conflict"):
         built.run(keep_hold, made.id, OVER, by=HOST)
     with pytest.raises(Conflict, match="version_conflict"):
-        built.run(approve_release, made.id, by=officer(built))
+        built.run(approve_release, made.id, OVER, by=officer(built))
     for _ in range(2):
         built.run(ask_release, made.id, OVER, by=HOST)
         with pytest.raises(Conflict, match="version_conflict"):

@@ -51,6 +51,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "reopened_by": None,
     },
     "insert_suppression": {"epoch": 1, "ref": REF, "erasure": "er_1", "key_version": 1},
+    "insert_subject_event": {"subject": SUBJECT, "event": "closed", "at": 5},
     "insert_hold": {
         "id": "hold_1", "tenant": "main", "kind": "class", "subject": None, "name": "customer",
         "state": "active", "reason": "r", "created_by": "host:0", "created_at": 5,
@@ -210,6 +211,9 @@ FIELD_KEY_SHOWN = (KEY, "ff1", "customer.ssn", 1, "active", 1, 5, "", "", 1, "ma
 DATA_KEY_SHOWN = (KEY, "data", "", 1, "active", 1, 5, "customer", "2028-11", 0, "main")
 
 # What selects and families are asked, and the rows they give.
+OF_CLASS = {"of_tenant": "main", "of_class": "customer"}
+OF_PERIOD = {**OF_CLASS, "of_due": "2028-11"}
+IN_PERIOD = {**OF_PERIOD, "epoch": 1, "before": 1}
 QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
     "head": ({}, [("eu", 0, 1, 1, 0, 0, 5)]),
     "event_with": ({"first": 0, "leaf": DIGEST}, [(0,)]),
@@ -335,6 +339,18 @@ QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
     "suppressed_by": ({"epoch": 1, "tenant": "main"}, [(1,)]),
     "claims_of_subject": ({"tenant": "main", "of_subject": SUBJECT}, [("customer.name", 1)]),
     "shared_tokens_of_subject": ({"tenant": "main", "of_subject": SUBJECT}, [(0,)]),
+    "periods_until": (
+        {"until": "2028-11", "most": 10},
+        [("main", "customer", "2028-11", "active")],
+    ),
+    "periods_of": ({"tenant": "main", "until": "2028-11"}, [("customer", "2028-11", "active")]),
+    "count_of_period": (IN_PERIOD, [(1,)]),
+    "values_of_period": (IN_PERIOD, [(1,)]),
+    "keys_of_period": ({**IN_PERIOD, "above": b"", "most": 10}, [(KEY, SUBJECT)]),
+    "dates_until": ({"until": 9}, []),  # the key has no date of its own
+    "dates_of": ({"tenant": "main", "until": 9}, []),
+    "keys_suspended": ({**OF_CLASS, "until": 9, "above": b"", "most": 10}, []),
+    "count_suspended": ({**OF_CLASS, "until": 9}, [(0,)]),
     "hold": ({"hold_id": "hold_1"}, [HOLD]),
     "holds_page": ({"tenant": "main", "below": "hold_~", "most": 10}, [HOLD]),
     "holds_in_force": ({"tenant": "main"}, [HOLD]),
@@ -352,6 +368,7 @@ FAMILIES: dict[str, tuple[list[Any], dict[str, Any], list[tuple[Any, ...]]]] = {
     "data_keys": ([KEY, NIL, TOKEN], {}, [KEY_ROW]),
     "subject_refs": ([REF, NIL], {"epoch": 1}, [(REF, SUBJECT)]),
     "subjects": ([SUBJECT], {}, [(SUBJECT, "main")]),
+    "events_of": (["closed", "else"], {"of_subject": SUBJECT}, [("closed", 5)]),
     "erasures": (["er_1", "er_2"], {}, [ERASURE]),
     "suppressions": ([REF, NIL], {"epoch": 1}, [(REF, "er_1")]),
     "claims": ([TOKEN, NIL], {}, [(TOKEN, "main", "customer.name", "4711", b"c", *KEY_ROW)]),
@@ -525,6 +542,13 @@ UPDATES: dict[str, tuple[dict[str, Any], int, list[tuple[Any, ...]] | None]] = {
     "suspend_keys_of": ({"of_tenant": "main", "of_subject": SUBJECT}, 1, None),
     "mark_subject": ({"of_subject": SUBJECT, "by_erasure": "er_1"}, 1, None),
     "drop_references_to": ({"of_subject": SUBJECT}, 1, None),
+    "suspend_period": (OF_PERIOD, 1, None),
+    "end_period": (OF_PERIOD, 0, None),  # it is active
+    "drop_keys_of_period": ({**IN_PERIOD, "of_due": "2028-12", "most": 10}, 0, None),
+    "drop_pages_of_period": (OF_PERIOD, 1, None),
+    "suspend_dates": ({**OF_CLASS, "until": 9}, 0, None),
+    "set_due": ({**OF_CLASS, "of_subject": SUBJECT, "to": 9}, 0, None),  # its period says
+    "drop_events_of": ({"data_key": KEY}, 1, None),
     "confirm_hold": ({"hold_id": "hold_1", "by": "host:0", "at": 9}, 1, None),
     "wake_held": ({"of_tenant": "main", "at": 9}, 0, None),  # the job waits for nothing
     "ask_release": ({"hold_id": "hold_1", "by": "host:0", "at": 9, "why": "over"}, 1, None),
@@ -548,18 +572,10 @@ UPDATES: dict[str, tuple[dict[str, Any], int, list[tuple[Any, ...]] | None]] = {
 def statements(store: Store) -> dict[str, Statement | StatementFamily]:
     """Every statement and family of a store, by name."""
     found: dict[str, Statement | StatementFamily] = {}
-    parts = (
-        store.forgetting,
-        store.custody,
-        store.record,
-        store.values,
-        store.requests,
-        store.turning,
-        store.work,
-    )
+    parts = (store.custody, store.record, store.values, store.requests, store.turning, store.work)
     for part in (
         *(*parts, store.indexes, store.crossing, store.granting, store.operators, store.approving),
-        store.oversight,
+        *(store.oversight, store.forgetting, store.expiring),
     ):
         for name, thing in vars(part).items():
             if isinstance(thing, Statement | StatementFamily):
@@ -751,7 +767,14 @@ def test_what_is_inserted_if_absent_is_left_as_it_is(filled: Store, name: str) -
 
 
 KEPT = (
-    *("insert_due_period", "insert_data_key", "insert_idempotency", "insert_process", "insert_grant_try"),
+    *(
+        "insert_due_period",
+        "insert_data_key",
+        "insert_idempotency",
+        "insert_process",
+        "insert_grant_try",
+        "insert_subject_event",
+    ),
     *("insert_directory_removal", "insert_arrival"),
 )
 
