@@ -66,6 +66,7 @@ def upgrade() -> None:
         number("created_at"),
         number("keys"),
         text("counts"),
+        number("number"),
         number("removed_at"),
         number("events"),
         number("fenced_until"),

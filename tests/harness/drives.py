@@ -310,6 +310,8 @@ DRIVES: Final[dict[str, dict[str, Drive]]] = {
     },
     "GET erasures": {"all": lambda d: Sent("erasures", key=d.built.admin)},
     "GET erasures/{id}": {"one": _as_called("read_erasure", "erasures/{id}")},
+    "GET erasures/{id}/certificate": {"one": _as_called("read_certificate", "erasures/{id}/certificate")},
+    "GET certificate-keys": {"all": lambda d: Sent("certificate-keys", key=d.built.admin)},
     "POST subjects/status": {
         "a person": lambda d: Sent("subjects/status", {"subject": an_enlisted(d)}, d.built.admin)
     },

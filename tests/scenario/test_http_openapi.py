@@ -354,6 +354,8 @@ def forget(doors: Doors, call: Any) -> None:
     made = call("POST erasures", {"subject": "p9", "grounds": "objection", "request_ref": "a"})
     call("GET erasures")
     call("GET erasures/{id}", id=made["id"])
+    call("GET erasures/{id}/certificate", id=made["id"])
+    call("GET certificate-keys")
     call("POST subjects/status", {"subject": "p9"})
     call("POST erasures", {"subject": "nobody", "grounds": "objection"})
     call("POST subjects/reopen", {"subject": "nobody", "reason": "a"})

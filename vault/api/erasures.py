@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vault.api.grants import PAGE, page_of
 from vault.api.route import Route
+from vault.services.certificates import CertificateAnswer, KeysAnswer, read_certificate, read_certificate_keys
 from vault.services.erasures import (
     ErasureAnswer,
     ErasureBody,
@@ -48,6 +49,24 @@ ROUTES = (
         ErasureAnswer,
         permission="erasure:read",
         codes=("not_found",),
+    ),
+    Route(
+        "GET",
+        "erasures/{id}/certificate",
+        "The certificate of an erasure, at the level that it has reached: signed, to be checked without this "
+        "service.",
+        lambda call: read_certificate(call.cell, call.request, call.path["id"]),
+        CertificateAnswer,
+        permission="erasure:read",
+        codes=("not_found",),
+    ),
+    Route(
+        "GET",
+        "certificate-keys",
+        "The public keys that certificates are checked with: a JWK Set.",
+        lambda call: read_certificate_keys(call.cell, call.request),
+        KeysAnswer,
+        permission="erasure:read",
     ),
     Route(
         "POST",

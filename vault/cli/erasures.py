@@ -1,16 +1,21 @@
-"""erasure request | list | show, subject status | reopen: over HTTP or on this host."""
+"""erasure ..., subject status | reopen: over HTTP or on this host; `erasure verify` with neither."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any, Final
 
 import click
+import msgspec
 
 from vault.cli.doors import Door, command, read_lines, segment
 from vault.cli.identities import confirm
 from vault.cli.jobs import watch
 from vault.errors import BadInput
-from vault.services import erasures, fences
+from vault.retention import certificate_page
+from vault.retention.certificate import MAX_BYTES, check_certificate, kid_of, public_keys
+from vault.services import certificates, erasures, fences
 from vault.services.erasure_kinds import GROUNDS
 from vault.services.erasures import ErasureBody, SubjectBody
 from vault.services.fences import ReopenBody
@@ -89,6 +94,77 @@ def show(door: Door, erasure: str) -> None:
         found = dict(door.verb(erasures.read_erasure, erasure))
     door.output.record(found)
     door.output.note(f"{found['level']}: {LEVELS[found['level']]}")
+
+
+@command(group, "certificate", "remote", "host")
+@click.argument("erasure")
+@click.option("--out", type=click.Path(), help="Where to write the certificate; else standard output.")
+@click.option("--html", "page", type=click.Path(), help="Also write a page of it, to be read or printed.")
+def certificate(door: Door, erasure: str, out: str | None, page: str | None) -> None:
+    """Write the certificate of an erasure, at the level that it has reached."""
+    if door.remote:
+        answer = dict(door.call("GET", f"erasures/{segment(erasure)}/certificate"))
+        keys = dict(door.call("GET", "certificate-keys"))["keys"]
+    else:
+        answer = dict(door.verb(certificates.read_certificate, erasure))
+        keys = dict(door.verb(certificates.read_certificate_keys))["keys"]
+    text = str(answer["jws"])
+    found = check_certificate(text, public_keys(keys))
+    if page is not None:
+        Path(page).write_text(certificate_page.page(found, text, kid_of(text)), encoding="utf-8")
+    if out is None:
+        door.output.lines([text], {"certificate": text})
+    else:
+        Path(out).write_text(text + "\n", encoding="ascii")
+        door.output.note(f"{found.level}; check it with `coatcheck erasure verify {out} --keys KEYS`")
+
+
+@command(group, "keys", "remote", "host")
+@click.option("--out", type=click.Path(), help="Where to write the keys; else standard output.")
+def keys_(door: Door, out: str | None) -> None:
+    """Write the public keys that certificates are checked with: a JWK Set, to be kept with them."""
+    if door.remote:
+        answer = dict(door.call("GET", "certificate-keys"))
+    else:
+        answer = dict(door.verb(certificates.read_certificate_keys))
+    text = json.dumps({"keys": list(answer["keys"])}, indent=1)
+    if out is None:
+        door.output.lines([text], {"keys": list(answer["keys"])})
+    else:
+        Path(out).write_text(text + "\n", encoding="utf-8")
+
+
+@command(group, "verify")
+@click.argument("certificate", type=click.Path())
+@click.option("--keys", "source", required=True, type=click.Path(), help="The JWK Set of the cell.")
+@click.option("--html", "page", type=click.Path(), help="Also write a page of it, to be read or printed.")
+def verify(door: Door, certificate: str, source: str, page: str | None) -> None:
+    """Check a certificate of erasure, without a service: who signed it, and whether it claims too much.
+
+    The keys must come from where they can be trusted: whoever brings both can make up both.
+    """
+    text = _file(certificate, MAX_BYTES).strip()
+    try:
+        document = json.loads(_file(source, MAX_BYTES))
+        keys = public_keys(document["keys"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise BadInput("usage", reason="--keys is no JWK Set of Ed25519 keys") from None
+    found = check_certificate(text, keys)
+    if page is not None:
+        Path(page).write_text(certificate_page.page(found, text, kid_of(text)), encoding="utf-8")
+    door.output.record(dict(msgspec.to_builtins(found)))
+    door.output.note(f"{found.level} since {found.levels[-1].at}: {found.levels[-1].means}")
+
+
+def _file(path: str, most: int) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(most + 1)
+    except OSError:
+        raise BadInput("usage", reason="a file cannot be read") from None
+    if len(data) > most:
+        raise BadInput("usage", reason="a file is larger than such files are")
+    return data.decode("utf-8", "replace")
 
 
 @command(people, "status", "remote", "host")

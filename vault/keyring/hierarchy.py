@@ -56,6 +56,7 @@ class Purpose(StrEnum):
     INTAKE = "intake"  # opens sealed requests; the cell's own
     AUTHENTICATORS = "authenticators"
     APPROVALS = "approvals"  # over requests that somebody must approve; the cell's own
+    CERTIFICATES = "certificates"  # signs certificates of erasure; the cell's own
     ACCESS_TOKENS = "access-tokens"  # signs access tokens; the cell's own
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from vault.clock import DAY, Micros, format_time, parse_time, utc_date
 from vault.errors import BadInput
+from vault.keyring.hierarchy import Purpose
 from vault.ledger.command import Verb
 from vault.retention.period import falls_due
 from vault.services.cell import Cell
@@ -15,6 +16,7 @@ from vault.services.expiry import BeginExpiry, due_now
 from vault.services.gate import Request, admit, authenticate
 from vault.services.hidden import Hidden
 from vault.services.holding import holding
+from vault.services.own_keys import ensure
 from vault.services.selecting import holds_of
 
 AHEAD: Final[Micros] = 90 * DAY  # that a calendar shows if nobody says
@@ -116,6 +118,7 @@ def run_retention(cell: Cell, request: Request, body: RunBody) -> Verb[RunAnswer
     for one in due_now(cell, cell.clock.now(), caller.principal.tenant):
         erasure = None
         if not body.dry_run:
+            yield from ensure(cell, caller, request.origin, Purpose.CERTIFICATES)
             done = yield BeginExpiry(caller, request.origin, one.kind, one.target)
             erasure = done.value
         due = one.target.get("due")

@@ -30,7 +30,9 @@ Pieces = Generator[Command, Committed, None]
 
 
 class Removed(Piece):
-    """Says that nothing of it is left."""
+    """Says that nothing of it is left. Alone: its event's number is how many events the log had."""
+
+    alone = True
 
     def __init__(self, work: Work, row: ErasureRow, *, keys: int, counts: str) -> None:
         super().__init__(work, replace(work.progress, state=DONE, done=keys, total=keys))

@@ -17,6 +17,7 @@ from vault.authn.identities import Caller
 from vault.clock import Micros, format_time
 from vault.errors import BadInput, Stale
 from vault.identifiers import format_id, new_id
+from vault.keyring.hierarchy import Purpose
 from vault.ledger.command import Needs, State, Verb, Writes
 from vault.services.cell import Cell, Origin
 from vault.services.directory import referred
@@ -30,6 +31,7 @@ from vault.services.idempotency import Replayable, once
 from vault.services.jobs import enter_job, job_row
 from vault.services.levels import REQUESTED, Reached, reached, turns_of
 from vault.services.listing import Listing, Page, check_page, listing
+from vault.services.own_keys import ensure
 from vault.services.selecting import (
     Person,
     erased_as,
@@ -169,7 +171,7 @@ class BeginErasure(CallerCommand):
         if state.suppressed or set(state.refs.values()) != ({person.row} if person.row else set()):
             raise Stale
         held = holding(state.holds[tenant], person.row, self._classes)
-        row = ErasureRow(**self._row, created_at=state.now)
+        row = ErasureRow(**self._row, created_at=state.now)._replace(number=state.head.next)
         if person.row is None:  # nothing to remove
             row = row._replace(state=REMOVED, job="", removed_at=state.now, events=state.head.next)
         writes.insert("erasure", **row._asdict())
@@ -224,6 +226,8 @@ def request_erasure(cell: Cell, request: Request, body: ErasureBody) -> Verb[Era
     if standing is not None:
         return shown(cell, standing)
     selection = select(cell, tenant, person.row)
+    if not body.dry_run:
+        yield from ensure(cell, caller, request.origin, Purpose.CERTIFICATES)
     draft = ErasureAnswer(
         kind=PERSON,
         grounds=body.grounds,
@@ -250,6 +254,7 @@ def request_erasure(cell: Cell, request: Request, body: ErasureBody) -> Verb[Era
         "created_by": caller.actor,
         "keys": len(selection.keys),
         "counts": selection.counts,
+        "number": 0,
         "removed_at": 0,
         "events": 0,
         "fenced_until": cell.working.suppression_keep.after(cell.clock.now()),

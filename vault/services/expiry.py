@@ -15,12 +15,14 @@ from vault.audit.event import Event
 from vault.authn.identities import Caller
 from vault.clock import Micros, format_time, parse_time, utc_date
 from vault.identifiers import new_id
+from vault.keyring.hierarchy import Purpose
 from vault.ledger.command import Needs, State, Verb, Writes
 from vault.retention.period import falls_due
 from vault.services.cell import Cell, Origin
 from vault.services.erasure_kinds import DATES, ERASURE, PERIOD, RETENTION, encode_target
 from vault.services.gate import CallerCommand, trace, without_credential
 from vault.services.jobs import enter_job, job_row
+from vault.services.own_keys import ensure
 from vault.store.forgetting import REQUESTED
 
 SCHEDULE: Final = "schedule"
@@ -77,7 +79,8 @@ class BeginExpiry(CallerCommand):
             created_by=self.caller.actor,
             created_at=state.now,
             keys=0,
-            counts=encode_target({"shared": 0, "values": {}}),
+            counts=encode_target({"classes": [target["class"]], "shared": 0, "values": {}}),
+            number=state.head.next,
             removed_at=0,
             events=0,
             fenced_until=0,
@@ -123,6 +126,7 @@ def expire_due(cell: Cell) -> Verb[int]:
     begun = 0
     for one in due_now(cell, cell.clock.now()):
         caller, origin = without_credential(SCHEDULE, one.tenant), Origin(SCHEDULE, new_id("req"))
+        yield from ensure(cell, caller, origin, Purpose.CERTIFICATES)
         yield BeginExpiry(caller, origin, one.kind, one.target)
         begun += 1
     if begun:

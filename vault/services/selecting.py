@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import NamedTuple
 
-import msgspec
-
 from vault.errors import Unknown
-from vault.identifiers import parse_id
+from vault.identifiers import format_id, parse_id
 from vault.keyring.hierarchy import CELL
+from vault.retention.certificate import MAX_LISTED
 from vault.retention.period import IDENTIFIER_CLASS
 from vault.services.cell import Cell
-from vault.services.erasure_kinds import PERIOD, PERSON, decode_target
+from vault.services.erasure_kinds import PERIOD, PERSON, decode_target, encode_target
 from vault.services.hidden import Hidden
 from vault.services.holding import SUBJECT, holding
 from vault.services.subjects import find, suppressed_as, suppressing_versions
@@ -68,9 +68,15 @@ class Selection(NamedTuple):
     @property
     def counts(self) -> str:
         """The counts, as an erasure's row says them."""
-        return msgspec.json.encode(
-            {"shared": self.shared, "values": self.values}, order="deterministic"
-        ).decode()
+        ids = sorted(format_id("key", key) for key in self.keys)
+        counts = {
+            "classes": sorted(self.classes),
+            "key_ids": ids if len(ids) <= MAX_LISTED else [],
+            "key_ids_sha256": hashlib.sha256("".join(f"{id_}\n" for id_ in ids).encode()).hexdigest(),
+            "shared": self.shared,
+            "values": self.values,
+        }
+        return encode_target(counts)
 
 
 def person_of(cell: Cell, tenant: str, subject: str) -> tuple[Person, EpochsInUse]:

@@ -33,6 +33,7 @@ class ErasureRow(NamedTuple):
     created_at: Micros
     keys: int
     counts: str
+    number: int
     removed_at: Micros
     events: int
     fenced_until: Micros
@@ -92,7 +93,8 @@ class ForgettingStatements:
         e = t.erasures.c
         row = (
             e.id, e.tenant, e.kind, e.state, e.subject, e.target, e.grounds, e.job, e.created_by,
-            e.created_at, e["keys"], e.counts, e.removed_at, e.events, e.fenced_until, e.reopened_at,
+            e.created_at, e["keys"], e.counts, e.number, e.removed_at,
+            e.events, e.fenced_until, e.reopened_at,
             e.reopened_by,
         )  # fmt: skip
         self.insert_erasure = self._compiled(insert(t.erasures))

@@ -35,8 +35,9 @@ def define(tables: Tables) -> None:
         Column("created_at", BigInteger, nullable=False),
         Column("keys", BigInteger, nullable=False),  # data keys that were removed
         Column("counts", Text, nullable=False),  # what lay under them
+        Column("number", BigInteger, nullable=False),  # of the event that it began with
         Column("removed_at", BigInteger, nullable=False),  # 0: not yet
-        Column("events", BigInteger, nullable=False),  # that the log had then
+        Column("events", BigInteger, nullable=False),  # that the log had then: the number of its event
         Column("fenced_until", BigInteger, nullable=False),
         Column("reopened_at", BigInteger, nullable=False),  # 0: late writes are refused
         Column("reopened_by", String(80)),

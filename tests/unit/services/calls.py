@@ -54,6 +54,7 @@ from vault.services.break_glass import (
     review_break_glass,
 )
 from vault.services.calendar import RunBody, read_calendar, run_retention
+from vault.services.certificates import read_certificate, read_certificate_keys
 from vault.services.client_keys import ClientBody, PublicJwk, create_client
 from vault.services.coverage import read_coverage
 from vault.services.crossing import BatchBody
@@ -573,12 +574,14 @@ def an_officer(built: BuiltCell) -> str:
 
 CALLS: Final[dict[str, Call]] = {
     "read_calendar": Call(read_calendar, lambda b: (b.admin, (None,)), 0, "retention:read"),
-    "run_retention": Call(run_retention, _run_retention, 1, "retention:run"),
+    "run_retention": Call(run_retention, _run_retention, 2, "retention:run"),
     "report_event": Call(report_event, _report_event, 1, "event:report"),
     "request_erasure": Call(
-        request_erasure, lambda b: (b.admin, (ErasureBody("nobody", "objection"),)), 1, "erasure:create"
+        request_erasure, lambda b: (b.admin, (ErasureBody("nobody", "objection"),)), 2, "erasure:create"
     ),
     "read_erasure": Call(read_erasure, lambda b: (b.admin, (an_erasure(b),)), 0, "erasure:read"),
+    "read_certificate": Call(read_certificate, lambda b: (b.admin, (an_erasure(b),)), 0, "erasure:read"),
+    "read_certificate_keys": Call(read_certificate_keys, lambda b: (b.admin, ()), 0, "erasure:read"),
     "list_erasures": Call(list_erasures, lambda b: (b.admin, (Page(),)), 0, "erasure:read"),
     "read_status": Call(read_status, lambda b: (b.admin, (SubjectBody("nobody"),)), 0, "erasure:read"),
     "reopen_subject": Call(reopen_subject, _reopen, 1, "subject:reopen"),

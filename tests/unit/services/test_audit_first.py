@@ -149,7 +149,7 @@ def test_without_a_log_at_all(built: BuiltCell, name: str, opened: list[object])
     with built.cell.store.engine.connect() as connection:
         others = [t for t in built.cell.store.tables.metadata.sorted_tables if t.name != "re_audit"]
         before = [connection.execute(table.select()).fetchall() for table in others]
-    if call.commits or name in ("read_audit", "read_usage", "explain_decision"):
+    if call.commits or name in ("read_audit", "read_usage", "read_certificate", "explain_decision"):
         with pytest.raises(Unavailable):
             built.run(call.verb, *arguments, by=by)
     else:

@@ -47,7 +47,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "id": "er_1", "tenant": "main", "kind": "subject", "state": "requested", "subject": SUBJECT,
         "target": "", "grounds": "objection", "job": "job_1", "created_by": "host:0", "created_at": 5,
         "keys": 1,
-        "counts": "{}", "removed_at": 0, "events": 0, "fenced_until": 50, "reopened_at": 0,
+        "counts": "{}", "number": 3, "removed_at": 0, "events": 0, "fenced_until": 50, "reopened_at": 0,
         "reopened_by": None,
     },
     "insert_suppression": {"epoch": 1, "ref": REF, "erasure": "er_1", "key_version": 1},
