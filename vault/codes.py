@@ -326,6 +326,7 @@ CODES: Final[dict[str, Code]] = {
         0,
         Exit.INTEGRITY,
         audit_broken="The audit log is not intact.",
+        erasure_refuted="An attack recovered what it should not have, or a control failed.",
         certificate_invalid="The certificate cannot be relied on. | `reason` says why.",
         backup_invalid="The backup cannot be used; nothing was changed. | `reason` says why.",
         copy_differs="The copy is not what the source holds. | `--again` empties it and begins anew.",

@@ -174,7 +174,7 @@ def test_a_source_that_changed_meanwhile_is_noticed(tmp_path: Path) -> None:
 def test_what_somebody_wrote_into_the_copy_is_noticed(tmp_path: Path) -> None:
     one, _ = filled(tmp_path / "one")
     other = one.moved_to(tmp_path / "two", "sqlite:///eu.db")
-    die(75, *copy(one, other))
+    die(83, *copy(one, other))
     with sqlite3.connect(other.folder / "eu.db") as connection:
         assert connection.execute("UPDATE cu_tokens SET created_at = created_at + 1").rowcount > 0
     refused = one.refusal(*copy(one, other))

@@ -9,10 +9,12 @@ from typing import Any, Final
 import click
 import msgspec
 
+from vault.cli.backup import RowBar
 from vault.cli.doors import Door, command, read_lines, segment
 from vault.cli.identities import confirm
 from vault.cli.jobs import watch
-from vault.errors import BadInput
+from vault.errors import BadInput, IntegrityError
+from vault.prove import Proof, scratch
 from vault.retention import certificate_page
 from vault.retention.certificate import MAX_BYTES, check_certificate, kid_of, public_keys
 from vault.services import certificates, erasures, fences
@@ -154,6 +156,60 @@ def verify(door: Door, certificate: str, source: str, page: str | None) -> None:
         Path(page).write_text(certificate_page.page(found, text, kid_of(text)), encoding="utf-8")
     door.output.record(dict(msgspec.to_builtins(found)))
     door.output.note(f"{found.level} since {found.levels[-1].at}: {found.levels[-1].means}")
+
+
+@command(group, "prove")
+@click.option(
+    "--people", type=click.IntRange(4, 100_000), default=100, show_default=True, help="To be erased."
+)
+@click.option(
+    "--domain",
+    type=click.IntRange(1_000, 10_000_000),
+    default=100_000,
+    show_default=True,
+    help="Values that there can be of a deterministic field; all are tried on the index.",
+)
+@click.option(
+    "--database", help="URL of an empty database on PostgreSQL; else SQLite, in a temporary folder."
+)
+@click.option("--kms", help="A key store, by a name that nothing else uses; else a local one.")
+@click.option("--kms-auth", multiple=True, metavar="NAME=VALUE", help="As in kms_auth of a cell; repeat it.")
+def prove(
+    door: Door, people: int, domain: int, database: str | None, kms: str | None, kms_auth: tuple[str, ...]
+) -> None:
+    """Show that erasures hold: fill a cell of its own, erase in it, and attack it at each level.
+
+    The attacker has the database from before, the key store, and the index key. What is marked as a control
+    has to succeed: an attack that finds nothing because it does not work would show nothing.
+    """
+    if kms is not None:
+        confirm(door, "Make root keys there, and destroy them?")
+    auth = dict(one.partition("=")[::2] for one in kms_auth)
+    bar = RowBar(quiet=door.output.quiet)
+    with scratch() as folder:
+        proof = Proof(
+            folder,
+            people,
+            domain,
+            database=database,
+            kms=kms,
+            settings={"kms_auth": auth} if auth else {},
+            seen=bar.show,
+        )
+        findings = proof.run()
+    bar.end()
+    rows = [
+        {
+            "level": one.level,
+            "attacker": one.attacker,
+            "recovered": f"{one.recovered} of {one.values}",
+            "as_expected": one.holds,
+        }
+        for one in findings
+    ]
+    door.output.table(rows, ("level", "attacker", "recovered", "as_expected"))
+    if not all(one.holds for one in findings):
+        raise IntegrityError("erasure_refuted")
 
 
 def _file(path: str, most: int) -> str:

@@ -63,6 +63,7 @@ class DropKeys(Piece):
             writes.change("end_period", [self._of])
             writes.fence_by += 1
         else:
+            writes.update("drop_claims_of_period", **self._of, **epochs, most=DROPPED)
             writes.update("drop_keys_of_period", **self._of, **epochs, most=DROPPED)
 
 

@@ -95,6 +95,8 @@ class RemoveKeys(Command):
             writes.update("drop_events_of", data_key=key)
             writes.update("drop_subject_of", data_key=key)
         note_removals(writes, changes.refs)
+        of = [{"data_key": one["data_key"]} for one in changes.keys]
+        writes.change("drop_claims_of", of, each=False)  # what nobody can open need not be kept
         writes.change("remove_data_key", changes.keys)
         writes.change("reseal_page", changes.pages)
         writes.change("drop_page", changes.dropped)

@@ -24,7 +24,7 @@ from vault.keyring.hierarchy import (
     reseal_field_key,
     seal_page,
 )
-from vault.ledger.command import State, Writes
+from vault.ledger.command import Needs, State, Writes
 from vault.secret import Secret
 from vault.services.cell import Cell
 from vault.services.jobs import Piece, Progress, Work
@@ -222,6 +222,41 @@ def carry(cell: Cell, table: str, above: bytes, epochs: EpochsInUse) -> Carried 
     rows = [(entry, blocks[at : at + BLOCK_BYTES]) for entry, at in zip(entries, ends, strict=True)]
     rows.sort(key=itemgetter(1))  # as they will stand in the table
     return Carried(table, rows, entries[-1])
+
+
+def dead_entries(cell: Cell, above: bytes, through: bytes, epochs: EpochsInUse) -> list[dict[str, Any]]:
+    """What finds tokens of a part of the index under which nothing lies any more, in both epochs."""
+    asked = {"epoch": epochs.read, "above": above, "through": through}
+    dead = [bytes(row[0]) for row in cell.store.read(cell.store.turning.dead_entries, asked)]
+    if not dead:
+        return []
+    old, new = cell.keyring.layer(epochs.read), cell.keyring.layer(epochs.write)
+    blocks = new.encrypt_many([old.decrypt(entry) for entry in dead])
+    ends = range(0, len(blocks), BLOCK_BYTES)
+    return [
+        {"of_epoch": epoch, "found_by": block}
+        for entry, at in zip(dead, ends, strict=True)
+        for epoch, block in ((epochs.read, entry), (epochs.write, blocks[at : at + BLOCK_BYTES]))
+    ]
+
+
+class DropDead(Piece):
+    """Drops entries of the index that lead to nothing, unless one has come to lead to something meanwhile."""
+
+    def __init__(self, work: Work, entries: list[dict[str, Any]], epochs: EpochsInUse) -> None:
+        super().__init__(work, work.progress)
+        self.prepared_on = epochs
+        self._entries = entries
+        self.weight = 1 + len(entries) // 64
+
+    def needs(self, needs: Needs) -> None:
+        """The job. Nobody enters a token meanwhile."""
+        super().needs(needs)
+        needs.settled = True
+
+    def effect(self, state: State, writes: Writes) -> None:
+        """Notes the deletes, each on the condition that it is still so."""
+        writes.change("drop_dead_entry", self._entries, each=False)
 
 
 class CarryOver(Piece):

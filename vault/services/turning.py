@@ -37,7 +37,7 @@ from vault.services.backup import write_backup
 from vault.services.backup_folder import alone, prune
 from vault.services.cell import Cell
 from vault.services.jobs import WAITING, Piece, Release, Work
-from vault.services.reseal import CarryOver, Swap, carry, moved, reseal
+from vault.services.reseal import CarryOver, DropDead, Swap, carry, dead_entries, moved, reseal
 from vault.services.turn_pieces import (
     Asked,
     Close,
@@ -132,6 +132,12 @@ def _carry(cell: Cell, work: Work) -> Pieces:
     table = now.cursor.get("table", TABLES[0])
     carried = carry(cell, table, bytes.fromhex(now.cursor.get("above", "")), of)
     if carried is not None:
+        if table == "index":
+            above = bytes.fromhex(now.cursor.get("above", ""))
+            dead = dead_entries(cell, above, carried.last, of)
+            if dead:
+                yield from _commit(work, DropDead(work, dead, of))
+                return
         then = moved(now, len(carried.rows), _since(work, began), table=table, above=carried.last.hex())
         yield from _commit(work, CarryOver(work, then, carried, of))
     elif table != TABLES[-1]:

@@ -73,9 +73,9 @@ class ExpiringStatements:
             select(k.id, k.subject).where(*in_period, k.id > bindparam("above")).order_by(k.id).limit(most),
             dialect,
         )
-        self.drop_keys_of_period = Statement(
-            delete(t.data_keys).where(k.id.in_(select(k.id).where(*in_period).limit(most))), dialect
-        )
+        first = select(k.id).where(*in_period).order_by(k.id).limit(most)  # the same for both
+        self.drop_claims_of_period = Statement(delete(t.claims).where(t.claims.c.key.in_(first)), dialect)
+        self.drop_keys_of_period = Statement(delete(t.data_keys).where(k.id.in_(first)), dialect)
         self.drop_pages_of_period = Statement(
             delete(t.key_pages).where(
                 g.tenant == bindparam("of_tenant"),

@@ -196,6 +196,7 @@ class ForgettingStatements:
                 k.state == "active",
             )
         )
+        self.drop_claims_of = self._compiled(delete(t.claims).where(t.claims.c.key == bindparam("data_key")))
         self.mark_subject = self._compiled(
             update(t.subjects)
             .values(erasure=bindparam("by_erasure"))

@@ -216,6 +216,29 @@ class TurnStatements:
             setattr(self, f"carry_{name}", carried)
             setattr(self, f"drop_{name}", self._drop(table, c[found_by]))
         self.drop_answers = self._drop(t.idempotency, t.idempotency.c.ref)
+        # Entries of tokens under which nothing lies any more: whoever has the keys could try values on them.
+        b, v, k = t.blind_index.c, t.claims.c, t.data_keys.c
+        claimed = (
+            select(v.token)
+            .join(t.data_keys, k.id == v.key)
+            .where(v.token == b.token)
+            .correlate(t.blind_index)
+        ).exists()
+        self.dead_entries = self._compiled(
+            select(b.entry)
+            .where(
+                b.epoch == bindparam("epoch"),
+                b.entry > bindparam("above"),
+                b.entry <= bindparam("through"),
+                ~claimed,
+            )
+            .order_by(b.entry)
+        )
+        self.drop_dead_entry = self._compiled(
+            delete(t.blind_index).where(
+                b.epoch == bindparam("of_epoch"), b.entry == bindparam("found_by"), ~claimed
+            )
+        )
         self.last_answer = self._compiled(
             select(func.max(t.idempotency.c.expires_at)).where(t.idempotency.c.epoch == bindparam("epoch"))
         )

@@ -351,6 +351,7 @@ QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
     "dates_of": ({"tenant": "main", "until": 9}, []),
     "keys_suspended": ({**OF_CLASS, "until": 9, "above": b"", "most": 10}, []),
     "count_suspended": ({**OF_CLASS, "until": 9}, [(0,)]),
+    "dead_entries": ({"epoch": 1, "above": b"", "through": REF}, []),
     "hold": ({"hold_id": "hold_1"}, [HOLD]),
     "holds_page": ({"tenant": "main", "below": "hold_~", "most": 10}, [HOLD]),
     "holds_in_force": ({"tenant": "main"}, [HOLD]),
@@ -544,6 +545,9 @@ UPDATES: dict[str, tuple[dict[str, Any], int, list[tuple[Any, ...]] | None]] = {
     "drop_references_to": ({"of_subject": SUBJECT}, 1, None),
     "suspend_period": (OF_PERIOD, 1, None),
     "end_period": (OF_PERIOD, 0, None),  # it is active
+    "drop_claims_of_period": ({**IN_PERIOD, "most": 10}, 1, None),
+    "drop_claims_of": ({"data_key": KEY}, 1, None),
+    "drop_dead_entry": ({"of_epoch": 1, "found_by": REF}, 0, None),  # something lies under its token
     "drop_keys_of_period": ({**IN_PERIOD, "of_due": "2028-12", "most": 10}, 0, None),
     "drop_pages_of_period": (OF_PERIOD, 1, None),
     "suspend_dates": ({**OF_CLASS, "until": 9}, 0, None),
