@@ -46,6 +46,7 @@ NAME: Final = "person.name"
 CODE: Final = "person.code"
 NOTE: Final = "person.note"
 TENANT: Final = "main"
+STEM: Final = 96  # bytes of what is sealed, its nonce among them: of more, a file may have the rest elsewhere
 SURVIVORS: Final = "survivors"
 NOBODY: Final = "nobody: a grant, and the service"
 PATIENCE_S: Final = 3_600.0
@@ -317,7 +318,7 @@ class Proof:
         if not self._cell.store.is_file:
             return
         for level, raw, expected in ((_LEVELS[0], files, len(gone)), (_LEVELS[1], self._files(), 0)):
-            found = sum(sealed in raw for sealed in gone)
+            found = sum(sealed[:STEM] in raw for sealed in gone)
             what = "the raw files, sealed keys in them" + (" (control)" if expected else "")
             self._note(level, what, found, len(gone), expected)
 

@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 from vault.authn.identities import Caller
 from vault.context import Use, encode_for
 from vault.envelope.message import to_text
-from vault.errors import BadInput, ValueRefused
+from vault.errors import BadInput, Conflict, Stale, ValueRefused
 from vault.ledger.command import Command, Committed, Verb
 from vault.schema.document import FieldRule, Protection
 from vault.services.batch import FAIL, BatchRefused, Failures, ItemCode, ItemError, check_size, reports
@@ -20,6 +20,7 @@ from vault.services.gate import Request, admit, authenticate
 from vault.services.hidden import Hidden
 from vault.services.idempotency import Once, Replayable, once
 from vault.services.issue import Count, Issue
+from vault.services.subjects import erased_among
 from vault.services.tokenize import check_vaulted
 from vault.services.vaulting import Plaintext, Wanted, data_keys, seal_values
 
@@ -139,8 +140,27 @@ def _make(
     if failures and not report:
         raise BatchRefused(failures)
     epochs = cell.keyring.in_use
-    keys = yield from data_keys(cell, caller, origin, tenant, wanted)
     name = caller.principal.tenant
+    try:
+        keys = yield from data_keys(cell, caller, origin, tenant, wanted)
+    except Conflict as refusal:
+        if refusal.code != "subject_erased":
+            raise
+        erased = erased_among(cell, name, {one.subject for one in wanted if one.subject is not None})
+        if not erased:
+            raise Stale from None
+        refused = ValueRefused("subject_erased")
+        for index in [at for (at, _), one in zip(taken, wanted, strict=True) if one.subject in erased]:
+            failures[index] = refused
+            shown[index] = CiphertextItem(error=ItemError.of(refused).error)
+            count = counts[items[index].field]
+            count.values -= 1
+            count.failed[refused.code] = count.failed.get(refused.code, 0) + 1
+        if not report:
+            raise BatchRefused(failures) from None
+        taken = [(at, record) for at, record in taken if at not in failures]
+        wanted = [one for one in wanted if one.subject not in erased]
+        keys = yield from data_keys(cell, caller, origin, tenant, wanted)
     plaintexts: list[Plaintext | None] = [
         Plaintext(key, encode_for(Use.VALUE, name, cell.region, one.rule.name, record), one.value)
         for (_, record), one, key in zip(taken, wanted, keys, strict=True)

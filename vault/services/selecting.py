@@ -82,7 +82,7 @@ class Selection(NamedTuple):
 def person_of(cell: Cell, tenant: str, subject: str) -> tuple[Person, EpochsInUse]:
     """A person as an erasure needs them, and the epochs that this was read under."""
     epochs = cell.keyring.in_use
-    known = suppressed_as(cell, tenant, epochs, subject, suppressing_versions(cell, tenant, epochs))
+    known = suppressed_as(cell, tenant, epochs, subject, suppressing_versions(cell, tenant))
     versions = cell.keyring.index_versions(tenant, CELL)
     refs = tuple(
         (epoch, version, cell.keyring.references(tenant, epoch, version).of(subject))

@@ -169,23 +169,30 @@ def enter(
     unknown = [subject for subject in wanted if subject not in rows]
     if not unknown:
         return rows
-    left = suppressing_versions(cell, tenant, epochs)
+    left = suppressing_versions(cell, tenant)
     people = {subject: _new_subject(cell, tenant, epochs, subject, left) for subject in unknown}
     done = yield EnterSubjects(caller, origin, head, epochs, list(people.values()))
     rows.update({subject: done.value[person.ref] for subject, person in people.items()})
     return rows
 
 
-def suppressing_versions(cell: Cell, tenant: str, epochs: EpochsInUse) -> list[int]:
-    """The versions of the key of references by which somebody may be known who was erased.
+def suppressing_versions(cell: Cell, tenant: str) -> list[int]:
+    """The versions of the key of references by which an erased person may be known: all that there are.
 
-    Those that are looked up by and written, and older ones that erasures have left: nobody can refer to an
-    erased person by a newer one.
+    One that an erasure has left is not destroyed: nobody can refer to an erased person by a newer one.
     """
     now = cell.keyring.index_versions(tenant, CELL)
-    params = {"epoch": epochs.read, "tenant": tenant}
-    left = {int(row[0]) for row in cell.store.read(cell.store.forgetting.suppressed_by, params)}
-    return sorted((left & cell.keyring.reference_versions(tenant)) | {now.read, *now.write})
+    return sorted({*cell.keyring.reference_versions(tenant), now.read, *now.write})
+
+
+def erased_among(cell: Cell, tenant: str, subjects: Iterable[str]) -> set[str]:
+    """Those who were erased, and of whom nobody said that they may be entered anew; as it is now."""
+    epochs, versions = cell.keyring.in_use, suppressing_versions(cell, tenant)
+    by_ref = {
+        ref: subject for subject in subjects for ref in suppressed_as(cell, tenant, epochs, subject, versions)
+    }
+    found = cell.store.read_keys(cell.store.forgetting.suppressions, sorted(by_ref), epoch=epochs.read)
+    return {by_ref[bytes(row[0])] for row in found}
 
 
 def suppressed_as(

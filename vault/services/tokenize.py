@@ -12,7 +12,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from vault.authn.identities import Caller
-from vault.errors import BadInput, CoatcheckError, ValueRefused
+from vault.errors import BadInput, CoatcheckError, Conflict, Stale, ValueRefused
 from vault.ledger.command import Command, Committed, Verb
 from vault.schema.rules import FieldRule, Protection
 from vault.services.batch import FAIL, BatchRefused, Failures, ItemCode, ItemError, check_size, reports
@@ -23,7 +23,7 @@ from vault.services.hidden import Hidden
 from vault.services.idempotency import Once, Replayable, once
 from vault.services.issue import Count, Issue, Vaulted
 from vault.services.small import take_small
-from vault.services.subjects import check_subject
+from vault.services.subjects import check_subject, erased_among
 from vault.services.vaulting import Wanted, data_keys, normal_form, tokens_of, vault
 from vault.store.rows import EpochsInUse
 from vault.tokens.written import Written
@@ -284,11 +284,41 @@ def _make(
         raise BatchRefused(made.failures)
     if not wanted:
         return made
-    keys = yield from data_keys(cell, caller, origin, tenant, wanted)
+    try:
+        keys = yield from data_keys(cell, caller, origin, tenant, wanted)
+    except Conflict as refusal:
+        if refusal.code != "subject_erased":
+            raise
+        vaulted, wanted = _without_erased(cell, name, made, vaulted, wanted)
+        if not report:
+            raise BatchRefused(made.failures) from None
+        keys = yield from data_keys(cell, caller, origin, tenant, wanted)
     made.rows = vault(cell, name, epochs, wanted, keys)
     for place, token in zip(vaulted, tokens_of(cell, name, made.rows), strict=True):
         made.tokens[place] = token
     return made
+
+
+def _without_erased(
+    cell: Cell, tenant: str, made: _Made, places: list[int], wanted: list[Wanted]
+) -> tuple[list[int], list[Wanted]]:
+    """What is not of people who were erased; the rest is refused, each in its place.
+
+    Raises:
+        Stale: nobody of them is erased any more.
+    """
+    erased = erased_among(cell, tenant, {one.subject for one in wanted if one.subject is not None})
+    if not erased:
+        raise Stale
+    left: list[tuple[int, Wanted]] = []
+    for place, one in zip(places, wanted, strict=True):
+        if one.subject in erased:
+            count = made.counts[one.rule.name]
+            made.refuse(place, ValueRefused("subject_erased"), count)
+            count.values -= 1
+        else:
+            left.append((place, one))
+    return [place for place, _ in left], [one for _, one in left]
 
 
 def _given(tenant: TenantSchema, columns: list[_Column]) -> Callable[[int], tuple[FieldRule, str]]:

@@ -132,7 +132,7 @@ class ForgettingStatements:
 
     def _suppressions(self) -> None:
         t = self._tables
-        s, e = t.suppressions.c, t.erasures.c
+        s = t.suppressions.c
         self.insert_suppression = self._compiled(insert(t.suppressions))
         self.suppressions = StatementFamily(
             lambda size: (
@@ -144,14 +144,6 @@ class ForgettingStatements:
         )
         self.drop_suppressions_of = self._compiled(
             delete(t.suppressions).where(s.erasure == bindparam("of_erasure"))
-        )
-        # The versions of the key of references that somebody who was erased is still known by.
-        self.suppressed_by = self._compiled(
-            select(s.key_version)
-            .join(t.erasures, e.id == s.erasure)
-            .where(s.epoch == bindparam("epoch"), e.tenant == bindparam("tenant"))
-            .group_by(s.key_version)
-            .order_by(s.key_version)
         )
 
     def _people(self) -> None:

@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from tests.support.cells import HOST, NAME, BuiltCell, any_cell
+from tests.support.cells import HOST, NAME, TEXT, BuiltCell, any_cell
 from tests.support.hosted import keys_of, shown
 from tests.support.turns import turn, with_keys
 from vault.errors import CoatcheckError, Conflict, Stale, Unknown
 from vault.services import datakeys, erasing
+from vault.services.batch import BatchRefused
+from vault.services.encrypt import EncryptBody, EncryptItem, encrypt
 from vault.services.erasures import (
     ErasureAnswer,
     ErasureBody,
@@ -27,6 +30,7 @@ from vault.services.fences import ReopenBody, reopen_subject
 from vault.services.listing import Page
 from vault.services.remove_keys import remove_keys
 from vault.services.subjects import find
+from vault.services.tokenize import TokenizeBody, TokenizeItem, tokenize
 from vault.services.worker import Worker
 from vault.store.custody import Slot
 
@@ -117,7 +121,7 @@ def test_a_late_write_is_refused_until_the_person_is_let_in_again(built: BuiltCe
     made = erase(built)
     work(built)
     for _ in range(2):  # before and after a turn, which carries the suppression
-        with pytest.raises(Conflict, match="subject_erased"):
+        with pytest.raises(BatchRefused, match="subject_erased"):
             built.token(NAME, "Ada", ADA)
         assert status(built, ADA).erasure is not None
         turn(built)
@@ -141,7 +145,7 @@ def test_asking_again_answers_the_same_and_an_unknown_person_is_erased_too(built
     assert (nobody.level, nobody.keys, nobody.job) == ("keys_removed", 0, None)
     work(built)
     assert read(built, nobody).level == "keys_removed"
-    with pytest.raises(Conflict, match="subject_erased"):
+    with pytest.raises(BatchRefused, match="subject_erased"):
         built.token(NAME, "Nobody", "cust-nobody")
     listed = built.run(list_erasures, Page(10, None), by=HOST).items
     assert [one.id for one in listed] == [nobody.id, made.id]
@@ -226,3 +230,29 @@ def test_what_an_erasure_is_told_and_who_may_not(built: BuiltCell) -> None:
         built.run(request_erasure, ErasureBody(ADA, "objection"), by=built.service)
     with pytest.raises(Unknown, match="not_found"):
         built.run(read_erasure, "er_00000000000000000000000000", by=HOST)
+
+
+@pytest.mark.parametrize("many", [1, 3])
+def test_a_batch_names_the_values_of_people_who_were_erased(built: BuiltCell, many: int) -> None:
+    erased = [f"gone-{number}" for number in range(many)]
+    for one in erased:
+        erase(built, one)
+    people = [ADA, *erased, BOB, None]
+    refused = [{"index": place + 1, "code": "subject_erased"} for place in range(many)]
+    for body in (
+        TokenizeBody(field=NAME, values=["x"] * len(people), subjects=people),
+        TokenizeBody(items=[TokenizeItem(NAME, "x", one) for one in people]),
+    ):
+        with pytest.raises(BatchRefused) as refusal:
+            built.run(tokenize, body)
+        assert (refusal.value.code, refusal.value.facts["errors"]) == ("subject_erased", refused)
+        answer: Any = built.run(tokenize, msgspec.structs.replace(body, on_error="report"))
+        assert answer.failed == many
+    texts = [EncryptItem(TEXT, "x", one) for one in people]
+    with pytest.raises(BatchRefused, match="subject_erased"):
+        built.run(encrypt, EncryptBody(texts))
+    sealed = built.run(encrypt, EncryptBody(texts, "report"))
+    errors = [one.error.code for one in sealed.items if not isinstance(one.error, msgspec.UnsetType)]
+    assert errors == ["subject_erased"] * many
+    opened = [isinstance(one.ciphertext, str) for one in sealed.items]
+    assert opened == [True, *[False] * many, True, True]

@@ -336,7 +336,6 @@ QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
     "keys_of_subject": ({"tenant": "main", "of_subject": SUBJECT}, [(KEY, "customer", "2028-11")]),
     "erasures_page": ({"tenant": "main", "below": "er_~", "most": 10}, [ERASURE]),
     "erasures_over": ({"at": 50, "most": 10}, []),  # its keys are not removed
-    "suppressed_by": ({"epoch": 1, "tenant": "main"}, [(1,)]),
     "claims_of_subject": ({"tenant": "main", "of_subject": SUBJECT}, [("customer.name", 1)]),
     "shared_tokens_of_subject": ({"tenant": "main", "of_subject": SUBJECT}, [(0,)]),
     "periods_until": (
