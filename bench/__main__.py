@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 
 from bench import (
+    erasure,
     ff1,
     ff1_batch,
     files,
@@ -27,6 +28,7 @@ from bench import (
 )
 
 ALL: dict[str, Callable[[], bool | None]] = {
+    "erasure": erasure.main,
     "ff1": ff1.main,
     "ff1_batch": ff1_batch.main,
     "formats": formats.main,

@@ -350,6 +350,11 @@ class Keyring:
         parts = ((TAG_FIELD, field.encode()), (TAG_RECORD, grant.encode()), (TAG_VALUE, token))
         return reference(key, canonical(parts))
 
+    def forget_data(self) -> None:
+        """Drops data keys and where they stand: some are denied, or gone."""
+        self._data.clear()
+        self._slots.clear()
+
     def forget(self) -> None:
         """Drops everything opened; it is read and opened again when next needed."""
         for cache in (

@@ -124,5 +124,5 @@ def run_retention(cell: Cell, request: Request, body: RunBody) -> Verb[RunAnswer
         due = one.target.get("due")
         items.append(BegunRow(kind=one.kind, class_=one.target["class"], due=due, erasure=erasure))
     if items and not body.dry_run:
-        cell.keyring.forget()
+        cell.keyring.forget_data()
     return RunAnswer(items)

@@ -80,7 +80,7 @@ def advance(cell: Cell, work: Work) -> Pieces:
         work.progress = then
         return
     if keys is not None:
-        ended = Removed(work, row, keys=keys, counts=work.progress.cursor.get("counts", row.counts))
+        ended = Removed(work, row, keys=keys, counts=row.counts)
         yield ended
         work.progress = ended.then
 
@@ -92,12 +92,6 @@ def _person(cell: Cell, work: Work, row: ErasureRow) -> Generator[Command, Commi
         Conflict: `hold_active`.
     """
     selection = select(cell, row.tenant, row.subject)
-    if work.progress.cursor.get("selected") is None:
-        # Kept by the job: what was selected is not there to be counted by whoever goes on after a kill.
-        cursor = {**work.progress.cursor, "selected": len(selection.keys), "counts": selection.counts}
-        then = replace(work.progress, cursor=cursor, total=len(selection.keys))
-        yield Piece(work, then)
-        work.progress = then
     # Whatever has no key yet is held as well: a hold on the person says so without any.
     check_holds(holds_of(cell, row.tenant), row.subject, selection.classes)
     yield from remove_keys(
@@ -108,4 +102,4 @@ def _person(cell: Cell, work: Work, row: ErasureRow) -> Generator[Command, Commi
         unless=lambda state: check_holds(state.holds[row.tenant], row.subject, selection.classes),
         erasure=row.id,
     )
-    return int(work.progress.cursor["selected"])
+    return row.keys  # as they were counted when it was asked for: none is made since

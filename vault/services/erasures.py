@@ -281,7 +281,7 @@ def request_erasure(cell: Cell, request: Request, body: ErasureBody) -> Verb[Era
         return msgspec.structs.replace(found, decision=command.decision)
 
     done = yield repeat.keep(command, answer)
-    cell.keyring.forget()
+    cell.keyring.forget_data()
     return answer(done.value, done.at)
 
 

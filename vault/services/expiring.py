@@ -97,7 +97,7 @@ def _whole(cell: Cell, work: Work, row: ErasureRow, target: dict[str, Any], hold
     yield DropKeys(work, then, row, _of(row, target), holds, last=last)
     work.progress = then
     if last:
-        cell.keyring.forget()
+        cell.keyring.forget_data()
         cell.store.fold()
         return total
     return None

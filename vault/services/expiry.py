@@ -130,5 +130,5 @@ def expire_due(cell: Cell) -> Verb[int]:
         yield BeginExpiry(caller, origin, one.kind, one.target)
         begun += 1
     if begun:
-        cell.keyring.forget()
+        cell.keyring.forget_data()
     return begun

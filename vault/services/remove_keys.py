@@ -140,7 +140,7 @@ def remove_keys(
             # Read when all of them are gone, also those that somebody else removed: a later flip says more.
             events = int(cell.store.read(cell.store.record.head)[0][1])
             log.append(Erased(id_, events, at) for id_ in chunk)
-    cell.keyring.forget()
+    cell.keyring.forget_data()
     cell.store.fold()
     return Removed(removed, at)
 
