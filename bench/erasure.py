@@ -1,8 +1,8 @@
 """Erasing a person, and ending a due period: `python -m bench erasure`.
 
 The floor of an erasure is one durable commit of one small row in a file of its own beside the cell's, with
-the same settings of SQLite. Ending a period of many people's keys is compared with ending one of a single key;
-the removal of its rows, which a job does afterwards, with deleting the same rows by one plain statement.
+the same settings of SQLite. Ending a period of many people's keys is compared with ending one of a single
+key; the removal of its rows, which a job does afterwards, with deleting the same rows by one plain statement.
 """
 
 from __future__ import annotations

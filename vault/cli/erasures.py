@@ -23,6 +23,7 @@ from vault.services.erasures import ErasureBody, SubjectBody
 from vault.services.fences import ReopenBody
 from vault.services.levels import LEVELS
 from vault.services.listing import Page
+from vault.services.worker import Worker
 
 SOURCE: Final = click.option(
     "--in", "source", type=click.Path(), help="A file that holds the subject; else standard input."
@@ -57,8 +58,8 @@ def request(
 ) -> None:
     """Erase a person; the person's identifier stands on standard input or in --in.
 
-    Denied everywhere at once. A worker removes the keys, and the next turn of the epoch makes it final
-    against backups. Shows what would go and asks, or --yes.
+    Denied everywhere at once. A worker removes the keys, on this host this command; the next turn of the
+    epoch makes it final against backups. Shows what would go and asks, or --yes.
     """
     body = ErasureBody(read_subject(source), grounds, reference, dry_run)
     if not dry_run and not door.yes:
@@ -66,6 +67,12 @@ def request(
         _say(door, would)
         confirm(door, "Erase this person?")
     made = _request(door, body)
+    if not door.remote and not dry_run:  # nobody else has the cell who would do it
+        with door.cell() as cell:
+            worker = Worker(cell)
+            while worker.run_one():
+                pass
+        made = dict(door.verb(erasures.read_erasure, made["id"]))
     if watched and door.remote and made.get("job"):
         watch(door, lambda: dict(door.call("GET", f"jobs/{segment(made['job'])}")))
         made = dict(door.call("GET", f"erasures/{segment(made['id'])}"))
