@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Any, Final
 
 import msgspec
@@ -17,11 +18,13 @@ from vault.services.gate import Request, admit, authenticate
 from vault.services.hidden import Hidden
 from vault.services.holding import CLASS, TENANT
 from vault.services.report_parts import (
+    MAX_GROUPS,
     ClassLine,
     ErasedLine,
     HoldLine,
     LevelLine,
     class_lines,
+    counted,
     erased_lines,
     hold_lines,
     level_lines,
@@ -73,7 +76,7 @@ class RetentionReport(Hidden, frozen=True, kw_only=True):
     Attributes:
         due_keys, due_values: what falls due until `until`, of this page.
         periods: by class, then by due.
-        complete: whether all erasures were counted; if not, there are at least so many.
+        complete: whether all values and erasures were counted; if not, there are at least so many.
         next: where the following page begins; None: this was the last.
     """
 
@@ -107,10 +110,18 @@ def retention_report(cell: Cell, request: Request, query: DueQuery) -> Verb[Rete
         raise BadInput("parameter_invalid", parameter="limit")
     params = {"tenant": tenant, "most": query.limit + 1, **_above(query.cursor)}
     rows = cell.store.read(cell.store.reporting.kept_by_period, params)
+    values: Counter[tuple[str, str, int]] = Counter()
+    all_values = True
+    for groups in counted(cell, cell.store.reporting.values_by_period, tenant):
+        all_values = all_values and len(groups) < MAX_GROUPS
+        values.update({(class_, due, at): count for class_, due, at, count in groups})
     held = [hold for hold in holds_of(cell, tenant) if hold.kind in (TENANT, CLASS)]
     names = {hold.name for hold in held if hold.kind == CLASS}
     everything = any(hold.kind == TENANT for hold in held)
-    lines = [_line(row, until, held=everything or row[0] in names) for row in rows[: query.limit]]
+    lines = [
+        _line(row, values[row[0], row[1], row[2]], until, held=everything or row[0] in names)
+        for row in rows[: query.limit]
+    ]
     holds, in_force = hold_lines(cell, tenant)
     erased, complete = erased_lines(cell, tenant, periods=True)
     last = rows[query.limit - 1] if len(rows) > query.limit else None
@@ -122,7 +133,7 @@ def retention_report(cell: Cell, request: Request, query: DueQuery) -> Verb[Rete
         due_keys=sum(line.keys for line in lines if line.falls_due),
         due_values=sum(line.values for line in lines if line.falls_due),
         holds_in_force=in_force,
-        complete=complete,
+        complete=complete and all_values,
         next=None if last is None else f"{last[0]}:{last[1]}:{last[2]}",
         periods=lines,
         classes=class_lines(cell.schemas.of(tenant, fresh=True).schema),
@@ -149,8 +160,8 @@ def _above(cursor: str | None) -> dict[str, Any]:
     return {"above": match[1], "above_due": match[2], "above_at": int(match[3])}
 
 
-def _line(row: Any, until: Micros, *, held: bool) -> DueLine:
-    class_, period, moved, keys, suspended, values = row
+def _line(row: Any, values: int, until: Micros, *, held: bool) -> DueLine:
+    class_, period, moved, keys, suspended = row
     due: Micros | None = moved or None
     if period != NO_DUE:
         due = falls_due(period)
@@ -161,6 +172,6 @@ def _line(row: Any, until: Micros, *, held: bool) -> DueLine:
         falls_due=due is not None and due <= until,
         keys=keys,
         suspended=int(suspended),
-        values=int(values),
+        values=values,
         held=held,
     )

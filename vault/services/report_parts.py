@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
@@ -14,8 +15,10 @@ from vault.services.hidden import Hidden
 from vault.services.levels import REQUESTED, Turn, reached, turns_of
 from vault.services.selecting import holds_of
 from vault.store.forgetting import REMOVED, ErasureRow
+from vault.store.session import Row, Statement
 
 MAX_HOLDS: Final = 500  # that a report names; it counts all
+PART: Final = 4_000_000  # tokens whose values one statement counts: some seconds of the 30 that it has
 MAX_GROUPS: Final = 50_000  # that a report is made of; beyond them it says that it is not complete
 
 
@@ -69,6 +72,16 @@ class LevelLine(Hidden, frozen=True):
 
     level: str
     erasures: int
+
+
+def counted(cell: Cell, statement: Statement, tenant: str) -> Iterator[list[Row]]:
+    """What a statement counts of a tenant's values: a list of groups for each part of all tokens."""
+    after, last = b"", b"\xff" * 16
+    while after != last:
+        rows = cell.store.read(cell.store.reporting.next_part, {"after": after, "step": PART})
+        to = bytes(rows[0][0]) if rows else last
+        yield cell.store.read(statement, {"tenant": tenant, "after": after, "to": to, "most": MAX_GROUPS})
+        after = to
 
 
 def class_lines(schema: Schema) -> list[ClassLine]:

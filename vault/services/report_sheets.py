@@ -25,7 +25,6 @@ from vault.services.reports import AgeLine, FieldLine, ProcessingReport, Purpose
 JSON: Final = "json"
 CSV: Final = "csv"
 HTML: Final = "html"
-FORMS: Final = (JSON, CSV, HTML)
 
 
 class Kind(NamedTuple):

@@ -23,6 +23,7 @@ from vault.services.report_parts import (
     HoldLine,
     LevelLine,
     class_lines,
+    counted,
     erased_lines,
     hold_lines,
     level_lines,
@@ -119,12 +120,14 @@ def processing_report(cell: Cell, request: Request) -> Verb[ProcessingReport]:
     tenant, now = caller.principal.tenant, cell.clock.now()
     found = cell.schemas.of(tenant, fresh=True)
     read, reporting = cell.store.read, cell.store.reporting
-    groups = read(reporting.values_by_month, {"tenant": tenant, "most": MAX_GROUPS})
+    all_values = True
     values: Counter[str] = Counter()
     ages: Counter[tuple[str, str]] = Counter()
-    for field, class_, month, count in groups:
-        values[field] += count
-        ages[class_, month] += count
+    for groups in counted(cell, reporting.values_by_month, tenant):
+        all_values = all_values and len(groups) < MAX_GROUPS
+        for field, class_, month, count in groups:
+            values[field] += count
+            ages[class_, month] += count
     given = _Given(cell, tenant)
     [[people, being_erased]] = read(reporting.people_counted, {"tenant": tenant})
     issued = {name: int(count) for name, count in read(reporting.issued_by_field, {"tenant": tenant})}
@@ -136,7 +139,7 @@ def processing_report(cell: Cell, request: Request) -> Verb[ProcessingReport]:
         tenant=tenant,
         schema_version=found.version,
         schema_digest=found.schema.digest,
-        complete=len(groups) < MAX_GROUPS and given.complete and all_erased,
+        complete=all_values and given.complete and all_erased,
         people=people,
         being_erased=being_erased,
         holds_in_force=in_force,

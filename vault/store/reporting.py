@@ -60,13 +60,25 @@ class ReportingStatements:
         t = self._tables
         k, v, o, i, s = t.data_keys.c, t.claims.c, t.tokens.c, t.issued.c, t.subjects.c
         of_tenant = k.tenant == bindparam("tenant")
+        # Values are counted in parts, so that no statement takes long: those of tokens up to the next part.
+        part = (
+            v.token > bindparam("after", type_=LargeBinary),
+            v.token <= bindparam("to", type_=LargeBinary),
+        )
+        self.next_part = self._compiled(
+            select(o.id)
+            .where(o.id > bindparam("after"))
+            .order_by(o.id)
+            .offset(bindparam("step", type_=Integer))
+            .limit(1)
+        )
         # A value is as old as its token: (field, class, month, values).
         self.values_by_month = self._compiled(
             select(o.field, k["class"], self._month(o.created_at).label("made_in"), func.count())
             .select_from(t.data_keys)
             .join(t.claims, v.key == k.id)
             .join(t.tokens, o.id == v.token)
-            .where(of_tenant)
+            .where(of_tenant, *part)
             .group_by(o.field, k["class"], literal_column("made_in"))
             .order_by(o.field, k["class"], literal_column("made_in"))
             .limit(bindparam("most", type_=Integer))
@@ -81,21 +93,16 @@ class ReportingStatements:
         self.people_counted = self._compiled(
             select(func.count(), func.count(s.erasure)).where(s.tenant == bindparam("tenant"))
         )
-        each = select(v.key, func.count().label("those")).group_by(v.key).subquery()
         at = func.coalesce(k.due_at, _NONE)
         p = t.due_periods.c
         # Each by itself, or their whole period.
         ending = or_(k.state == _SUSPENDED, p.state == _SUSPENDED)
         suspended = func.sum(case((ending, 1), else_=0))
-        # (class, period, instant or 0, keys, suspended, values), behind a place in that order.
+        # (class, period, instant or 0, keys, suspended), behind a place in that order.
         self.kept_by_period = self._compiled(
-            select(
-                *(k["class"], k.due, at.label("ends_at"), func.count(), suspended),
-                func.coalesce(func.sum(each.c.those), _NONE),
-            )
+            select(k["class"], k.due, at.label("ends_at"), func.count(), suspended)
             .select_from(t.data_keys)
             .outerjoin(t.due_periods, and_(p.tenant == k.tenant, p["class"] == k["class"], p.due == k.due))
-            .outerjoin(each, each.c.key == k.id)
             .where(
                 of_tenant,
                 k["class"] != IDENTIFIER_CLASS,
@@ -109,6 +116,15 @@ class ReportingStatements:
                     ),
                 ),
             )
+            .group_by(k["class"], k.due, literal_column("ends_at"))
+            .order_by(k["class"], k.due, literal_column("ends_at"))
+            .limit(bindparam("most", type_=Integer))
+        )
+        self.values_by_period = self._compiled(
+            select(k["class"], k.due, at.label("ends_at"), func.count())
+            .select_from(t.data_keys)
+            .join(t.claims, v.key == k.id)
+            .where(of_tenant, *part)
             .group_by(k["class"], k.due, literal_column("ends_at"))
             .order_by(k["class"], k.due, literal_column("ends_at"))
             .limit(bindparam("most", type_=Integer))

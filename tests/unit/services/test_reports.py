@@ -134,9 +134,24 @@ def test_a_report_that_is_cut_says_so(built: BuiltCell, monkeypatch: pytest.Monk
     built.token(NAME, "Ada", "ada")
     built.token(EMAIL, "ada@example.org", "ada")
     assert processing(built).complete
-    monkeypatch.setattr(reports, "MAX_GROUPS", 1)
+    assert retention(built).complete
+    for module in (reports, report_parts, due):
+        monkeypatch.setattr(module, "MAX_GROUPS", 1)
     report = processing(built)
     assert (report.complete, sum(line.values for line in report.fields)) == (False, 1)
+    assert not retention(built).complete
+
+
+@pytest.mark.parametrize("part", [1, 2, 3, 100])
+def test_values_are_counted_in_parts(built: BuiltCell, monkeypatch: pytest.MonkeyPatch, part: int) -> None:
+    for number in range(5):
+        built.token(NAME, "Ada", f"person {number}")
+    shared = [built.token(EMAIL, "ada@example.org", subject) for subject in ("ada", "bob")]
+    assert shared[0] == shared[1]  # two values under one token
+    monkeypatch.setattr(report_parts, "PART", part - 1)
+    values = {line.field: line.values for line in processing(built).fields}
+    assert (values[NAME], values[EMAIL], [line.values for line in processing(built).ages]) == (5, 2, [7])
+    assert [(line.keys, line.values) for line in retention(built).periods] == [(7, 7)]
 
 
 def test_what_falls_due_and_when(built: BuiltCell) -> None:

@@ -351,12 +351,20 @@ QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
     "keys_suspended": ({**OF_CLASS, "until": 9, "above": b"", "most": 10}, []),
     "count_suspended": ({**OF_CLASS, "until": 9}, [(0,)]),
     "dead_entries": ({"epoch": 1, "above": b"", "through": REF}, []),
-    "values_by_month": ({"tenant": "main", "most": 10}, [("customer.name", "customer", "1970-01", 1)]),
+    "next_part": ({"after": b"", "step": 0}, [(TOKEN,)]),
+    "values_by_period": (
+        {"tenant": "main", "after": b"", "to": b"\xff" * 16, "most": 10},
+        [("customer", "2028-11", 0, 1)],
+    ),
+    "values_by_month": (
+        {"tenant": "main", "after": b"", "to": b"\xff" * 16, "most": 10},
+        [("customer.name", "customer", "1970-01", 1)],
+    ),
     "issued_by_field": ({"tenant": "main"}, []),
     "people_counted": ({"tenant": "main"}, [(1, 0)]),
     "kept_by_period": (
         {"tenant": "main", "above": "", "above_due": "", "above_at": 0, "most": 10},
-        [("customer", "2028-11", 0, 1, 0, 1)],
+        [("customer", "2028-11", 0, 1, 0)],
     ),
     "erasures_by_grounds": (
         {"tenant": "main", "most": 10},
