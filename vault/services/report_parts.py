@@ -170,7 +170,7 @@ def _level(turns: list[Turn], events: int, now: Micros) -> str:
     """The level of an erasure that was through when the log had that many events."""
     through = ErasureRow(
         id="", tenant="", kind="", state=REMOVED, subject=None, target="", grounds="", job="", created_by="",
-        created_at=0, keys=0, counts="{}", removed_at=1, events=events, fenced_until=0, reopened_at=0,
-        reopened_by=None,
+        created_at=0, keys=0, counts="{}", number=0, removed_at=1, events=events, fenced_until=0,
+        reopened_at=0, reopened_by=None,
     )  # fmt: skip
     return reached(through, turns, now).level
