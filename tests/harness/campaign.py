@@ -256,6 +256,13 @@ class Campaign:
         self.call("POST", "tokenize", {"field": NAME, "values": [p.text()], "subjects": [somebody]})
         held = self.call("POST", "holds", {"subject": somebody, "reason": p.reason()}, key=self.admin)
         assert held.status == 201, held.body
+        for body in (
+            {"subject": somebody}, {"subject": p.text() + "\0"}, {"subject": p.word(), p.word(): p.ssn()},
+            {"subject": somebody, "from": p.card()}, {"subject": somebody, "cursor": p.ssn()},
+        ):  # fmt: skip
+            self.call("POST", "reports/disclosures", body, key=self.admin)
+        for query in ("until", "cursor", "limit", p.word()):
+            self.call("GET", f"reports/retention?{query}={p.word()}", key=self.admin)
         request = {"subject": somebody, "grounds": "objection", "request_ref": p.reason()}
         assert self.call("POST", "erasures", request, key=self.admin).status == 202
         self.call("POST", "subjects/status", {"subject": somebody}, key=self.admin)

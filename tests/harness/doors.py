@@ -166,6 +166,10 @@ TAKEN: Final[dict[str, list[Any]]] = {
         {"event": "closed", "subject": "person", "at": "2026-01-01T00:00:00Z"},
     ],
     "POST subjects/status": [{"subject": "person"}],
+    "POST reports/disclosures": [
+        {"subject": "person"},
+        {"subject": "person", "from": "2026-01-01T00:00:00Z", "until": "2099-01-01T00:00:00Z", "cursor": "7"},
+    ],
     "POST subjects/reopen": [{"subject": "person", "reason": "a"}],
     "POST holds": [
         {"subject": "person", "reason": "a"}, {"field": NAME, "reason": "a"},

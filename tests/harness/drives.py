@@ -315,6 +315,11 @@ DRIVES: Final[dict[str, dict[str, Drive]]] = {
     "POST subjects/status": {
         "a person": lambda d: Sent("subjects/status", {"subject": an_enlisted(d)}, d.built.admin)
     },
+    "GET reports/processing": {"all": lambda d: Sent("reports/processing", key=d.built.admin)},
+    "GET reports/retention": {"all": lambda d: Sent("reports/retention", key=d.built.admin)},
+    "POST reports/disclosures": {
+        "a person": lambda d: Sent("reports/disclosures", {"subject": an_enlisted(d)}, d.built.admin)
+    },
     "POST subjects/reopen": {"nobody": _as_called("reopen_subject", "subjects/reopen")},
     "POST holds": {
         "a person": lambda d: Sent("holds", {"subject": an_enlisted(d), "reason": "a case"}, d.built.admin)

@@ -96,6 +96,7 @@ def test_what_reads_decides_and_changes_is_told_apart(writes: dict[tuple[str, st
         "POST grants/simulate",
         "POST policy/explain",
         "POST policy/plan",
+        "POST reports/disclosures",
         "POST schema/plan",
         "POST subjects/status",
         "POST self/passkeys/options",

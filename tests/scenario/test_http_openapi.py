@@ -131,8 +131,9 @@ def test_answers_are_described() -> None:
             assert re.fullmatch(r"[1-5]\d\d", status)
             assert response["description"]
             media = "application/json" if status < "400" else "application/problem+json"
-            sheet = ["text/csv"] if route.sheet and status == str(route.status) else []
-            assert list(response["content"]) == [media, *sheet]
+            sheet = ["text/csv"] if route.sheet or route.printed else []
+            texts = [*sheet, "text/html"] if route.printed else sheet
+            assert list(response["content"]) == [media, *(texts if status == str(route.status) else [])]
         for who in operation["security"]:
             assert who.keys() <= DOCUMENT["components"]["securitySchemes"].keys()
 
@@ -369,6 +370,9 @@ def forget(doors: Doors, call: Any) -> None:
     call("POST events", {"event": "closed", "subject": "p8"})
     held = call("POST holds", {"field": NAME, "reason": "a"})
     call("GET holds")
+    call("GET reports/processing")
+    call("GET reports/retention")
+    call("POST reports/disclosures", {"subject": "p9"})
     call("GET holds/{id}", id=held["id"])
     call("POST holds/{id}/confirm", {"reason": "a"}, key=doors.session, id=held["id"])
     for _ in range(2):

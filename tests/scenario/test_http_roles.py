@@ -113,7 +113,7 @@ def test_a_key_is_no_grant(doors: Doors, name: str) -> None:
                 *("audit:read", "erasure:read", "grant:list", "job:read", "key:read", "policy:read"),
                 "principal:list",
                 "retention:read",
-                *("review:read", "schema:read"),
+                *("report:read", "review:read", "schema:read"),
             },
         ),
         (["reviewer"], {"review:decide", "review:read"}),

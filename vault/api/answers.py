@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -11,6 +9,7 @@ import msgspec
 from litestar.types import Send
 
 from vault.api.problems import COMMON_HEADERS
+from vault.services.report_sheets import POLICY, csv_text
 
 Headers = Iterable[tuple[bytes, bytes]]
 JSON: Final = b"application/json"
@@ -20,7 +19,13 @@ CSV_HEADERS: Final = (
     (b"content-type", b"text/csv; charset=utf-8"),
     (b"content-disposition", b'attachment; filename="export.csv"'),
 )
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")  # how cells begin that spreadsheets compute
+HTML: Final = b"text/html"
+HTML_HEADERS: Final = (
+    (b"content-type", b"text/html; charset=utf-8"),
+    (b"content-security-policy", POLICY.encode()),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+)
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -31,22 +36,19 @@ class Sheet(NamedTuple):
     rows: Iterable[Sequence[Any]]
 
 
+class Markup(NamedTuple):
+    """An answer as a page of HTML, in which everything is escaped."""
+
+    text: str
+
+
 def written(answer: Any) -> tuple[Headers, bytes]:
     """An answer as it stands in the body, with the headers that say as what."""
-    if not isinstance(answer, Sheet):
-        return JSON_HEADERS, _encode(answer)
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(answer.columns)
-    for row in answer.rows:
-        writer.writerow([_cell(value) for value in row])
-    return CSV_HEADERS, out.getvalue().encode()
-
-
-def _cell(value: Any) -> str:
-    """A value that no spreadsheet takes for a formula."""
-    text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    if isinstance(answer, Markup):
+        return HTML_HEADERS, answer.text.encode()
+    if isinstance(answer, Sheet):
+        return CSV_HEADERS, csv_text(answer.columns, answer.rows).encode()
+    return JSON_HEADERS, _encode(answer)
 
 
 def head(headers: Headers, body: bytes, request: str) -> bytes:

@@ -17,6 +17,7 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 
 from vault.api import hosted, oauth, openapi, routes
+from vault.api.accept import wanted
 from vault.api.answers import JSON, Headers, head, send_answer, written
 from vault.api.body import BodyDecoder, read_body
 from vault.api.bridge import LARGE_BODY_BYTES, Bridge
@@ -209,7 +210,8 @@ class Api:
         # small ones of those who sign in.
         request = self._request(cell, route.who, headers, scope, request_id, once)
         query = parse_query(scope.get("query_string", b""), route.query)
-        call = Call(cell, request, None, path, query)
+        form = wanted(headers.get(b"accept", b"")) if route.printed else "json"
+        call = Call(cell, request, None, path, query, form=form)
         with under_way(cell, request):
             return await self._perform(route, call, headers, scope, receive)
 

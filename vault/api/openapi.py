@@ -179,7 +179,7 @@ def _operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
             "description": "Done.",
             "content": {
                 "application/json": {"schema": answer},
-                **({"text/csv": {"schema": {"type": "string"}}} if route.sheet else {}),
+                **{kind: {"schema": {"type": "string"}} for kind in _texts(route)},
             },
         }
     }
@@ -213,6 +213,11 @@ def _operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
         if route.sealed:
             operation["requestBody"]["content"][MEDIA_TYPE.decode()] = {"schema": _sealed_schema()}
     return operation
+
+
+def _texts(route: Route) -> tuple[str, ...]:
+    """The media types of a route's answer besides JSON."""
+    return ("text/csv", "text/html") if route.printed else ("text/csv",) if route.sheet else ()
 
 
 def _sealed_schema() -> dict[str, Any]:

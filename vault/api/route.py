@@ -23,6 +23,7 @@ class Call(NamedTuple):
 
     Attributes:
         written: the route's column, where the body has it empty because it was left as it came.
+        form: in which of its forms an answer is wanted, where its route has several.
     """
 
     cell: Cell
@@ -31,6 +32,7 @@ class Call(NamedTuple):
     path: Mapping[str, str]
     query: Mapping[str, str]
     written: Written | None = None
+    form: str = "json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Route:
         codes: refusals beyond those that every route can give.
         unrepeatable: why it takes no Idempotency-Key; empty if it does. GET never does.
         sheet: whether it answers in CSV too, where the query asks for that.
+        printed: whether it answers in CSV and as a page of HTML too, where the Accept header asks for that.
     """
 
     method: str
@@ -77,6 +80,7 @@ class Route:
     codes: tuple[str, ...] = ()
     unrepeatable: str = ""
     sheet: bool = False
+    printed: bool = False
 
     @property
     def repeatable(self) -> bool:

@@ -22,6 +22,7 @@ from vault.api import (
     oauth,
     oversight,
     regions,
+    reports,
     retention,
     reviews,
     schema,
@@ -51,6 +52,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *regions.ROUTES,
     *erasures.ROUTES,
     *holds.ROUTES,
+    *reports.ROUTES,
     *retention.ROUTES,
     *audit.ROUTES,
 )

@@ -34,6 +34,7 @@ from vault.cli import (
     policies,
     profiles,
     regions,
+    reports,
     retention,
     reviews,
     schema,
@@ -69,7 +70,7 @@ def version(door: Door) -> None:
 for module in (
     *(init, data, files, grants, approvals, identities, agents, operators, tenants),
     *(schema, policies, reviews, catalog, keys, epochs, audit),
-    *(regions, erasures, holds, retention, directories, worker, jobs, cell, backup, kms, doctor),
+    *(regions, erasures, holds, reports, retention, directories, worker, jobs, cell, backup, kms, doctor),
     *(config, profiles, completion),
 ):
     module.register(cli)

@@ -41,6 +41,7 @@ PERMISSIONS: Final[dict[str, str]] = {
     "principal:list": "see principals and their keys' ids",
     "principal:write": "create and remove principals and their keys",
     "rekey:*": "turn vaultless tokens of a field into those of its newest key version",
+    "report:read": "see what is kept, why and until when, what was erased, and who saw a person",
     "retention:read": "see what falls due, and when",
     "retention:run": "begin what is due without waiting for the schedule",
     "review:decide": "confirm or remove access that one is named to review",
@@ -77,7 +78,7 @@ ROLES: Final[dict[str, frozenset[str]]] = {
                 "policy:read",
                 "principal:list",
             ),
-            *("retention:read", "review:read", "schema:read"),
+            *("report:read", "retention:read", "review:read", "schema:read"),
         }
     ),
     "cell-admin": frozenset({"tenant:create", "tenant:read"}),
@@ -88,7 +89,7 @@ ROLES: Final[dict[str, frozenset[str]]] = {
         {
             *("approval:decide", "approval:read", "break-glass:review", "erasure:create", "erasure:read"),
             *("event:report", "hold:create", "hold:decide", "retention:read", "retention:run"),
-            *("job:read", "subject:reopen", "transfer:create", "transfer:read"),
+            *("job:read", "report:read", "subject:reopen", "transfer:create", "transfer:read"),
         }
     ),
     "reviewer": frozenset({"review:decide", "review:read"}),

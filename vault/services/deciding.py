@@ -268,6 +268,8 @@ class UseGrant(Command):
             "outcome": "denied" if decision.code else "failed" if used.failures else "allowed",
             **trace(self._origin),
         }
+        if used.failures and decision.code is None:
+            facts["told"] = self._use.items - len(used.failures) if self._report else 0
         if self._holder.proof is not None:
             facts["holder"] = self._holder.proof.jkt
         if self._holder.chain:

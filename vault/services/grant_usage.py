@@ -89,7 +89,7 @@ class _Counted:
             else:
                 line.items += entry["items"]
                 line.failed.update(entry.get("failed", {}))
-        if items is not None and not denied:
+        if items is not None and not denied and event.get("told") != 0:
             named = msgspec.json.decode(items, type=dict[str, Any]).get("subjects", {})
             self.people.update(named.get("ids", ()))
 

@@ -24,6 +24,7 @@ from vault.store.oversight import OversightStatements
 from vault.store.pipeline import ServerClock, ServerSession
 from vault.store.postgresql import Server
 from vault.store.record import RecordStatements
+from vault.store.reporting import ReportingStatements
 from vault.store.requests import RequestStatements
 from vault.store.session import Row, Session, Statement, StatementFamily, open_engine
 from vault.store.tables import SQLITE, Tables
@@ -50,6 +51,7 @@ class _Statements(NamedTuple):
     oversight: OversightStatements
     forgetting: ForgettingStatements
     expiring: ExpiringStatements
+    reporting: ReportingStatements
 
 
 _compiled: Final[dict[str, _Statements]] = {}
@@ -76,6 +78,7 @@ def _statements(name: str, dialect: Dialect) -> _Statements:
             OversightStatements(tables, dialect),
             ForgettingStatements(tables, dialect),
             ExpiringStatements(tables, dialect),
+            ReportingStatements(tables, dialect),
         )
     return found
 
@@ -113,6 +116,7 @@ class Store:
         self.oversight = statements.oversight
         self.forgetting = statements.forgetting
         self.expiring = statements.expiring
+        self.reporting = statements.reporting
 
     def insert(self, table: str) -> Statement:
         """The insert statement of a table, by its singular name."""

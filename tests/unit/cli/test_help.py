@@ -37,7 +37,8 @@ def test_the_commands_are_all_here() -> None:
         "detokenize", "detokenize-file", "directory", "doctor", "encrypt", "epoch", "erasure",
         "grant", "hold", "init", "jobs",
         "key", "kill", "kms", "login", "logout", "operator", "policy", "principal", "profile", "region",
-        "rekey", "rekey-file", "retention", "review", "schema", "serve", "subject", "template", "tenant",
+        "rekey", "rekey-file", "report", "retention", "review", "schema", "serve", "subject", "template",
+        "tenant",
         "tokenize", "tokenize-file",
         "version", "whoami", "worker",
     }  # fmt: skip

@@ -60,6 +60,8 @@ from vault.services.coverage import read_coverage
 from vault.services.crossing import BatchBody
 from vault.services.decrypt import DecryptBody, DecryptItem, decrypt
 from vault.services.detokenize import detokenize
+from vault.services.disclosures import DisclosuresBody, disclosures_report
+from vault.services.due_report import DueQuery, retention_report
 from vault.services.encrypt import EncryptBody, EncryptItem, encrypt
 from vault.services.enlisting import Enlisting
 from vault.services.erasures import (
@@ -147,6 +149,7 @@ from vault.services.regions import LookupBody, list_regions, look_up
 from vault.services.rehearse import CheckBody, rehearse
 from vault.services.rekey import RekeyBody, rekey, rekey_in_place
 from vault.services.replacement import ReplaceBody, replace_key
+from vault.services.reports import processing_report
 from vault.services.reviews import (
     ItemBody,
     ReviewBody,
@@ -584,6 +587,11 @@ CALLS: Final[dict[str, Call]] = {
     "read_certificate_keys": Call(read_certificate_keys, lambda b: (b.admin, ()), 0, "erasure:read"),
     "list_erasures": Call(list_erasures, lambda b: (b.admin, (Page(),)), 0, "erasure:read"),
     "read_status": Call(read_status, lambda b: (b.admin, (SubjectBody("nobody"),)), 0, "erasure:read"),
+    "processing_report": Call(processing_report, lambda b: (b.admin, ()), 0, "report:read"),
+    "retention_report": Call(retention_report, lambda b: (b.admin, (DueQuery(),)), 0, "report:read"),
+    "disclosures_report": Call(
+        disclosures_report, lambda b: (b.admin, (DisclosuresBody("nobody"),)), 0, "report:read"
+    ),
     "reopen_subject": Call(reopen_subject, _reopen, 1, "subject:reopen"),
     "create_hold": Call(
         create_hold, lambda b: (b.admin, (HoldBody(reason="a case", everything=True),)), 1, "hold:create"

@@ -198,6 +198,7 @@ def structs() -> list[type[Any]]:
 
 # Holds no text of a caller: names of the schema, numbers, states, our own ids. (A TextColumn hides itself.)
 OPEN = {
+    "Kind",
     "Reached",
     "Selection",
     "AccessClaims",

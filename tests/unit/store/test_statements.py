@@ -351,6 +351,31 @@ QUERIES: dict[str, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {
     "keys_suspended": ({**OF_CLASS, "until": 9, "above": b"", "most": 10}, []),
     "count_suspended": ({**OF_CLASS, "until": 9}, [(0,)]),
     "dead_entries": ({"epoch": 1, "above": b"", "through": REF}, []),
+    "next_part": ({"after": b"", "step": 0}, [(TOKEN,)]),
+    "values_by_period": (
+        {"tenant": "main", "after": b"", "to": b"\xff" * 16, "most": 10},
+        [("customer", "2028-11", 0, 1)],
+    ),
+    "values_by_month": (
+        {"tenant": "main", "after": b"", "to": b"\xff" * 16, "most": 10},
+        [("customer.name", "customer", "1970-01", 1)],
+    ),
+    "issued_by_field": ({"tenant": "main"}, []),
+    "people_counted": ({"tenant": "main"}, [(1, 0)]),
+    "kept_by_period": (
+        {"tenant": "main", "above": "", "above_due": "", "above_at": 0, "most": 10},
+        [("customer", "2028-11", 0, 1, 0)],
+    ),
+    "erasures_by_grounds": (
+        {"tenant": "main", "most": 10},
+        [("subject", "", "objection", "requested", 1, 1)],
+    ),
+    "erasures_between": ({"tenant": "main", "first": 0, "end": 9}, [(0,)]),  # its keys are not removed
+    "recipients": ({"tenant": "main", "after": 5, "most": 10}, [("support", "agent:demo", "[]", 1)]),
+    "events_naming": (
+        {"first": 0, "end": 9, "most": 10, "person": b"{}", "many": b"-", "taken_back": b"-"},
+        [(0, b"{}", b"{}")],
+    ),
     "hold": ({"hold_id": "hold_1"}, [HOLD]),
     "holds_page": ({"tenant": "main", "below": "hold_~", "most": 10}, [HOLD]),
     "holds_in_force": ({"tenant": "main"}, [HOLD]),
@@ -369,6 +394,7 @@ FAMILIES: dict[str, tuple[list[Any], dict[str, Any], list[tuple[Any, ...]]]] = {
     "subject_refs": ([REF, NIL], {"epoch": 1}, [(REF, SUBJECT)]),
     "subjects": ([SUBJECT], {}, [(SUBJECT, "main")]),
     "events_of": (["closed", "else"], {"of_subject": SUBJECT}, [("closed", 5)]),
+    "grants_told": (["gr_1", "gr_2"], {}, [("gr_1", "support", None)]),
     "erasures": (["er_1", "er_2"], {}, [ERASURE]),
     "suppressions": ([REF, NIL], {"epoch": 1}, [(REF, "er_1")]),
     "claims": ([TOKEN, NIL], {}, [(TOKEN, "main", "customer.name", "4711", b"c", *KEY_ROW)]),
@@ -578,7 +604,7 @@ def statements(store: Store) -> dict[str, Statement | StatementFamily]:
     parts = (store.custody, store.record, store.values, store.requests, store.turning, store.work)
     for part in (
         *(*parts, store.indexes, store.crossing, store.granting, store.operators, store.approving),
-        *(store.oversight, store.forgetting, store.expiring),
+        *(store.oversight, store.forgetting, store.expiring, store.reporting),
     ):
         for name, thing in vars(part).items():
             if isinstance(thing, Statement | StatementFamily):
