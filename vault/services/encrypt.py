@@ -149,7 +149,7 @@ def _make(
         erased = erased_among(cell, name, {one.subject for one in wanted if one.subject is not None})
         if not erased:
             raise Stale from None
-        refused = ValueRefused("subject_erased")
+        refused = Conflict("subject_erased")
         for index in [at for (at, _), one in zip(taken, wanted, strict=True) if one.subject in erased]:
             failures[index] = refused
             shown[index] = CiphertextItem(error=ItemError.of(refused).error)

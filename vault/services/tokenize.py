@@ -314,7 +314,7 @@ def _without_erased(
     for place, one in zip(places, wanted, strict=True):
         if one.subject in erased:
             count = made.counts[one.rule.name]
-            made.refuse(place, ValueRefused("subject_erased"), count)
+            made.refuse(place, Conflict("subject_erased"), count)
             count.values -= 1
         else:
             left.append((place, one))
