@@ -1,4 +1,4 @@
-"""`coatcheck`, killed (SIGKILL) at a point of a restore or a copy: before and after whatever it writes.
+"""`coatcheck`, killed (SIGKILL) at a point of what it does: before and after whatever it writes.
 
 The words are the command line; beyond the last point it lives.
 """
@@ -38,6 +38,7 @@ def _mortal(steps: list[int], method: Callable[..., Any]) -> Callable[..., Any]:
 def main(point: int, words: list[str]) -> None:
     """Runs the command line in this process, which dies at the point."""
     from vault.cli.main import run
+    from vault.kms.erased import ErasedLog
     from vault.ledger.committer import Committer
     from vault.services import copying
     from vault.store import migrations
@@ -48,6 +49,7 @@ def main(point: int, words: list[str]) -> None:
     for of, names in (
         (Loading, ("put", "note", "mending", "end")),
         (Committer, ("execute",)),
+        (ErasedLog, ("append",)),
         (migrations, ("upgrade",)),
     ):
         for name in names:
