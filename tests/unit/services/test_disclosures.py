@@ -213,7 +213,7 @@ def test_of_somebody_who_was_erased_nothing_is_known(built: BuiltCell) -> None:
     assert stranger.known is False
 
 
-def test_a_tenant_is_told_of_its_own(built: BuiltCell) -> None:
+def test_a_tenant_is_told_of_its_own(built: BuiltCell, monkeypatch: pytest.MonkeyPatch) -> None:
     token, grant = built.token(NAME, "Ada", ADA), built.grant(NAME)
     built.reveal(grant, NAME, token)
     other = built.another_tenant("acme")
@@ -221,6 +221,9 @@ def test_a_tenant_is_told_of_its_own(built: BuiltCell) -> None:
     other.token(NAME, "Ada", ADA)
     assert (report(other).known, seen(other)) == (True, [])
     assert len(seen(built)) == 1
+    monkeypatch.setattr(events, "MAX_ITEM_IDS", 1)
+    built.reveal(grant, NAME, token, built.token(NAME, "Bob", BOB))
+    assert (len(report(built).possible), report(other).possible) == (1, [])
 
 
 @pytest.mark.parametrize(
