@@ -176,5 +176,5 @@ def test_on_the_host(tmp_path: Path, kind: str, request: pytest.FixtureRequest) 
     host.answer("erasure", "request", "--grounds", "objection", "--in", tmp_path / "who", "--yes")
     told = host.answer(*who)
     assert (told["known"], told["disclosures"]) == (False, [])
-    assert host.answer("report", "processing")["levels"] == [{"level": "requested", "erasures": 1}]
+    assert host.answer("report", "processing")["levels"] == [{"level": "keys_removed", "erasures": 1}]
     assert host.refusal(*who, "--from", "x")["code"] == "validity_invalid"

@@ -271,7 +271,8 @@ _READERS: Final[dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
     "transfer.send": _sent,
     "verify": _used,
 }
-"""The kinds of events in which somebody is shown something of a person, or moves it elsewhere."""
+TELLING: Final = _READERS.keys()
+"""The kinds of events in which somebody is shown something of a person, or in which it goes elsewhere."""
 
 
 def _fields(event: Mapping[str, Any]) -> tuple[str, ...]:

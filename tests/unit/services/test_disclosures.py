@@ -6,18 +6,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from tests.support.cells import EMAIL, HOST, NAME, TEXT, BuiltCell, any_cell, reveal
+from tests.support.cells import AGENT, CEILING, EMAIL, HOST, NAME, TEXT, BuiltCell, any_cell, reveal
+from tests.support.regions import BASIS, two_regions
 from tests.support.turns import with_keys
+from tests.unit.services.test_approvals import decide, holding, officer, wanted
 from vault.audit import event as events
 from vault.errors import CoatcheckError, Denied, IntegrityError
+from vault.policy.grant import ScopeEntry
 from vault.services import disclosures, use_grant
+from vault.services.approvals import approve
 from vault.services.batch import BatchRefused
 from vault.services.detokenize import detokenize
 from vault.services.disclosures import Disclosure, DisclosuresBody, DisclosuresReport, disclosures_report
 from vault.services.erasures import ErasureBody, request_erasure
+from vault.services.grant_body import GrantBody, GrantLimits
 from vault.services.grants import create_grant
+from vault.services.verify import VerifyBody, verify
 from vault.services.worker import Worker
 
 ADA, BOB = "cust-ada", "cust-bob"
@@ -110,6 +117,47 @@ def test_what_was_not_shown_is_not_told(built: BuiltCell, monkeypatch: pytest.Mo
     assert [one.count for one in seen(built)] == [2]
 
 
+def test_comparisons_are_told(built: BuiltCell) -> None:
+    ceiling = msgspec.structs.replace(CEILING, operations=["verify"])
+    _, key = built.principal("service", "teller", permissions=["grant:create:support"], ceiling=ceiling)
+    token = built.token(NAME, "Ada", ADA)
+    body = GrantBody(AGENT, "support", [ScopeEntry([NAME], ["verify"], [])], limits=GrantLimits(5))
+    grant = built.run(create_grant, body, by=key).credential
+    for candidate in ("Ada", "Eve"):  # a miss tells something too
+        built.run(verify, VerifyBody("support", NAME, token, candidate), by=grant)
+    [line] = seen(built)
+    assert (line.operation, line.fields, line.count, line.recipient) == ("verify", (NAME,), 2, AGENT)
+
+
+def test_what_somebody_saw_who_was_to_approve_is_told(built: BuiltCell) -> None:
+    session, token = officer(built), built.token(NAME, "Ada Lovelace", ADA)
+    held = holding(built)
+    need = wanted(built, held, token)
+    assert seen(built) == []  # it waits, and nobody has looked
+    decide(built, approve, need["id"], session)
+    [line] = seen(built)
+    assert (line.recipient, line.operation, line.shown_as) == ("operator:olga", "mask", "initial")
+    assert (line.purpose, line.legal_basis, line.fields) == ("files", "contract", (NAME,))
+    built.reveal(held, NAME, token, purpose="files")
+    assert [line.operation for line in seen(built)] == ["mask", "reveal"]
+
+
+def test_a_transfer_is_told(tmp_path: Path) -> None:
+    with two_regions(tmp_path) as pair:
+        pair.eu.token(NAME, "Ada", ADA)
+        pair.work()
+        pair.transfer(ADA, NAME)
+        pair.work()
+        [line] = seen(pair.eu)
+        assert (line.recipient, line.operation, line.fields) == ("region:us", "transfer", (NAME,))
+        assert line.legal_basis == BASIS
+        assert report(pair.us).known
+
+
+def test_every_kind_that_is_told_is_one() -> None:
+    assert events.KINDS.keys() >= disclosures.TELLING
+
+
 def test_a_time_bounds_it(built: BuiltCell) -> None:
     token, grant = built.token(NAME, "Ada", ADA), built.grant(NAME)
     for _ in range(3):
@@ -165,7 +213,7 @@ def test_of_somebody_who_was_erased_nothing_is_known(built: BuiltCell) -> None:
     assert stranger.known is False
 
 
-def test_a_tenant_is_told_of_its_own(built: BuiltCell) -> None:
+def test_a_tenant_is_told_of_its_own(built: BuiltCell, monkeypatch: pytest.MonkeyPatch) -> None:
     token, grant = built.token(NAME, "Ada", ADA), built.grant(NAME)
     built.reveal(grant, NAME, token)
     other = built.another_tenant("acme")
@@ -173,6 +221,9 @@ def test_a_tenant_is_told_of_its_own(built: BuiltCell) -> None:
     other.token(NAME, "Ada", ADA)
     assert (report(other).known, seen(other)) == (True, [])
     assert len(seen(built)) == 1
+    monkeypatch.setattr(events, "MAX_ITEM_IDS", 1)
+    built.reveal(grant, NAME, token, built.token(NAME, "Bob", BOB))
+    assert (len(report(built).possible), report(other).possible) == (1, [])
 
 
 @pytest.mark.parametrize(
