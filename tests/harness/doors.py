@@ -71,7 +71,7 @@ TAKEN: Final[dict[str, list[Any]]] = {
         {"field": NAME, "values": ["Ada"], "subjects": ["person"]},
         {"items": [{"field": NAME, "value": "Ada", "subject": "person"}, {"field": SSN, "value": "1"}]},
         {"items": [{"field": EMAIL, "value": "ada@example.org", "subject": "person"}], "on_error": "report"},
-        {"field": HANDLE, "values": ["ada"], "subjects": ["person"]},
+        {"field": HANDLE, "values": ["ada"], "subjects": ["person"], "keep": "P7D"},
     ],
     "POST tokenize/check": [
         {"field": NAME, "values": ["Ada", None], "subjects": ["person", None]},

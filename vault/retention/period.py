@@ -89,6 +89,22 @@ def retention_class(rule: RetentionRule) -> RetentionClass:
     return RetentionClass(rule.name, rule.keep, Unit(rule.period), rule.start, rule.max)
 
 
+def due_within(kept: RetentionClass, keep: Period, created: Micros, *, person: bool = True) -> str:
+    """The due period of a value that is kept for a time of its own, to the end of a day; never for longer
+    than its class says.
+
+    Args:
+        keep: the value's own time, from its creation.
+
+    Raises:
+        ValueError: as of `RetentionClass.due`.
+    """
+    own = kept.due(created, person=person)
+    sooner = RetentionClass(kept.name, keep, Unit.DAY).due(created)
+    end = falls_due(own) if own != NO_DUE else due_at_on_seal(kept, created, None) if kept.mutable else None
+    return own if end is not None and end <= falls_due(sooner) else sooner
+
+
 def falls_due(period: str) -> Micros:
     """The instant at which a due period is over and its keys must go.
 

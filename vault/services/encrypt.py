@@ -8,6 +8,7 @@ from collections.abc import Generator
 from msgspec import UNSET, UnsetType
 
 from vault.authn.identities import Caller
+from vault.clock import Period
 from vault.context import Use, encode_for
 from vault.envelope.message import to_text
 from vault.errors import BadInput, Conflict, Stale, ValueRefused
@@ -20,6 +21,7 @@ from vault.services.gate import Request, admit, authenticate
 from vault.services.hidden import Hidden
 from vault.services.idempotency import Once, Replayable, once
 from vault.services.issue import Count, Issue
+from vault.services.retention import own_time
 from vault.services.subjects import erased_among
 from vault.services.tokenize import check_vaulted
 from vault.services.vaulting import Plaintext, Wanted, data_keys, seal_values
@@ -37,10 +39,16 @@ class EncryptItem(Hidden, forbid_unknown_fields=True, frozen=True):
 
 
 class EncryptBody(Hidden, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
-    """Values to encrypt."""
+    """Values to encrypt.
+
+    Attributes:
+        keep: how long they can be opened (ISO 8601), to the end of that day, where it is shorter than their
+            class says.
+    """
 
     items: list[EncryptItem]
     on_error: str = FAIL
+    keep: str | None = None
 
 
 class CiphertextItem(Hidden, frozen=True, omit_defaults=True):
@@ -84,7 +92,9 @@ def encrypt(cell: Cell, request: Request, body: EncryptBody) -> Verb[Ciphertexts
     found = once(cell, request, caller, "encrypt", CiphertextsAnswer, body)
     if found.replay is not None:
         return found.replay
-    answer = yield from _make(cell, caller, request.origin, tenant, body.items, found, report=report)
+    answer = yield from _make(
+        cell, caller, request.origin, tenant, body.items, found, report=report, keep=own_time(body.keep)
+    )
     return answer
 
 
@@ -113,6 +123,7 @@ def _make(
     found: Once[CiphertextsAnswer],
     *,
     report: bool,
+    keep: Period | None,
 ) -> Generator[Command, Committed, CiphertextsAnswer]:
     """Ciphertexts of all items that can be taken, on the record."""
     shown = [CiphertextItem(None)] * len(items)
@@ -142,7 +153,7 @@ def _make(
     epochs = cell.keyring.in_use
     name = caller.principal.tenant
     try:
-        keys = yield from data_keys(cell, caller, origin, tenant, wanted)
+        keys = yield from data_keys(cell, caller, origin, tenant, wanted, keep)
     except Conflict as refusal:
         if refusal.code != "subject_erased":
             raise
@@ -160,7 +171,7 @@ def _make(
             raise BatchRefused(failures) from None
         taken = [(at, record) for at, record in taken if at not in failures]
         wanted = [one for one in wanted if one.subject not in erased]
-        keys = yield from data_keys(cell, caller, origin, tenant, wanted)
+        keys = yield from data_keys(cell, caller, origin, tenant, wanted, keep)
     plaintexts: list[Plaintext | None] = [
         Plaintext(key, encode_for(Use.VALUE, name, cell.region, one.rule.name, record), one.value)
         for (_, record), one, key in zip(taken, wanted, keys, strict=True)

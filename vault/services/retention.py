@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from vault.clock import Period, parse_period
+from vault.errors import BadInput
 from vault.ledger.command import State, Writes
 from vault.retention.period import due_at_on_seal, due_at_on_use, retention_class
 from vault.schema.document import Schema
@@ -12,6 +14,22 @@ from vault.store.custody import KeyRow
 
 NEVER: Final = 2**62
 """In place of a date that is not known, where there was one."""
+
+
+def own_time(keep: str | None) -> Period | None:
+    """The time that a request's values are kept, where it is shorter than their class says.
+
+    Raises:
+        BadInput: `operation_unsupported`: no ISO 8601 duration, or longer than anybody keeps.
+    """
+    if keep is None:
+        return None
+    try:
+        period = parse_period(keep)
+        period.after(0)
+    except (ValueError, OverflowError):
+        raise BadInput("operation_unsupported", member="keep") from None
+    return period
 
 
 def due_after_seal(schema: Schema, keys: Iterable[KeyRow], state: State, writes: Writes) -> None:

@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from vault.authn.identities import Caller
+from vault.clock import Period
 from vault.errors import BadInput, CoatcheckError, Conflict, Stale, ValueRefused
 from vault.ledger.command import Command, Committed, Verb
 from vault.schema.rules import FieldRule, Protection
@@ -22,6 +23,7 @@ from vault.services.gate import Request, admit, authenticate
 from vault.services.hidden import Hidden
 from vault.services.idempotency import Once, Replayable, once
 from vault.services.issue import Count, Issue, Vaulted
+from vault.services.retention import own_time
 from vault.services.small import take_small
 from vault.services.subjects import check_subject, erased_among
 from vault.services.vaulting import Wanted, data_keys, normal_form, tokens_of, vault
@@ -38,13 +40,19 @@ class TokenizeItem(Hidden, forbid_unknown_fields=True, frozen=True):
 
 
 class TokenizeBody(Hidden, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
-    """Columnar (`field`, `values`, `subjects`) or row-wise (`items`)."""
+    """Columnar (`field`, `values`, `subjects`) or row-wise (`items`).
+
+    Attributes:
+        keep: how long the values are kept (ISO 8601), to the end of that day, where it is shorter than their
+            class says; of vaulted fields.
+    """
 
     field: str | None = None
     values: list[str | None] | None = None
     subjects: list[str | None] | None = None
     items: list[TokenizeItem] | None = None
     on_error: str = FAIL
+    keep: str | None = None
 
 
 class TokenItem(Hidden, frozen=True, omit_defaults=True):
@@ -134,7 +142,7 @@ def tokenize(
     """
     caller = authenticate(cell, request)
     report = reports(body.on_error)
-    fields = _fields(cell, body, written)
+    fields, keep = _fields(cell, body, written), own_time(body.keep)
     tenant = bound_schema(cell, request, caller)
     needed = (f"tokenize:{name}" for name in fields)
     yield from admit(cell, caller, request.origin, "tokenize", *needed, schema=tenant)
@@ -144,6 +152,8 @@ def tokenize(
             raise BadInput("field_unknown")
         if rule.protection is Protection.ENCRYPTED:
             raise BadInput("operation_unsupported", field=name)
+        if keep is not None and rule.protection is not Protection.VAULTED:
+            raise BadInput("operation_unsupported", field=name, member="keep")
     if written is not None and tenant.schema.fields[fields[0]].protection is not Protection.VAULTLESS:
         body, written = replace(body, values=written.strings()), None
     found: Once[ItemsAnswer] | Once[ColumnAnswer]
@@ -163,7 +173,10 @@ def tokenize(
         if made is None:
             body = replace(body, values=written.strings())
     if made is None:
-        made = yield from _make(cell, caller, request.origin, tenant, epochs, _columns(body), report=report)
+        columns = _columns(body)
+        made = yield from _make(
+            cell, caller, request.origin, tenant, epochs, columns, report=report, keep=keep
+        )
     command = Issue(caller, request.origin, "tokenize", tenant, epochs, made.counts.values(), made.rows)
     answer = _answer(body, made, command.decision, report=report)
     done = yield found.keep(command, answer)
@@ -249,6 +262,7 @@ def _make(
     columns: list[_Column],
     *,
     report: bool,
+    keep: Period | None,
 ) -> Generator[Command, Committed, _Made]:
     """Tokens of all values that can be taken, ready to be written."""
     name = caller.principal.tenant
@@ -285,14 +299,14 @@ def _make(
     if not wanted:
         return made
     try:
-        keys = yield from data_keys(cell, caller, origin, tenant, wanted)
+        keys = yield from data_keys(cell, caller, origin, tenant, wanted, keep)
     except Conflict as refusal:
         if refusal.code != "subject_erased":
             raise
         vaulted, wanted = _without_erased(cell, name, made, vaulted, wanted)
         if not report:
             raise BatchRefused(made.failures) from None
-        keys = yield from data_keys(cell, caller, origin, tenant, wanted)
+        keys = yield from data_keys(cell, caller, origin, tenant, wanted, keep)
     made.rows = vault(cell, name, epochs, wanted, keys)
     for place, token in zip(vaulted, tokens_of(cell, name, made.rows), strict=True):
         made.tokens[place] = token

@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 
 from vault.authn.identities import Caller
+from vault.clock import Period
 from vault.context import Use, encode_for, with_record
 from vault.crypto.randomness import below
 from vault.envelope.seal import seal_encoded
@@ -16,7 +17,7 @@ from vault.identifiers import NIL, RowId, uuid7s
 from vault.keyring.field_keys import IndexVersions
 from vault.ledger.command import Command, Committed
 from vault.ledger.state import TokenRow, collect_tokens
-from vault.retention.period import retention_class
+from vault.retention.period import due_within, retention_class
 from vault.schema.document import Determinism, FieldRule
 from vault.services.cell import Cell, Origin, TenantSchema
 from vault.services.datakeys import obtain
@@ -61,9 +62,18 @@ class _Draft:
 
 
 def data_keys(
-    cell: Cell, caller: Caller, origin: Origin, tenant: TenantSchema, wanted: list[Wanted]
+    cell: Cell,
+    caller: Caller,
+    origin: Origin,
+    tenant: TenantSchema,
+    wanted: list[Wanted],
+    keep: Period | None = None,
 ) -> Generator[Command, Committed, list[KeyRow]]:
-    """The data key of each value, by its subject, class and due period; made if there was none."""
+    """The data key of each value, by its subject, class and due period; made if there was none.
+
+    Args:
+        keep: how long the values are kept, where that is shorter than their class says.
+    """
     if not wanted:
         return []
     people = yield from enter(
@@ -77,7 +87,11 @@ def data_keys(
         kind = (class_, subject is None)
         if kind not in due:
             rule = tenant.schema.retention[class_]
-            due[kind] = (rule.name, retention_class(rule).due(now, person=subject is not None))
+            kept, person_ = retention_class(rule), subject is not None
+            period = (
+                kept.due(now, person=person_) if keep is None else due_within(kept, keep, now, person=person_)
+            )
+            due[kind] = (rule.name, period)
         person = NIL if subject is None else people[subject]
         slots[class_, subject] = Slot(caller.principal.tenant, person, *due[kind])
     rows = yield from obtain(cell, caller, origin, slots.values())

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.cells import HOST, NAME, SCHEMA, VISIT, BuiltCell, any_cell
+from tests.support.cells import HOST, NAME, SCHEMA, SSN, VISIT, BuiltCell, any_cell
 from tests.support.hosted import shown
 from tests.support.operators import operator
 from tests.support.turns import turn, with_keys
@@ -24,6 +24,7 @@ from vault.services.expiry import expire_due
 from vault.services.holds import HoldBody, HoldReasonBody, approve_release, ask_release, create_hold
 from vault.services.listing import Page
 from vault.services.subjects import find
+from vault.services.tokenize import TokenizeBody, tokenize
 from vault.services.worker import Worker
 
 ADA, BOB, EVE = "cust-ada", "cust-bob", "cust-eve"
@@ -290,3 +291,41 @@ def test_events_that_cannot_be_taken(built: BuiltCell) -> None:
     ):
         with pytest.raises(error, match=code):
             built.run(report_event, EventBody(event, subject, at), by=HOST)
+
+
+@pytest.mark.parametrize(
+    ("keep", "after_days"),
+    [("PT1H", 1), ("P7D", 8), ("P1M", 32), ("P9Y", 800)],  # the class keeps two years
+)
+def test_a_value_may_have_a_time_of_its_own_that_is_shorter(
+    built: BuiltCell, keep: str, after_days: int
+) -> None:
+    body = TokenizeBody(field=NAME, values=["short"], subjects=[ADA], keep=keep)
+    made: Any = built.run(tokenize, body)
+    short = str(made.tokens[0])
+    long = built.token(NAME, "long", ADA)
+    texts = [EncryptItem(VISIT, "seen", ADA)]
+    sealed = built.run(encrypt, EncryptBody(texts, keep=keep)).items[0].ciphertext
+    assert isinstance(sealed, str)
+    grant = built.grant(NAME, uses=9)
+    assert [shown(built, grant, NAME, one) for one in (short, long)] == ["short", "long"]
+    assert expire(built, after_days - 1) == 0 or after_days > 30
+    expire(built, after_days)
+    assert shown(built, grant, NAME, short) is None
+    kept = "long" if after_days < 800 else None
+    assert shown(built, grant, NAME, long) == kept
+    Worker(built.cell).run_due()
+    assert classes(built).get("visit", 0) == 0
+    assert classes(built).get("customer", 0) == (1 if kept else 0)
+
+
+def test_times_that_cannot_be_taken(built: BuiltCell) -> None:
+    for keep in ("", "7 days", "P", "P-1D", "P99999999Y"):
+        for verb, body in (
+            (tokenize, TokenizeBody(field=NAME, values=["x"], keep=keep)),
+            (encrypt, EncryptBody([EncryptItem(VISIT, "x", ADA)], keep=keep)),
+        ):
+            with pytest.raises(BadInput, match="operation_unsupported"):
+                built.run(verb, body)
+    with pytest.raises(BadInput, match="operation_unsupported"):  # no row to end
+        built.run(tokenize, TokenizeBody(field=SSN, values=["123-45-6789"], keep="P1D"))
