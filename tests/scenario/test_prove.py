@@ -7,14 +7,22 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
 from tests.support.databases import give_back, postgresql
 from tests.support.keystores import PROVIDERS
+from tests.support.servers import server
 from tests.support.service import coatcheck_here
+from vault import attacker, prove
+from vault.attacker import Attacker, Loot
+from vault.config import build
 from vault.prove import Finding, Proof
+from vault.wiring import Wiring
 
 FULL = bool(os.environ.get("COATCHECK_FULL"))
 PEOPLE, DOMAIN = (1_000, 1_000_000) if FULL else (24, 4_000)
@@ -40,6 +48,39 @@ def test_nothing_erased_comes_back(tmp_path: Path, database: str) -> None:
     finally:
         if url is not None:
             give_back(url)
+
+
+def test_what_postgresql_leaves_in_its_files_opens_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dead tuples and the write-ahead log keep sealed keys for a while: those of the stolen copy."""
+    stolen: list[Loot] = []
+    plain = attacker.steal
+
+    def steal(*given: Any) -> Loot:
+        stolen.append(plain(*given))
+        return stolen[-1]
+
+    monkeypatch.setattr(prove, "steal", steal)
+    with server() as postgres:
+        held(Proof(tmp_path, 12, 2_000, database=postgres.database("proof")).run())
+        before, now = stolen[0].sealed_keys(), stolen[-1].sealed_keys()
+        gone = set(before.values()) - set(now.values())
+        with psycopg.connect(postgres.conninfo("proof"), autocommit=True) as connection:
+            connection.execute("CHECKPOINT")  # into the files, what the server has in memory
+        raw = b"".join(path.read_bytes() for path in postgres.folder.rglob("*") if path.is_file())
+        left = {sealed for sealed in gone if sealed[: prove.STEM] in raw}
+        assert len(left) > 12  # so that there is something to be afraid of
+        loot = replace(stolen[0], keys=[row for row in stolen[0].keys if before[row.id] in left])
+        config = build(
+            {"mode": "development", "cell": {prove.REGION: {
+                "database": "sqlite:///no.db", "kms": f"local:keys/{prove.REGION}",
+                "half_stores": ["stolen"], "key_file": f"keys/{prove.REGION}/proof.key",
+            }}}, {}, tmp_path,
+        )  # fmt: skip
+        wiring = Wiring(config)
+        thief = Attacker(loot, wiring.provider(prove.REGION), wiring.halves(prove.REGION))
+        assert thief.values() == {}
 
 
 @pytest.mark.parametrize("name", STORES)

@@ -23,7 +23,8 @@ _SOURCE = click.option("--in", "source", type=click.Path(), help="A file in plac
 @click.argument("field")
 @_SOURCE
 @click.option("--with-subjects", is_flag=True, help="Each line is VALUE<tab>SUBJECT.")
-def tokenize(door: Door, field: str, source: str | None, with_subjects: bool) -> None:
+@click.option("--keep", help="A time like P7D, where it is shorter than the field's retention class.")
+def tokenize(door: Door, field: str, source: str | None, with_subjects: bool, keep: str | None) -> None:
     """Turn values into tokens, one a line, in order.
 
     An empty line stands for null and comes back empty.
@@ -35,6 +36,8 @@ def tokenize(door: Door, field: str, source: str | None, with_subjects: bool) ->
         pairs = [line.rpartition("\t") if "\t" in line else (line, "", "") for line in lines]
         body["values"] = [value or None for value, _, _ in pairs]
         body["subjects"] = [subject or None for _, _, subject in pairs]
+    if keep is not None:
+        body["keep"] = keep
     answer = door.call("POST", "tokenize", body)
     door.output.lines(answer["tokens"], answer)
     if "key_version" in answer:
