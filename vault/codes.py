@@ -275,6 +275,8 @@ CODES: Final[dict[str, Code]] = {
         too_busy="Too much is going on. | Try again in a moment.",
         key_unavailable="The key store cannot be reached.",
         database_unavailable="The database cannot be reached or cannot write.",
+        database_right_missing="The service lacks a right in the database. | The log names the table; "
+        "docs/how-to/run-on-postgresql.md has the rights that a service needs.",
         outcome_unknown="The database went away during the commit; whether it took place is not known. | "
         "Ask again with the same Idempotency-Key, or look before asking again.",
         audit_unavailable="The audit log cannot be written, so nothing was done.",

@@ -127,6 +127,10 @@ def _failure(session: Session, problem: Exception) -> Outcome:
     _log.error("ledger command failed", extra={"error": type(cause).__name__})
     if session.unavailable(cause):
         return Unavailable("database_unavailable")
+    lacking = session.lacks_right(cause)
+    if lacking is not None:
+        _log.error("the database denies the service a right", extra={"of": lacking})
+        return Unavailable("database_right_missing")
     if isinstance(problem, AuditFailed):
         return Unavailable("audit_unavailable")
     return Internal("internal")

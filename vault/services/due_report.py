@@ -17,6 +17,7 @@ from vault.services.cell import Cell
 from vault.services.gate import Request, admit, authenticate
 from vault.services.hidden import Hidden
 from vault.services.holding import CLASS, TENANT
+from vault.services.listing import MAX_LIMIT
 from vault.services.report_parts import (
     MAX_GROUPS,
     ClassLine,
@@ -31,7 +32,7 @@ from vault.services.report_parts import (
 )
 from vault.services.selecting import holds_of
 
-MAX_ROWS: Final = 5_000  # of a page
+MAX_ROWS: Final = MAX_LIMIT  # of a page
 _CURSOR: Final = re.compile(r"([^:]{1,64}):([0-9-]{0,10}):([0-9]{1,18})")
 
 

@@ -7,6 +7,7 @@ one (libpq's pipeline mode). Many rows go in by COPY. Spec: PostgreSQL 18, 32.5 
 from __future__ import annotations
 
 import contextlib
+import re
 import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +25,8 @@ from vault.store.session import Asked, Params, Row, Session, Statement
 COPIED_ROWS: Final = 48  # from so many on, COPY costs less than a statement a row
 PAUSE_AFTER_REFUSAL_S: Final = 0.2  # an address that refuses is not asked for every group
 _READ_ONLY: Final = "25006"
+_NO_RIGHT: Final = "42501"  # insufficient_privilege
+_DENIED: Final = re.compile(r"permission denied for (\w+ \w+)")
 _IDLE_TOO_LONG: Final = "25P03"
 _IN_THE_WAY: Final = frozenset({"40001", "40P01"})  # serialization_failure, deadlock_detected
 _OVERTAKEN: Final = "22012"  # division_by_zero: `RecordStatements.finish` divides by the heads that it moved
@@ -99,6 +102,13 @@ class ServerSession(Session):
         """Whether an error means that the database cannot be reached or cannot write now."""
         state = getattr(problem, "sqlstate", None)
         return isinstance(problem, self._operational_error) or state in (_READ_ONLY, _IDLE_TOO_LONG)
+
+    def lacks_right(self, problem: BaseException | None) -> str | None:
+        """The table, or what else it is, that the role lacks a right to; its name is ours."""
+        if getattr(problem, "sqlstate", None) != _NO_RIGHT:
+            return None
+        found = _DENIED.search(str(problem))
+        return "something" if found is None else found[1]
 
     def in_the_way(self, problem: BaseException) -> bool:
         """Whether another transaction was in the way."""

@@ -212,6 +212,10 @@ class Session:
             sqlite3.SQLITE_TOOBIG,
         )
 
+    def lacks_right(self, problem: BaseException | None) -> str | None:
+        """What the role lacks a right to, as the server says it: `table grants`. None: nothing."""
+        return None
+
     def in_the_way(self, problem: BaseException) -> bool:
         """Whether another transaction was in the way, so that the same one may go through the next time."""
         return False
