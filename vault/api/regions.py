@@ -55,6 +55,7 @@ ROUTES = (
         permission="transfer:create",
         codes=(
             "not_found",
+            "hold_active",
             "subject_invalid",
             "field_unknown",
             "operation_unsupported",

@@ -22,9 +22,11 @@ from vault.services.cell import Cell, Origin, TenantSchema
 from vault.services.crossing import TOKENS
 from vault.services.gate import CallerCommand, Refused, Request, admit, authenticate, trace
 from vault.services.hidden import Hidden
+from vault.services.holding import check_holds
 from vault.services.idempotency import Replayable, once
 from vault.services.jobs import DONE, FAILED, JobAnswer, enter_job, job_row, shown_job
 from vault.services.listing import Listing, Page, check_limit
+from vault.services.selecting import holds_of, select
 from vault.services.subjects import check_subject, find
 from vault.store.crossing import ArrivalRow, TransferRow
 from vault.store.work import JobRow
@@ -139,6 +141,7 @@ def start_transfer(cell: Cell, request: Request, body: TransferBody) -> Verb[Tra
             it; on the record.
         BadInput: the body cannot be taken; `transfer_unsupported`: this process does not have that cell.
         Unknown: `not_found`: nobody is known here by that name.
+        Conflict: `hold_active`: a legal hold keeps here what is to be moved.
     """
     caller = authenticate(cell, request)
     yield from admit(cell, caller, request.origin, VERB, "transfer:create")
@@ -169,6 +172,9 @@ def start_transfer(cell: Cell, request: Request, body: TransferBody) -> Verb[Tra
     subject = find(cell, caller.principal.tenant, [body.subject]).get(body.subject)
     if subject is None:
         raise Unknown("not_found")
+    if body.mode == MOVE:  # what is held stays here
+        name = caller.principal.tenant
+        check_holds(holds_of(cell, name), subject, select(cell, name, subject).classes)
     id_ = new_id("xfer")
     # The way is chosen once: what has arrived is known by it.
     params = {"transfer": id_, "to": body.to} | ({} if here else {"remote": True})

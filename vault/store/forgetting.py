@@ -109,7 +109,12 @@ class ForgettingStatements:
         )
         self.erasures_over = self._compiled(
             select(*row)
-            .where(e.reopened_at == 0, e.fenced_until <= bindparam("at"), e.state == REMOVED)
+            .where(
+                e.reopened_at == 0,
+                e.fenced_until > 0,  # of a person
+                e.fenced_until <= bindparam("at"),
+                e.state == REMOVED,
+            )
             .order_by(e.fenced_until)
             .limit(bindparam("most", type_=Integer))
         )

@@ -12,7 +12,10 @@ import pytest
 from tests.support.cells import HOST, NAME, TEXT, BuiltCell, any_cell
 from tests.support.hosted import keys_of, shown
 from tests.support.turns import turn, with_keys
+from tests.unit.services.calls import with_neighbour
+from vault.clock import DAY
 from vault.errors import CoatcheckError, Conflict, Stale, Unknown
+from vault.ledger.committer import drive
 from vault.services import datakeys, erasing
 from vault.services.batch import BatchRefused
 from vault.services.encrypt import EncryptBody, EncryptItem, encrypt
@@ -26,11 +29,12 @@ from vault.services.erasures import (
     read_status,
     request_erasure,
 )
-from vault.services.fences import ReopenBody, reopen_subject
+from vault.services.fences import ReopenBody, end_fences, reopen_subject
 from vault.services.listing import Page
 from vault.services.remove_keys import remove_keys
 from vault.services.subjects import find
 from vault.services.tokenize import TokenizeBody, TokenizeItem, tokenize
+from vault.services.transfers import TransferBody, start_transfer
 from vault.services.worker import Worker
 from vault.store.custody import Slot
 
@@ -205,6 +209,32 @@ def test_a_hold_that_comes_between_is_seen_in_the_removal_itself(
     assert read(built, made).held_by == ["hold_1"]
     t = built.cell.store.tables.data_keys
     assert len(built.cell.store.read(t.select().where(t.c.subject == person))) == 2
+
+
+def test_a_suppression_ends_with_its_time(built: BuiltCell) -> None:
+    made = erase(built)
+    clock = built.cell.clock
+
+    class Ahead:
+        def now(self) -> int:
+            return clock.now() + 3_653 * DAY
+
+    built.cell.clock = Ahead()
+    ended = [drive(built.cell.committer, lambda: end_fences(built.cell), built.cell.forget) for _ in range(2)]
+    built.cell.clock = clock
+    assert ended == [1, 0]
+    assert built.token(NAME, "Ada again", ADA)
+    assert read(built, made).reopened_by == "schedule"
+    [event] = built.events(kind="erasure.fence")
+    assert (event["because"], event["erasure"]) == ("time", made.id)
+
+
+def test_what_is_held_is_not_moved_away(built: BuiltCell) -> None:
+    body = msgspec.convert(with_neighbour(built), TransferBody)
+    hold(built, None, "tenant")
+    with pytest.raises(Conflict, match="hold_active"):
+        built.run(start_transfer, msgspec.structs.replace(body, mode="move"), by=HOST)
+    assert built.run(start_transfer, body, by=HOST).id
 
 
 def test_nobody_makes_a_key_for_a_person_who_is_being_erased(built: BuiltCell) -> None:

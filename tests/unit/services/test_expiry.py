@@ -21,6 +21,7 @@ from vault.services.encrypt import EncryptBody, EncryptItem, encrypt
 from vault.services.erasures import ErasureAnswer, list_erasures, read_erasure
 from vault.services.events import EventBody, report_event
 from vault.services.expiry import expire_due
+from vault.services.fences import end_fences
 from vault.services.holds import HoldBody, HoldReasonBody, approve_release, ask_release, create_hold
 from vault.services.listing import Page
 from vault.services.subjects import find
@@ -128,6 +129,8 @@ def test_a_period_ends_as_one_and_nothing_else_does(built: BuiltCell, packed: bo
     assert pages(built) == ([":identifier"] if packed else [])
     gone = built.run(read_erasure, str(period.id), by=HOST)
     assert (gone.level, gone.keys, gone.fenced_until) == ("keys_removed", 3, None)
+    assert drive(built.cell.committer, lambda: end_fences(built.cell), built.cell.forget) == 0
+    assert built.events(kind="erasure.fence") == []
     assert len(find(built.cell, "main", [ADA, BOB])) == 2
     assert expire(built, 800) == 0
     turn(built)
