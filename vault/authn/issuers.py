@@ -102,17 +102,27 @@ class Issuer:
         """
         if kid is not None and not isinstance(kid, str):
             raise ValueError("no name of a key")
-        with self._lock:
-            now = self.now()
-            old = self._read_at is None or now - self._read_at > KEPT_S
-            if old or (kid not in self._known and kid is not None):
-                self._renew(now, needed=old)
-            if kid is None and len(self._known) == 1:
-                return next(iter(self._known.values()))
-            found = None if kid is None else self._known.get(kid)
+        found = self._named(kid) if self._fresh(self.now()) else None
+        if found is None:
+            with self._lock:  # one fetch at a time; whose key is known does not wait for it
+                now = self.now()
+                fresh = self._fresh(now)
+                if not fresh or (kid is not None and kid not in self._known):
+                    self._renew(now, needed=not fresh)
+            found = self._named(kid)
         if found is None:
             raise ValueError("no such key")
         return found
+
+    def _fresh(self, now: float) -> bool:
+        read_at = self._read_at
+        return read_at is not None and now - read_at <= KEPT_S
+
+    def _named(self, kid: str | None) -> PublicKey | None:
+        known = self._known
+        if kid is None:
+            return next(iter(known.values())) if len(known) == 1 else None
+        return known.get(kid)
 
     def _renew(self, now: float, *, needed: bool) -> None:
         if self._tried_at is not None and now - self._tried_at < PAUSE_S:

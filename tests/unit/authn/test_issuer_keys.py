@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+import threading
 from collections.abc import Iterator
 
 import httpx
@@ -11,6 +13,8 @@ import pytest
 from vault.authn import issuers
 from vault.authn.issuers import Issuer, keys_in, of_address
 from vault.crypto.base64url import encode
+from vault.crypto.jose import published_jwk, sign
+from vault.crypto.signing import Signer, keypair, thumbprint
 from vault.errors import BadInput
 
 SET = b'{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"a"}]}'
@@ -69,3 +73,44 @@ def test_a_token_that_names_its_key_by_no_text_is_refused(header: bytes) -> None
     with pytest.raises(BadInput, match="assertion_invalid"):
         issuer.check(f"{encode(header)}.e30.AA", 0)
     assert asked == []
+
+
+def test_who_has_a_known_key_does_not_wait_for_a_fetch() -> None:
+    """Somebody names a key that there is none of, and the issuer takes its time to say so."""
+    seed, public = keypair()
+    signer, document = Signer(seed), json.dumps({"keys": [published_jwk(public)]}).encode()
+    asked, answering = threading.Event(), threading.Event()
+    calls = itertools.count()
+
+    def keys() -> bytes:
+        if next(calls):
+            asked.set()
+            assert answering.wait(30)
+        return document
+
+    passed = itertools.count(0.0, issuers.PAUSE_S)  # a fetch is due each time that one is wanted
+    issuer = Issuer("login", "https://login.example", "coatcheck", {}, True, keys, lambda: next(passed) % 240)
+    claims = {"iss": issuer.issuer, "sub": "ada", "aud": "coatcheck", "exp": 2_000_000_000}
+    token = sign(signer, "JWT", claims, thumbprint(public))
+    made_up = sign(signer, "JWT", claims, "made-up")
+    assert issuer.check(token, 0).name == "login:ada"
+    refused: list[str] = []
+
+    def ask() -> None:
+        try:
+            issuer.check(made_up, 0)
+        except BadInput as refusal:
+            refused.append(refusal.code)
+
+    stranger = threading.Thread(target=ask)
+    stranger.start()
+    assert asked.wait(30)
+    known = threading.Thread(target=issuer.check, args=(token, 0))
+    known.start()
+    known.join(10)
+    waits = known.is_alive()
+    answering.set()
+    stranger.join()
+    known.join()
+    assert not waits
+    assert refused == ["assertion_invalid"]
