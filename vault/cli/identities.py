@@ -179,7 +179,7 @@ def list_keys(door: Door, principal: str, limit: int, cursor: str | None) -> Non
         answer = door.call("GET", f"principals/{segment(principal)}/keys", query=query)
     else:
         answer = door.verb(service_keys.list_keys, principal, Page(limit, cursor))
-    door.page(answer, ("id", "expires", "ends_soon", "used", "networks", "revoked", "successor"))
+    door.page(answer, ("id", "by", "expires", "ends_soon", "used", "networks", "revoked", "successor"))
 
 
 @command(apikeys, "rotate", "remote", "host", "tenant", "once")

@@ -43,6 +43,7 @@ class KeyAnswer(Replayable, frozen=True):
         used: when it was last presented, to the hour.
         successor: the key that took its place; it is valid beside that until it expires.
         ends_soon: whether its end is near (`keys.warning`), or was.
+        by: what whoever has it authenticates with: `secret`, `jwk`, `certificate`, or the `name` in one; in lists.
     """
 
     id: str
@@ -55,6 +56,7 @@ class KeyAnswer(Replayable, frozen=True):
     used: str | None = None
     successor: str | None = None
     ends_soon: bool = False
+    by: str | None = None
 
 
 class KeyReplay(KeyAnswer, frozen=True, kw_only=True):
@@ -173,6 +175,8 @@ def list_keys(cell: Cell, request: Request, principal: str, page: Page = FIRST_P
         "most": page.limit + 1,
     }
     rows = cell.store.read(cell.store.record.keys_of, params)
+    ids = [row[0] for row in rows]
+    kinds = {row[0]: row[1] for row in cell.store.read_keys(cell.store.operators.client_keys, ids)}
     items = [
         KeyAnswer(
             id=row[0],
@@ -184,10 +188,11 @@ def list_keys(cell: Cell, request: Request, principal: str, page: Page = FIRST_P
             used=format_time(row[6]) if row[6] else None,
             successor=row[7],
             ends_soon=not row[4] and ends_soon(cell.terms, row[3], cell.clock.now()),
+            by=kinds.get(row[0], "secret"),
         )
         for row in rows
     ]
-    return listing(list(items), [row[0] for row in rows], page)
+    return listing(list(items), ids, page)
 
 
 def revoke_key(cell: Cell, request: Request, key: str) -> Verb[KeyAnswer]:

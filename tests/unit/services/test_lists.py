@@ -9,10 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.support.cells import NAME, PAN, SSN, BuiltCell, any_cell
+from tests.support.cells import NAME, PAN, SSN, BuiltCell, any_cell, development_cell
+from tests.unit.services.calls import PUBLIC
 from vault.clock import DAY, SECOND, FixedClock, format_time, parse_time
 from vault.errors import BadInput, Unknown
 from vault.services.audit import AuditQuery, read_audit
+from vault.services.client_keys import ClientBody, create_client
 from vault.services.fields import list_fields
 from vault.services.grant_changes import ChangeBody, revoke_grant
 from vault.services.grant_views import GrantFilter, list_grants
@@ -213,3 +215,11 @@ def test_events_by_time(timed: tuple[BuiltCell, FixedClock]) -> None:
     for bad in ("", "yesterday", "2026-11-23", "2026-02-30T00:00:00Z"):
         with pytest.raises(BadInput, match="parameter_invalid"):
             numbers(first=bad)
+
+
+def test_keys_say_what_they_are_presented_by(tmp_path: Path) -> None:
+    with development_cell(tmp_path) as built:
+        for body in (ClientBody(PUBLIC), ClientBody(thumbprint="A" * 43)):
+            built.run(create_client, built.service_id, body, by=built.admin)
+        items = built.run(list_keys, built.service_id, by=built.admin).items
+    assert [one.by for one in items] == ["certificate", "jwk", "secret"]
