@@ -43,7 +43,7 @@ class KeyAnswer(Replayable, frozen=True):
         used: when it was last presented, to the hour.
         successor: the key that took its place; it is valid beside that until it expires.
         ends_soon: whether its end is near (`keys.warning`), or was.
-        by: what whoever has it authenticates with: `secret`, `jwk`, `certificate`, or the `name` in one; in lists.
+        by: what it is presented by: `secret`, `jwk`, `certificate`, or the `name` in one; in lists alone.
     """
 
     id: str
