@@ -409,7 +409,7 @@ run(sys.argv[1:])
 def test_memory_does_not_grow_with_the_file(service: Service, tmp_path: Path, form: str) -> None:
     """Four times the rows take less than a fifth more memory: 70 MB of text would else be seen."""
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    peaks = []
+    peaks: list[int] = []
     service.kill()
     try:
         few = 300_000 if form == "parquet" else FEW  # of which one part is 131,072
